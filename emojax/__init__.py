@@ -1,0 +1,1 @@
+"""Facial emotion editing and transfer with pretrained networks, in JAX and Flax."""
