@@ -1,0 +1,212 @@
+"""Published HyperStyle files become the `hyperstyle` and `w_encoder` of a bundle, beside its
+generator.
+
+    python -m convert.hyperstyle hyperstyle_ffhq.pt --w-encoder faces_w_encoder.pt --name ffhq
+
+As in the original, decoder and mean latent are the HyperStyle file's; of the other file only the
+encoder is used.
+"""
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+
+import jax
+import numpy as np
+import tyro
+
+from convert import psp, stylegan, torch_file
+from convert.report import file_source, print_summary
+from convert.rules import Rule, apply, conv, linear, norm
+from emojax import bundle, weights
+from emojax.cli import cli
+from emojax.errors import UserError
+from emojax.models.hyperstyle import Hypernet, HypernetConfig
+from emojax.models.stylegan2 import GeneratorConfig
+
+ENCODER_TYPE = "SharedWeightsHyperNetResNet"
+W_ENCODER_TYPES = ("WEncoder", "SingleStyleCodeEncoder", "BackboneEncoderUsingLastLayerIntoW")
+"""Names of one network: trunk, mean over the picture, linear layer."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """Convert HyperStyle's two published files.
+
+    Example: python -m convert.hyperstyle hyperstyle_ffhq.pt --w-encoder faces_w_encoder.pt --name
+    ffhq
+    """
+
+    file: tyro.conf.Positional[Path]
+    """The hypernetwork's file, such as hyperstyle_ffhq.pt."""
+    w_encoder: Path
+    """The file of its W encoder, such as faces_w_encoder.pt."""
+    name: str = ""
+    """Name of the bundle; default: the file's own."""
+    output: Path = Path("checkpoints")
+    """Folder that holds the bundles."""
+    other_generator: psp.OtherGenerator = "refuse"
+    """If the file's decoder is not the bundle's generator: refuse, keep or replace the latter."""
+
+
+def main(options: Options) -> None:
+    """Convert both files and print what was done."""
+    folder = options.output / (options.name or options.file.stem)
+    saved = torch_file.load(options.file)
+    opts = psp.options_of(saved, options.file)
+    encoder = torch_file.load(options.w_encoder)
+    encoder_type = str(psp.options_of(encoder, options.w_encoder).get("encoder_type"))
+    if opts.get("encoder_type") != ENCODER_TYPE:
+        raise UserError(
+            f"{options.file} holds a {opts.get('encoder_type')}: wanted HyperStyle's {ENCODER_TYPE}"
+        )
+    if encoder_type not in W_ENCODER_TYPES:
+        raise UserError(
+            f"{options.w_encoder} holds a {encoder_type}: wanted HyperStyle's W encoder, such as "
+            "faces_w_encoder.pt"
+        )
+    n_styles = psp.styles_of(saved, folder, options.file)
+    channels = channels_of(saved, folder, options.file)
+    config, table, ignored = convert(
+        saved["state_dict"], str(opts.get("layers_to_tune", "")), channels
+    )
+    w_config, w_table, w_ignored = psp.convert(
+        encoder["state_dict"], "w", n_styles, _latent_avg(saved, options.file)
+    )
+    generator = psp.settle_generator(folder, saved, options.file, options.other_generator)
+    tied = {"generator_sha256": generator}
+    source = file_source(options.w_encoder, encoder_type, "encoder.* of state_dict", w_ignored)
+    stored = bundle.save(folder, "w_encoder", w_config, w_table, {**source, **tied})
+    print_summary(folder / "w_encoder", stored, codes=str(n_styles))
+    source = file_source(options.file, ENCODER_TYPE, "hypernet.* of state_dict", ignored)
+    stored = bundle.save(folder, "hyperstyle", config, table, {**source, **tied})
+    layers = ",".join(map(str, config.layers))
+    print_summary(folder / "hyperstyle", stored, layers=layers, generator=f"sha256 {generator}")
+
+
+def convert(
+    state: Mapping[str, np.ndarray], layers: str, channels: tuple[int, ...]
+) -> tuple[HypernetConfig, dict[str, jax.Array], dict[str, str]]:
+    """Return config, flat table and {ignored key: reason} of a hypernetwork.
+
+    Args:
+        state: the file's state dict; only `hypernet.*` is read.
+        layers: `layers_to_tune` as stored, "0,2,3,..."; empty: all the file has blocks for.
+        channels: the generator's, from 4² up.
+
+    Raises:
+        UserError: layers that cannot be tuned, or tensors missing, unknown, misshapen or not
+            shared where they must be.
+    """
+    source = {k.removeprefix("hypernet."): v for k, v in state.items() if k.startswith("hypernet.")}
+    if not layers:
+        blocks = {int(k.split(".")[1]) for k in source if k.startswith("refinement_blocks.")}
+        layers = ",".join(map(str, sorted(blocks)))
+    try:
+        indices = tuple(int(layer) for layer in layers.split(","))
+        config = HypernetConfig(
+            indices, n_deltas=GeneratorConfig(channels).n_deltas, channels=channels
+        )
+    except ValueError as error:
+        raise UserError(f"layers_to_tune {layers!r} cannot be refined: {error}") from error
+    source, aliases = without_aliases(source)
+    expected = weights.flatten(weights.abstract(Hypernet, config))
+    table, ignored = apply(rules(config), psp.IGNORED, expected, source)
+    return config, psp.in_memory(table), {**ignored, **aliases}
+
+
+def without_aliases(
+    source: Mapping[str, np.ndarray],
+) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+    """Take out the shared tensors' further names: each block that uses them lists them once more.
+
+    Raises:
+        UserError: a tensor of that name is not the shared one.
+    """
+    kept, aliases = {}, {}
+    for key, array in source.items():
+        before, _, name = key.rpartition(".hypernet.")
+        shared = source.get(f"shared_weight_hypernet.{name}")
+        if not before or shared is None:
+            kept[key] = array
+        elif array is shared or np.shares_memory(array, shared) or np.array_equal(array, shared):
+            aliases[key] = "another name of a shared tensor"
+        else:
+            raise UserError(
+                f"{key} differs from shared_weight_hypernet.{name}: the file is damaged"
+            )
+    return kept, aliases
+
+
+def channels_of(saved: Mapping, folder: Path, file: Path) -> tuple[int, ...]:
+    """Return the channels of the file's decoder, or of the bundle's generator without one."""
+    if psp.carries_decoder(saved):
+        return stylegan.config_of(stylegan.find(saved, file)).channels
+    return tuple(bundle.metadata(folder, "generator")["config"]["channels"])
+
+
+def _latent_avg(saved: Mapping, file: Path) -> np.ndarray:
+    if not isinstance(saved.get("latent_avg"), np.ndarray):
+        raise UserError(f"{file} has no latent_avg: wanted the published HyperStyle file")
+    return saved["latent_avg"]
+
+
+def shared_w1(array: np.ndarray) -> np.ndarray:
+    """[C, in·3·3] to [C, 3, 3, in]."""
+    return array.reshape(len(array), -1, 3, 3).transpose(0, 2, 3, 1)
+
+
+def shared_b1(array: np.ndarray) -> np.ndarray:
+    """[in·3·3] to [3, 3, in]."""
+    return array.reshape(-1, 3, 3).transpose(1, 2, 0)
+
+
+def rules(config: HypernetConfig) -> list[Rule]:
+    """Return the table of a hypernetwork."""
+    length = config.widths[-1]
+    table = [
+        Rule(r"conv\.kernel", "conv1.weight", conv),
+        *norm("norm", "bn1"),
+        Rule(r"prelu\.weight", "relu.weight"),
+        Rule(r"body\.(\d+)\.conv(\d)\.kernel", r"body.\1.conv\2.weight", conv),
+        *norm(r"body\.(\d+)\.norm(\d)", r"body.\1.bn\2"),
+        Rule(r"body\.(\d+)\.shortcut\.conv\.kernel", r"body.\1.downsample.0.weight", conv),
+        *norm(r"body\.(\d+)\.shortcut\.norm", r"body.\1.downsample.1"),
+        Rule(r"shared\.w1", "shared_weight_hypernet.w1", shared_w1),
+        Rule(r"shared\.b1", "shared_weight_hypernet.b1", shared_b1),
+        Rule(r"shared\.w2", "shared_weight_hypernet.w2", lambda a: a.reshape(length, -1, length)),
+        Rule(r"shared\.b2", "shared_weight_hypernet.b2", lambda a: a.reshape(-1, length)),
+    ]
+    for block, layer in enumerate(config.layers):
+        table += block_rules(block, layer, config)
+    return table
+
+
+def block_rules(block: int, layer: int, config: HypernetConfig) -> list[Rule]:
+    """Return the lines of one refined layer."""
+    inputs, outputs = config.kernel(layer)
+
+    def kernel(array: np.ndarray) -> np.ndarray:
+        return array.reshape(outputs, inputs, -1).transpose(2, 1, 0).reshape(-1, inputs * outputs)
+
+    def bias(array: np.ndarray) -> np.ndarray:
+        return array.reshape(outputs, inputs).T.reshape(-1)
+
+    ours, theirs = rf"blocks\.{block}", f"refinement_blocks.{layer}"
+    table = [
+        Rule(rf"{ours}\.output\.kernel", f"{theirs}.output.1.weight", kernel),
+        Rule(rf"{ours}\.output\.bias", f"{theirs}.output.1.bias", bias),
+        Rule(rf"{ours}\.linear\.weight", f"{theirs}.linear.weight", linear),
+        Rule(rf"{ours}\.linear\.bias", f"{theirs}.linear.bias"),
+    ]
+    for step in range(5):
+        source = f"{theirs}.convs.{2 * step}"
+        table += [
+            Rule(rf"{ours}\.convs\.{step}\.kernel", f"{source}.weight", conv),
+            Rule(rf"{ours}\.convs\.{step}\.bias", f"{source}.bias"),
+        ]
+    return table
+
+
+if __name__ == "__main__":
+    cli(main)

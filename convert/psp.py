@@ -1,0 +1,252 @@
+"""Published pSp and e4e encoders become the `psp` of a bundle, beside the generator they are for.
+
+    python -m convert.psp psp_ffhq_encode.pt --name ffhq
+    python -m convert.psp e4e_ffhq_encode.pt --name ffhq-e4e
+
+The file's own decoder becomes the bundle's generator where there is none yet; it must equal the one
+that is there.
+"""
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import tyro
+
+from convert import stylegan, torch_file
+from convert.report import file_source, print_summary
+from convert.rules import Ignored, Rule, apply, conv, linear, norm, pointwise
+from emojax import bundle, weights
+from emojax.cli import cli
+from emojax.errors import UserError
+from emojax.models import psp
+
+OtherGenerator = Literal["refuse", "keep", "replace"]
+
+ARCHITECTURES = {
+    "GradualStyleEncoder": "gradual",
+    "Encoder4Editing": "e4e",
+    "BackboneEncoderUsingLastLayerIntoW": "w",
+    "BackboneEncoderUsingLastLayerIntoWPlus": "w_plus",
+}
+"""`opts.encoder_type` of the files, and what we call it."""
+
+IGNORED = [Ignored(r".*\.num_batches_tracked", "counts training steps")]
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """Convert a published pSp or e4e encoder.
+
+    Example: python -m convert.psp psp_ffhq_encode.pt --name ffhq
+    """
+
+    file: tyro.conf.Positional[Path]
+    """The published file, such as psp_ffhq_encode.pt."""
+    name: str = ""
+    """Name of the bundle; default: the file's own."""
+    output: Path = Path("checkpoints")
+    """Folder that holds the bundles."""
+    other_generator: OtherGenerator = "refuse"
+    """If the file's decoder is not the bundle's generator: refuse, keep or replace the latter."""
+
+
+def flattened(array: np.ndarray) -> np.ndarray:
+    """[out, C·7·7] to [7·7·C, out]: the published order is channels, rows, columns."""
+    side = psp.POOLED
+    return array.reshape(len(array), -1, side, side).transpose(2, 3, 1, 0).reshape(-1, len(array))
+
+
+TRUNK = [
+    Rule(r"trunk\.conv\.kernel", "input_layer.0.weight", conv),
+    *norm(r"trunk\.norm", "input_layer.1"),
+    Rule(r"trunk\.prelu\.weight", "input_layer.2.weight"),
+    *norm(r"trunk\.body\.(\d+)\.norm1", r"body.\1.res_layer.0"),
+    Rule(r"trunk\.body\.(\d+)\.conv1\.kernel", r"body.\1.res_layer.1.weight", conv),
+    Rule(r"trunk\.body\.(\d+)\.prelu\.weight", r"body.\1.res_layer.2.weight"),
+    Rule(r"trunk\.body\.(\d+)\.conv2\.kernel", r"body.\1.res_layer.3.weight", conv),
+    *norm(r"trunk\.body\.(\d+)\.norm2", r"body.\1.res_layer.4"),
+    Rule(
+        r"trunk\.body\.(\d+)\.gate\.(fc1|fc2)\.kernel", r"body.\1.res_layer.5.\2.weight", pointwise
+    ),
+    Rule(r"trunk\.body\.(\d+)\.shortcut\.conv\.kernel", r"body.\1.shortcut_layer.0.weight", conv),
+    *norm(r"trunk\.body\.(\d+)\.shortcut\.norm", r"body.\1.shortcut_layer.1"),
+]
+
+HEADS = [
+    Rule(r"head\.lateral(\d)\.kernel", r"latlayer\1.weight", conv),
+    Rule(r"head\.lateral(\d)\.bias", r"latlayer\1.bias"),
+    *(
+        rule
+        for step in range(6)
+        for rule in (
+            Rule(
+                rf"head\.heads\.(\d+)\.convs\.{step}\.kernel",
+                rf"styles.\1.convs.{2 * step}.weight",
+                conv,
+            ),
+            Rule(
+                rf"head\.heads\.(\d+)\.convs\.{step}\.bias",
+                rf"styles.\1.convs.{2 * step}.bias",
+            ),
+        )
+    ),
+    Rule(r"head\.heads\.(\d+)\.linear\.weight", r"styles.\1.linear.weight", linear),
+    Rule(r"head\.heads\.(\d+)\.linear\.bias", r"styles.\1.linear.bias"),
+    *norm(r"head\.norm", "output_layer_2.0"),
+    Rule(r"head\.linear1\.kernel", "output_layer_2.3.weight", flattened),
+    Rule(r"head\.linear1\.bias", "output_layer_2.3.bias"),
+    Rule(r"head\.linear2?\.weight", "linear.weight", linear),
+    Rule(r"head\.linear2?\.bias", "linear.bias"),
+]
+
+RULES = [*TRUNK, *HEADS, Rule("latent_avg", "latent_avg")]
+
+
+def main(options: Options) -> None:
+    """Convert one file and print what was done."""
+    folder = options.output / (options.name or options.file.stem)
+    saved = torch_file.load(options.file)
+    opts = options_of(saved, options.file)
+    encoder_type = str(opts.get("encoder_type"))
+    if encoder_type not in ARCHITECTURES or opts.get("input_nc", 3) != 3:
+        raise UserError(
+            f"{options.file} holds a {encoder_type} of {opts.get('input_nc', 3)} input channels: "
+            f"wanted {', '.join(ARCHITECTURES)} of 3"
+        )
+    n_styles = styles_of(saved, folder, options.file)
+    added = saved.get("latent_avg") if opts.get("start_from_latent_avg") else None
+    config, table, ignored = convert(
+        saved["state_dict"], ARCHITECTURES[encoder_type], n_styles, added
+    )
+    generator = settle_generator(folder, saved, options.file, options.other_generator)
+    source = file_source(options.file, encoder_type, "encoder.* of state_dict", ignored)
+    stored = bundle.save(folder, "psp", config, table, {**source, "generator_sha256": generator})
+    print_summary(folder / "psp", stored, codes=str(n_styles), generator=f"sha256 {generator}")
+
+
+def convert(
+    state: Mapping[str, np.ndarray],
+    architecture: psp.Architecture,
+    n_styles: int,
+    latent_avg: np.ndarray | None,
+) -> tuple[psp.EncoderConfig, dict[str, jax.Array], dict[str, str]]:
+    """Return config, flat table and {ignored key: reason} of an encoder.
+
+    Args:
+        state: the file's state dict; only `encoder.*` is read.
+        architecture: see `psp.EncoderConfig`.
+        n_styles: codes that the generator takes.
+        latent_avg: [L,D] or [1,D], what is added to the encoder's output; None where nothing is.
+
+    Raises:
+        UserError: tensors are missing, unknown or misshapen; all are named.
+    """
+    rows = 0 if latent_avg is None else latent_avg.reshape(-1, latent_avg.shape[-1]).shape[0]
+    if rows not in (0, 1, n_styles):
+        raise UserError(f"latent_avg has {rows} rows: wanted 1 or the generator's {n_styles}")
+    config = psp.EncoderConfig(architecture, n_styles=n_styles, average_rows=rows)
+    source = {k.removeprefix("encoder."): v for k, v in state.items() if k.startswith("encoder.")}
+    if rows:
+        source["latent_avg"] = latent_avg.reshape(rows, -1)
+    expected = weights.flatten(weights.abstract(psp.Encoder, config))
+    table, ignored = apply(RULES, IGNORED, expected, source)
+    return config, in_memory(table), ignored
+
+
+def in_memory(table: Mapping[str, np.ndarray]) -> dict[str, jax.Array]:
+    """Copy a table out of the mapped file, tensor by tensor, giving each tensor's pages back.
+
+    JAX's arrays are what Orbax writes without another copy: a 1.2 GB file takes 1.2 GB to convert.
+    """
+    copied = {}
+    for name, array in table.items():
+        copied[name] = jnp.array(np.ascontiguousarray(array))
+        torch_file.release(array)
+    return copied
+
+
+def options_of(saved: Any, file: Path) -> Mapping[str, Any]:
+    """Return the training options stored in a file, a dict or a Namespace.
+
+    Raises:
+        UserError: the file is no checkpoint of the pSp family.
+    """
+    opts = saved.get("opts") if isinstance(saved, Mapping) else None
+    if isinstance(opts, torch_file.Record):
+        opts = opts.state
+    if not isinstance(opts, Mapping) or not isinstance(saved.get("state_dict"), Mapping):
+        inside = (
+            ", ".join(map(repr, list(saved)[:8]))
+            if isinstance(saved, Mapping)
+            else type(saved).__name__
+        )
+        raise UserError(
+            f"{file} holds {inside}: wanted a pSp, e4e or HyperStyle file with state_dict and opts"
+        )
+    return opts
+
+
+def styles_of(saved: Mapping[str, Any], folder: Path, file: Path) -> int:
+    """Return how many codes the file's decoder takes, or without one the bundle's generator."""
+    if carries_decoder(saved):
+        return stylegan.config_of(stylegan.find(saved, file)).n_latent
+    return len(bundle.metadata(folder, "generator")["config"]["channels"]) * 2
+
+
+def carries_decoder(saved: Mapping[str, Any]) -> bool:
+    """Say whether a file of the pSp family holds its generator too."""
+    return any(key.startswith("decoder.") for key in saved["state_dict"])
+
+
+def settle_generator(
+    folder: Path, saved: Mapping[str, Any], file: Path, other: OtherGenerator
+) -> str:
+    """Make the bundle's generator and a file's decoder one; return its hash.
+
+    The decoder is written where the bundle has no generator. Where it has one, all tensors must be
+    equal; the mean latent may differ, since the files of this family do not keep it with the
+    decoder.
+
+    Raises:
+        UserError: they are different generators and `other` is "refuse", or there is neither.
+    """
+    has_one = (folder / "generator" / "metadata.json").is_file()
+    if not carries_decoder(saved):
+        return bundle.metadata(folder, "generator")["weights_sha256"]
+    found = stylegan.find(saved, file)
+    if has_one:
+        stored = bundle.metadata(folder, "generator")["weights_sha256"]
+        if other == "keep" or _equal(found, weights.read(folder / "generator" / "weights")):
+            return stored
+        if other == "refuse":
+            raise UserError(
+                f"the decoder in {file} is not the generator of {folder}: choose another --name, "
+                "or --other-generator replace (take the file's) or keep (the bundle's)"
+            )
+    config, table, ignored, origin = stylegan.convert(found)
+    source = file_source(file, found.layout, found.where, ignored)
+    stored = bundle.save(
+        folder, "generator", config, table, {**source, "mean_latent": {"from": origin}}
+    )
+    print_summary(folder / "generator", stored, resolution=f"{config.size}²")
+    return stored["weights_sha256"]
+
+
+def _equal(found: stylegan.Found, table: Mapping[str, np.ndarray]) -> bool:
+    config = stylegan.config_of(found)
+    expected = weights.flatten(weights.abstract(stylegan.Generator, config))
+    expected.pop("latent_avg")
+    if weights.problems(expected, {k: v for k, v in table.items() if k != "latent_avg"}):
+        return False
+    rules = stylegan.rosinality_rules(config)
+    converted, _ = apply(rules, stylegan.IGNORED["rosinality"], expected, found.tensors)
+    return all(np.array_equal(array, table[name]) for name, array in converted.items())
+
+
+if __name__ == "__main__":
+    cli(main)

@@ -1,0 +1,47 @@
+"""What a converter keeps and prints about a file it has converted."""
+
+import hashlib
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+
+def sha256(file: Path) -> str:
+    """Return a file's SHA-256."""
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def file_source(file: Path, layout: str, where: str, ignored: Mapping[str, str]) -> dict[str, Any]:
+    """Return the `source` of a part's metadata.
+
+    Args:
+        file: the published file.
+        layout: whose key names it has.
+        where: the part of the file the tensors come from.
+        ignored: {key: reason} of the tensors left out.
+    """
+    return {
+        "file": file.name,
+        "sha256": sha256(file),
+        "layout": layout,
+        "part": where,
+        "ignored": dict(Counter(ignored.values())),
+    }
+
+
+def print_summary(folder: Path, stored: Mapping[str, Any], **facts: str) -> None:
+    """Print a table of a converted part: its metadata and further facts."""
+    source = stored["source"]
+    rows = {
+        "read": f"{source['file']} ({source['layout']} layout, {source['part']})",
+        "sha256": source["sha256"],
+        **{name.replace("_", " "): fact for name, fact in facts.items()},
+        "parameters": f"{stored['parameters']:,}",
+        **{f"left out ({n})": reason for reason, n in source["ignored"].items()},
+        "written": str(folder),
+    }
+    width = max(map(len, rows))
+    for name, value in rows.items():
+        print(f"{name:<{width}}  {value}")

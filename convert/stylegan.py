@@ -1,0 +1,322 @@
+"""Published StyleGAN2 generators become the `generator` of a bundle.
+
+    python -m convert.stylegan stylegan2-ffhq-config-f.pt --name ffhq
+    python -m convert.stylegan ffhq.pkl --name ffhq-nvlabs
+    python -m convert.stylegan psp_ffhq_encode.pt --name ffhq       (the decoder it carries)
+
+Takes rosinality's `.pt` (`g_ema`, `latent_avg`), a bare generator state dict (`.pt`,
+`.safetensors`, `.npz`), pSp, e4e and HyperStyle files (`decoder.*`) and NVlabs' `.pkl` (`G_ema`).
+"""
+
+import dataclasses
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+import tyro
+
+from convert import torch_file
+from convert.report import file_source, print_summary
+from convert.rules import Ignored, Rule, apply, conv, flat, linear
+from emojax import bundle, weights
+from emojax.cli import cli
+from emojax.errors import UserError
+from emojax.models.stylegan2 import Generator, GeneratorConfig, mean_latent
+
+MEAN_SAMPLES = 100_000  # as the originals average when a file holds no mean latent
+
+
+class Found(NamedTuple):
+    """A generator found in a file.
+
+    Attributes:
+        layout: whose key names the tensors have: "rosinality" or "nvlabs".
+        where: the part of the file they come from.
+        tensors: the state dict.
+        latent_avg: the file's own mean latent [D], or None.
+        conv_clamp: NVlabs' limit on convolution outputs, or None.
+    """
+
+    layout: str
+    where: str
+    tensors: dict[str, np.ndarray]
+    latent_avg: np.ndarray | None = None
+    conv_clamp: float | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """Convert a published StyleGAN2 generator.
+
+    Example: python -m convert.stylegan stylegan2-ffhq-config-f.pt --name ffhq
+    """
+
+    file: tyro.conf.Positional[Path]
+    """The published file: .pt, .pkl, .safetensors or .npz."""
+    name: str = ""
+    """Name of the bundle; default: the file's own."""
+    output: Path = Path("checkpoints")
+    """Folder that holds the bundles."""
+
+
+def find(saved: Any, file: str | Path) -> Found:
+    """Recognise the layout of a loaded file and return its generator.
+
+    Raises:
+        UserError: there is no StyleGAN2 generator in it, or one of a kind emojax does not run.
+    """
+    if isinstance(saved, Mapping) and "G_ema" in saved:
+        return _nvlabs(saved["G_ema"], "G_ema", file)
+    if isinstance(saved, torch_file.Record):
+        return _nvlabs(saved, "the network", file)
+    if isinstance(saved, Mapping):
+        mean = _mean(saved.get("latent_avg"))
+        if isinstance(saved.get("g_ema"), Mapping):
+            return Found("rosinality", "g_ema", _arrays(saved["g_ema"]), mean)
+        state = saved.get("state_dict")
+        if isinstance(state, Mapping) and any(key.startswith("decoder.") for key in state):
+            decoder = {
+                k.removeprefix("decoder."): v for k, v in state.items() if k.startswith("decoder.")
+            }
+            return Found("rosinality", "decoder.* of state_dict", _arrays(decoder), mean)
+        if "synthesis.b4.const" in saved:
+            return Found("nvlabs", "the state dict", _arrays(saved))
+        if "conv1.conv.weight" in saved:
+            return Found("rosinality", "the state dict", _arrays(saved), mean)
+        inside = f"a dict of {', '.join(map(repr, list(saved)[:8])) or 'nothing'}"
+    else:
+        inside = f"a {type(saved).__name__}"
+    raise UserError(
+        f"{file} holds {inside}, wanted a StyleGAN2 generator: g_ema (rosinality), decoder.* "
+        "(pSp, e4e, HyperStyle), G_ema (NVlabs) or a generator's state dict"
+    )
+
+
+def convert(found: Found) -> tuple[GeneratorConfig, dict[str, np.ndarray], dict[str, str], str]:
+    """Return (config, table, {ignored key: reason}, where the mean latent is from).
+
+    Raises:
+        UserError: tensors are missing, unknown or misshapen; all are named.
+    """
+    config = config_of(found)
+    expected = weights.flatten(weights.abstract(Generator, config))
+    mean, origin = found.latent_avg, "the file"
+    expected.pop("latent_avg")
+    rules = rosinality_rules(config) if found.layout == "rosinality" else nvlabs_rules(config)
+    table, ignored = apply(rules, IGNORED[found.layout], expected, found.tensors)
+    _check_filters(found.tensors, ignored)
+    if found.layout == "nvlabs":
+        mean = found.tensors.get("mapping.w_avg")
+    if mean is not None and mean.shape != (config.style_dim,):
+        raise UserError(
+            f"the file's mean latent has {mean.size} values, its generator's w {config.style_dim}"
+        )
+    if mean is None:
+        mean, origin = _averaged(config, table), f"{MEAN_SAMPLES} mapped samples, seed 0"
+    table["latent_avg"] = np.asarray(mean, np.float32)
+    return config, table, ignored, origin
+
+
+def config_of(found: Found) -> GeneratorConfig:
+    """Read the generator's shape off its tensors."""
+    tensors = found.tensors
+    try:
+        if found.layout == "rosinality":
+            blocks = _numbers(tensors, r"to_rgbs\.(\d+)\..*")
+            layers = ["conv1", *(f"convs.{2 * i + 1}" for i in range(len(blocks)))]
+            channels = [
+                _rows(tensors, f"{layer}.activate.bias", f"{layer}.conv.weight") for layer in layers
+            ]
+            affines, mapping = (
+                r"(?:conv1|convs\.\d+)\.conv\.modulation\.weight",
+                r"style\.(\d+)\.\w+",
+            )
+            first = "style.1"
+        else:
+            sizes = _numbers(tensors, r"synthesis\.b(\d+)\.torgb\..*")
+            layers = [f"synthesis.b{size}.conv1" for size in sizes]
+            channels = [_rows(tensors, f"{layer}.bias", f"{layer}.weight") for layer in layers]
+            affines, mapping = r"synthesis\.b\d+\.conv1\.affine\.weight", r"mapping\.fc(\d+)\.\w+"
+            first = "mapping.fc0"
+        style_dim = next(tensors[key].shape[1] for key in tensors if re.fullmatch(affines, key))
+        weight = tensors.get(f"{first}.weight")
+        z_dim = style_dim if weight is None else weight.shape[1]
+        n_mlp = len(_numbers(tensors, mapping))
+    except (LookupError, StopIteration) as error:
+        raise UserError(
+            f"{found.where} is not a StyleGAN2 generator with a skip chain of RGB pictures: "
+            f"it has no {error or 'modulated convolutions'}"
+        ) from error
+    return GeneratorConfig(
+        channels=tuple(map(int, channels)),
+        style_dim=int(style_dim),
+        z_dim=int(z_dim),
+        n_mlp=n_mlp,
+        conv_clamp=found.conv_clamp,
+    )
+
+
+def rosinality_rules(config: GeneratorConfig) -> list[Rule]:
+    """Return the table for rosinality's key names."""
+    rules = [
+        rule
+        for i in range(config.n_mlp)
+        for rule in _linear(rf"mapping\.layers\.{i}", f"style.{i + 1}")
+    ]
+    rules.append(Rule(r"synthesis\.const", "input.input", _constant))
+    for i in range(len(config.noise_sizes)):
+        source = "conv1" if i == 0 else f"convs.{i - 1}"
+        target = rf"synthesis\.convs\.{i}"
+        rules += [
+            Rule(rf"{target}\.weight", f"{source}.conv.weight", conv),
+            *_linear(rf"{target}\.modulation", f"{source}.conv.modulation"),
+            Rule(rf"{target}\.noise", f"noises.noise_{i}", lambda noise: noise[0, 0]),
+            Rule(rf"{target}\.noise_strength", f"{source}.noise.weight", flat),
+            Rule(rf"{target}\.bias", f"{source}.activate.bias"),
+        ]
+    for i in range(len(config.channels)):
+        source = "to_rgb1" if i == 0 else f"to_rgbs.{i - 1}"
+        rules += _to_rgb(i, source, f"{source}.conv.weight", f"{source}.conv.modulation")
+    return rules
+
+
+def nvlabs_rules(config: GeneratorConfig) -> list[Rule]:
+    """Return the table for NVlabs' key names (stylegan2-ada-pytorch)."""
+    rules = [
+        rule
+        for i in range(config.n_mlp)
+        for rule in _linear(rf"mapping\.layers\.{i}", f"mapping.fc{i}")
+    ]
+    rules.append(Rule(r"synthesis\.const", "synthesis.b4.const", _constant))
+    for i, size in enumerate(config.noise_sizes):
+        source = f"synthesis.b{size}.conv{1 if i % 2 == 0 else 0}"
+        target = rf"synthesis\.convs\.{i}"
+        rules += [
+            Rule(rf"{target}\.weight", f"{source}.weight", conv),
+            *_linear(rf"{target}\.modulation", f"{source}.affine"),
+            Rule(rf"{target}\.noise", f"{source}.noise_const"),
+            Rule(rf"{target}\.noise_strength", f"{source}.noise_strength", flat),
+            Rule(rf"{target}\.bias", f"{source}.bias"),
+        ]
+    for i in range(len(config.channels)):
+        source = f"synthesis.b{4 * 2**i}.torgb"
+        rules += _to_rgb(i, source, f"{source}.weight", f"{source}.affine")
+    return rules
+
+
+IGNORED = {
+    "rosinality": [Ignored(r".*\.kernel", "the fixed [1, 3, 3, 1] filter, checked")],
+    "nvlabs": [
+        Ignored(r".*\.resample_filter", "the fixed [1, 3, 3, 1] filter, checked"),
+        Ignored(r"mapping\.w_avg", "the mean latent, kept as latent_avg"),
+    ],
+}
+
+
+def main(options: Options) -> None:
+    """Convert one file and print what was done."""
+    found = find(torch_file.load(options.file), options.file)
+    config, table, ignored, origin = convert(found)
+    source = file_source(options.file, found.layout, found.where, ignored)
+    source["mean_latent"] = {
+        "from": origin,
+        "values": [round(float(v), 6) for v in table["latent_avg"]],
+    }
+    folder = options.output / (options.name or options.file.stem)
+    stored = bundle.save(folder, "generator", config, table, source)
+    print_summary(
+        folder / "generator",
+        stored,
+        resolution=f"{config.size}²",
+        channels=" ".join(map(str, config.channels)),
+        style=f"{config.style_dim} wide, {config.n_mlp} mapping layers",
+        mean_latent=f"from {origin}",
+    )
+
+
+def _linear(target: str, source: str) -> list[Rule]:
+    return [
+        Rule(rf"{target}\.weight", f"{source}.weight", linear),
+        Rule(rf"{target}\.bias", f"{source}.bias"),
+    ]
+
+
+def _to_rgb(i: int, source: str, weight: str, modulation: str) -> list[Rule]:
+    target = rf"synthesis\.to_rgbs\.{i}"
+    return [
+        Rule(rf"{target}\.weight", weight, conv),
+        *_linear(rf"{target}\.modulation", modulation),
+        Rule(rf"{target}\.bias", f"{source}.bias", flat),
+    ]
+
+
+def _constant(array: np.ndarray) -> np.ndarray:
+    """(1, C, 4, 4) or (C, 4, 4) to [4, 4, C]."""
+    return array.reshape(array.shape[-3:]).transpose(1, 2, 0)
+
+
+def _numbers(tensors: Mapping[str, np.ndarray], pattern: str) -> list[int]:
+    """Return the distinct numbers that the keys matching a pattern carry, sorted."""
+    return sorted({int(match[1]) for key in tensors if (match := re.fullmatch(pattern, key))})
+
+
+def _rows(tensors: Mapping[str, np.ndarray], bias: str, weight: str) -> int:
+    """Return a layer's output channels from whichever of its tensors is there."""
+    if bias in tensors:
+        return tensors[bias].shape[0]
+    return tensors[weight].shape[-4]
+
+
+def _arrays(state: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    return {key: value for key, value in state.items() if isinstance(value, np.ndarray)}
+
+
+def _mean(latent: Any) -> np.ndarray | None:
+    """Return the one mean latent [D] of a file; None where it has none or one a layer."""
+    if not isinstance(latent, np.ndarray):
+        return None
+    rows = latent.reshape(-1, latent.shape[-1])
+    return rows[0] if (rows == rows[0]).all() else None
+
+
+def _nvlabs(network: Any, where: str, file: str | Path) -> Found:
+    if not isinstance(network, torch_file.Record):
+        raise UserError(
+            f"{file}: {where} is a {type(network).__name__}, wanted a pickled generator"
+        )
+    state, made_with = network.state, network.state.get("_init_kwargs", {})
+    synthesis = made_with.get("synthesis_kwargs", {})
+    architecture = synthesis.get("architecture", "skip")
+    if state.get("c_dim", 0) or architecture != "skip" or state.get("img_channels", 3) != 3:
+        raise UserError(
+            f"{file}: {where} is a generator with {state.get('c_dim', 0)} classes, architecture "
+            f"{architecture!r} and {state.get('img_channels', 3)} colours; wanted an unconditional "
+            "RGB one with skip connections"
+        )
+    clamp = synthesis.get("conv_clamp")
+    tensors = torch_file.state_dict(network)
+    return Found("nvlabs", where, tensors, conv_clamp=None if clamp is None else float(clamp))
+
+
+def _check_filters(tensors: Mapping[str, np.ndarray], ignored: Mapping[str, str]) -> None:
+    """Raise UserError where a file resamples with another filter than [1, 3, 3, 1]."""
+    wanted = np.outer([1, 3, 3, 1], [1, 3, 3, 1]) / 64
+    for key in ignored:
+        if key.endswith(("kernel", "resample_filter")):
+            array = np.asarray(tensors[key], np.float64)
+            if array.shape != (4, 4) or not np.allclose(array / array.sum(), wanted, atol=1e-6):
+                raise UserError(f"{key} is not the [1, 3, 3, 1] filter emojax resamples with")
+
+
+def _averaged(config: GeneratorConfig, table: dict[str, np.ndarray]) -> np.ndarray:
+    zero = np.zeros(config.style_dim, np.float32)
+    model = weights.load(weights.abstract(Generator, config), {**table, "latent_avg": zero})
+    average = jax.jit(mean_latent, static_argnames="samples")
+    return np.asarray(average(model, jax.random.key(0), samples=MEAN_SAMPLES))
+
+
+if __name__ == "__main__":
+    cli(main)
