@@ -1,0 +1,1 @@
+"""How good results are: Fréchet and kernel distances, emotion scores."""

@@ -1,0 +1,258 @@
+"""HyperStyle's hypernetwork: from a picture and its reconstruction to changes of the generator's
+kernels.
+
+Source: Alaluf et al. 2022, yuval-alaluf/hyperstyle `models/hypernetworks/`. All shapes are NHWC.
+
+Everything after the trunk's last LeakyReLU is affine, so the network is split there: `Hypernet`
+gives one 512-vector a refined layer, `Hypernet.deltas` turns vectors into kernel changes. Changes
+add up over the passes of an inversion, hence so may the vectors, with the constant part taken once
+a
+pass: sum_i (A v_i + b) = A (sum_i v_i) + n b.
+"""
+
+import dataclasses
+import math
+from collections.abc import Sequence
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from emojax.layers import EqualLinear, leaky_relu
+from emojax.models import irse
+
+SHARED = (0, 2, 3, 5, 6, 8, 9, 11, 12)
+"""Layers whose kernels come from the shared-weights hypernetwork: 512 to 512 channels."""
+SLOPE = 0.01
+"""`nn.LeakyReLU()` without an argument."""
+KERNEL = 3
+
+
+@dataclasses.dataclass(frozen=True)
+class HypernetConfig:
+    """Shape of the hypernetwork; the defaults are `hyperstyle_ffhq.pt`.
+
+    Attributes:
+        layers: indices of the refined generator layers, in running order: 0 is conv1, 2+3k and 3+3k
+            the two convolutions of block k; the ToRGB layers 1 and 4+3k cannot be refined.
+        n_deltas: generator layers counting ToRGB: 26 at 1024², 23 at 512², 20 at 256².
+        channels: the generator's channels at 4², 8², 16², ...
+        resolution: side of the input pictures.
+        widths, units: the ResNet's stages; the last width is also the length of a vector.
+        shared_width: inner channels of the blocks of shared layers.
+        separate_width: inner channels of the other blocks.
+        dtype: of the convolutions; vectors and kernel changes are always float32.
+    """
+
+    layers: tuple[int, ...] = (0, 2, 3, 5, 6, 8, 9, 11, 12, 14, 15, 17, 18, 20, 21, 23, 24)
+    n_deltas: int = 26
+    channels: tuple[int, ...] = (512, 512, 512, 512, 512, 256, 128, 64, 32)
+    resolution: int = 256
+    widths: tuple[int, ...] = (64, 128, 256, 512)
+    units: tuple[int, ...] = (3, 4, 6, 3)
+    shared_width: int = 128
+    separate_width: int = 256
+    dtype: str = "float32"
+
+    def __post_init__(self) -> None:
+        wrong = [i for i in self.layers if i % 3 == 1 or not 0 <= i < self.n_deltas]
+        if wrong or list(self.layers) != sorted(set(self.layers)):
+            raise ValueError(
+                f"layers {self.layers}: wanted rising indices of 3x3 convolutions below "
+                f"{self.n_deltas}"
+            )
+
+    @property
+    def shared(self) -> tuple[int, ...]:
+        """The refined layers that the shared hypernetwork serves; they come first in `layers`."""
+        full = (self.channels[0], self.channels[0])
+        return tuple(i for i in self.layers if i in SHARED and self.kernel(i) == full)
+
+    def kernel(self, layer: int) -> tuple[int, int]:
+        """Return (inputs, outputs) of a generator layer by its index."""
+        block = max(layer - 2, 0) // 3
+        outputs = self.channels[block + 1] if layer else self.channels[0]
+        return (self.channels[block] if layer % 3 == 2 else outputs), outputs
+
+
+class BasicBlock(nnx.Module):
+    """ResNet's two 3×3 convolutions with ReLU. Source: torchvision `resnet.py`, `BasicBlock`."""
+
+    def __init__(
+        self, inputs: int, outputs: int, stride: int, *, dtype: str = "float32", rngs: nnx.Rngs
+    ) -> None:
+        common = {"dtype": dtype, "rngs": rngs}
+        self.conv1 = irse.convolution(inputs, outputs, stride=stride, bias=False, **common)
+        self.norm1 = irse.batch_norm(outputs, **common)
+        self.conv2 = irse.convolution(outputs, outputs, bias=False, **common)
+        self.norm2 = irse.batch_norm(outputs, **common)
+        changes = stride > 1 or inputs != outputs
+        self.shortcut = irse.Shortcut(inputs, outputs, stride, **common) if changes else None
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        kept = self.shortcut(x) if self.shortcut else x
+        x = jax.nn.relu(self.norm1(self.conv1(x)))
+        return jax.nn.relu(self.norm2(self.conv2(x)) + kept)
+
+
+class SharedBlock(nnx.Module):
+    """Features to the vector of one shared layer. Source: `HyperRefinementBlock`."""
+
+    def __init__(
+        self, inputs: int, inner: int, side: int, *, dtype: str = "float32", rngs: nnx.Rngs
+    ) -> None:
+        halvings = int(math.log2(side))
+        strides = [1] + [2] * halvings
+        self.convs = _convs(inputs, inner, strides, dtype=dtype, rngs=rngs)
+        self.linear = EqualLinear(inputs, inputs, rngs=rngs)
+
+    def __call__(self, features: jax.Array) -> jax.Array:
+        """Map [B,s,s,C] to [B,C]."""
+        return self.linear(_refine(self.convs, features)[:, 0, 0])
+
+
+class SeparateBlock(nnx.Module):
+    """Features to the vector of one layer of its own, and vector to kernel change.
+
+    Source: `RefinementBlock`. The change has one value for all nine taps of a kernel.
+    """
+
+    def __init__(
+        self,
+        inputs: int,
+        inner: int,
+        side: int,
+        kernel: tuple[int, int],
+        *,
+        dtype: str = "float32",
+        rngs: nnx.Rngs,
+    ) -> None:
+        self.kernel = kernel
+        strides = [2] * (int(math.log2(side)) - 1)
+        self.convs = _convs(inputs, inner, strides, dtype=dtype, rngs=rngs)
+        self.output = nnx.Linear(inputs, kernel[0] * kernel[1], rngs=rngs)  # [C, I·O]
+
+    def __call__(self, features: jax.Array) -> jax.Array:
+        """Map [B,s,s,C] to [B,C]."""
+        return _refine(self.convs, features).mean((1, 2))
+
+    def delta(self, vector: jax.Array, passes: jax.Array) -> jax.Array:
+        """Map [..., C] to [..., 1, 1, I, O]."""
+        change = vector @ self.output.kernel[...] + passes * self.output.bias[...]
+        return change.reshape(*vector.shape[:-1], 1, 1, *self.kernel)
+
+
+class SharedKernels(nnx.Module):
+    """The hypernetwork that all shared layers use: two linear maps from a vector to a 3×3 kernel.
+
+    Source: `SharedWeightsHypernet`: (z w2 + b2) seen as [out, C], times w1, plus b1, seen as
+    [out, in, 3, 3]. Here w1's columns are kept as [3, 3, in], the order that NHWC kernels want.
+    """
+
+    def __init__(self, length: int, channels: int, *, rngs: nnx.Rngs) -> None:
+        taps = (KERNEL, KERNEL, channels)
+        key = rngs.params()
+        self.w1 = nnx.Param(jax.random.normal(key, (length, *taps)) / 40)  # [C,3,3,I]
+        self.b1 = nnx.Param(jnp.zeros(taps))
+        self.w2 = nnx.Param(jax.random.normal(key, (length, channels, length)) / 40)  # [C,O,C]
+        self.b2 = nnx.Param(jnp.zeros((channels, length)))
+
+    def rows(self, vectors: jax.Array, passes: jax.Array) -> jax.Array:
+        """Map [..., C] to [..., O, C], the first of the two maps."""
+        return jnp.tensordot(vectors, self.w2[...], 1) + passes * self.b2[...]
+
+    def delta(self, rows: jax.Array, passes: jax.Array) -> jax.Array:
+        """Map [..., O, C] to [..., 3, 3, I, O], the second."""
+        kernels = jnp.einsum("chwi,...oc->...hwio", self.w1[...], rows)
+        return kernels + passes * self.b1[...][..., None]
+
+
+class Hypernet(nnx.Module):
+    """A ResNet-34 without max-pooling on (picture, reconstruction), and one block a refined layer.
+
+    Source: `SharedWeightsHyperNetResNet`.
+    """
+
+    def __init__(self, config: HypernetConfig, *, rngs: nnx.Rngs) -> None:
+        self.config = config
+        common = {"dtype": config.dtype, "rngs": rngs}
+        self.conv = irse.convolution(6, config.widths[0], size=7, stride=2, bias=False, **common)
+        self.norm = irse.batch_norm(config.widths[0], **common)
+        self.prelu = irse.PReLU(config.widths[0])
+        self.body = nnx.List(_body(config, rngs=rngs))
+        self.shared = SharedKernels(config.widths[-1], config.channels[0], rngs=rngs)
+        self.blocks = nnx.List([_block(config, layer, rngs=rngs) for layer in config.layers])
+
+    def __call__(self, pictures: jax.Array, reconstructions: jax.Array) -> jax.Array:
+        """Return the vectors of one pass.
+
+        Args:
+            pictures: [B,R,R,3] in [-1, 1], R = `config.resolution`.
+            reconstructions: the same faces as the generator makes them now, same shape and range.
+
+        Returns:
+            [B,T,C], one vector a refined layer, in the order of `config.layers`.
+        """
+        x = jnp.concatenate([pictures, reconstructions], -1).astype(self.config.dtype)
+        x = self.prelu(self.norm(self.conv(x)))
+        for block in self.body:
+            x = block(x)
+        return jnp.stack([block(x) for block in self.blocks], 1)
+
+    def deltas(self, vectors: jax.Array, passes: jax.Array | int) -> Sequence[jax.Array | None]:
+        """Return the kernel changes that summed vectors stand for.
+
+        Args:
+            vectors: [B,T,C] sums over the passes, or [T,C] for one face.
+            passes: number of passes in the sums.
+
+        Returns:
+            `n_deltas` entries as the generator's synthesis takes them: None for a layer that is not
+            refined, else [B,3,3,I,O], or [B,1,1,I,O] where the nine taps share a value; without
+            the batch axis when `vectors` has none. A layer's kernel becomes weight · (1 + delta).
+        """
+        passes = jnp.asarray(passes, vectors.dtype)
+        count = len(self.config.shared)
+        rows = self.shared.rows(vectors[..., :count, :], passes)  # w2 is 0.5 GB: read once
+        result: list[jax.Array | None] = [None] * self.config.n_deltas
+        for index, (layer, block) in enumerate(zip(self.config.layers, self.blocks, strict=True)):
+            if index < count:
+                result[layer] = self.shared.delta(rows[..., index, :, :], passes)
+            else:
+                result[layer] = block.delta(vectors[..., index, :], passes)
+        return result
+
+
+def _body(config: HypernetConfig, *, rngs: nnx.Rngs) -> list[BasicBlock]:
+    blocks, inputs = [], config.widths[0]
+    for stage, (width, units) in enumerate(zip(config.widths, config.units, strict=True)):
+        for index in range(units):
+            stride = 2 if stage and not index else 1
+            blocks.append(BasicBlock(inputs, width, stride, dtype=config.dtype, rngs=rngs))
+            inputs = width
+    return blocks
+
+
+def _block(config: HypernetConfig, layer: int, *, rngs: nnx.Rngs) -> SharedBlock | SeparateBlock:
+    side, width = config.resolution // 16, config.widths[-1]
+    common = {"dtype": config.dtype, "rngs": rngs}
+    if layer in config.shared:
+        return SharedBlock(width, config.shared_width, side, **common)
+    return SeparateBlock(width, config.separate_width, side, config.kernel(layer), **common)
+
+
+def _convs(
+    outer: int, inner: int, strides: Sequence[int], *, dtype: str, rngs: nnx.Rngs
+) -> nnx.List[nnx.Conv]:
+    """3×3 convolutions from `outer` channels through `inner` ones back to `outer`."""
+    widths = [outer, *[inner] * (len(strides) - 1), outer]
+    return nnx.List(
+        irse.convolution(widths[i], widths[i + 1], stride=stride, dtype=dtype, rngs=rngs)
+        for i, stride in enumerate(strides)
+    )
+
+
+def _refine(convs: Sequence[nnx.Conv], features: jax.Array) -> jax.Array:
+    for conv in convs:
+        features = leaky_relu(conv(features), SLOPE, 1.0)
+    return features.astype(jnp.float32)

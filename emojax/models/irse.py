@@ -1,0 +1,160 @@
+"""IR-SE-50: the face-recognition trunk under every pSp, e4e and W encoder.
+
+Source: eladrich/pixel2style2pixel `models/encoders/helpers.py` and `psp_encoders.py` (after
+TreB1eN's InsightFace_Pytorch). All shapes are NHWC.
+"""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+BATCH_NORM_EPSILON = 1e-5
+REDUCTION = 16
+"""Channels of a squeeze-excite gate per hidden channel."""
+
+
+@dataclasses.dataclass(frozen=True)
+class TrunkConfig:
+    """Shape of the trunk; the defaults are the published IR-SE-50.
+
+    Attributes:
+        stem: channels after the input layer.
+        widths: channels of each stage; every stage halves the picture.
+        units: residual units in each stage.
+    """
+
+    stem: int = 64
+    widths: tuple[int, ...] = (64, 128, 256, 512)
+    units: tuple[int, ...] = (3, 4, 14, 3)
+
+
+class PReLU(nnx.Module):
+    """max(x, 0) + weight · min(x, 0), one weight a channel."""
+
+    def __init__(self, channels: int) -> None:
+        self.weight = nnx.Param(jnp.full((channels,), 0.25))
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        return jnp.where(x >= 0, x, x * self.weight[...].astype(x.dtype))
+
+
+class SqueezeExcite(nnx.Module):
+    """Scale each channel by a gate computed from the channel means (`SEModule`; no biases)."""
+
+    def __init__(self, channels: int, *, dtype: str = "float32", rngs: nnx.Rngs) -> None:
+        hidden = channels // REDUCTION
+        self.fc1 = nnx.Linear(channels, hidden, use_bias=False, dtype=dtype, rngs=rngs)
+        self.fc2 = nnx.Linear(hidden, channels, use_bias=False, dtype=dtype, rngs=rngs)
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        means = x.mean((1, 2), keepdims=True)  # [B,1,1,C]
+        return x * jax.nn.sigmoid(self.fc2(jax.nn.relu(self.fc1(means))))
+
+
+class Shortcut(nnx.Module):
+    """Strided 1×1 convolution and BatchNorm, where a unit changes the number of channels."""
+
+    def __init__(
+        self, inputs: int, outputs: int, stride: int, *, dtype: str = "float32", rngs: nnx.Rngs
+    ) -> None:
+        self.conv = convolution(
+            inputs, outputs, size=1, stride=stride, bias=False, dtype=dtype, rngs=rngs
+        )
+        self.norm = batch_norm(outputs, dtype=dtype, rngs=rngs)
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        return self.norm(self.conv(x))
+
+
+class Unit(nnx.Module):
+    """Residual unit: BN, 3×3, PReLU, 3×3 with the stride, BN, squeeze-excite; nothing after the
+    sum.
+
+    Source: `bottleneck_IR_SE`. Its MaxPool2d(1, stride) shortcut is a subsampling.
+    """
+
+    def __init__(
+        self, inputs: int, outputs: int, stride: int, *, dtype: str = "float32", rngs: nnx.Rngs
+    ) -> None:
+        common = {"dtype": dtype, "rngs": rngs}
+        self.stride = stride
+        self.norm1 = batch_norm(inputs, **common)
+        self.conv1 = convolution(inputs, outputs, bias=False, **common)
+        self.prelu = PReLU(outputs)
+        self.conv2 = convolution(outputs, outputs, stride=stride, bias=False, **common)
+        self.norm2 = batch_norm(outputs, **common)
+        self.gate = SqueezeExcite(outputs, **common)
+        self.shortcut = None if inputs == outputs else Shortcut(inputs, outputs, stride, **common)
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        kept = self.shortcut(x) if self.shortcut else x[:, :: self.stride, :: self.stride]
+        x = self.conv2(self.prelu(self.conv1(self.norm1(x))))
+        return self.gate(self.norm2(x)) + kept
+
+
+class Trunk(nnx.Module):
+    """Input layer and all residual units."""
+
+    def __init__(self, config: TrunkConfig, *, dtype: str = "float32", rngs: nnx.Rngs) -> None:
+        self.config, self.dtype = config, dtype
+        self.conv = convolution(3, config.stem, bias=False, dtype=dtype, rngs=rngs)
+        self.norm = batch_norm(config.stem, dtype=dtype, rngs=rngs)
+        self.prelu = PReLU(config.stem)
+        self.body = nnx.List([])
+        inputs = config.stem
+        for width, units in zip(config.widths, config.units, strict=True):
+            for index in range(units):
+                stride = 2 if index == 0 else 1
+                self.body.append(Unit(inputs, width, stride, dtype=dtype, rngs=rngs))
+                inputs = width
+
+    def __call__(self, pictures: jax.Array) -> list[jax.Array]:
+        """Return the features after each stage.
+
+        Args:
+            pictures: [B,H,W,3] in [-1, 1]; H and W divisible by 2 to the number of stages.
+
+        Returns:
+            One [B, H/2^(s+1), W/2^(s+1), widths[s]] array a stage.
+        """
+        x = self.prelu(self.norm(self.conv(pictures)))
+        stages, start = [], 0
+        for units in self.config.units:
+            for unit in self.body[start : start + units]:
+                x = unit(x)
+            stages.append(x)
+            start += units
+        return stages
+
+
+def convolution(
+    inputs: int,
+    outputs: int,
+    *,
+    size: int = 3,
+    stride: int = 1,
+    bias: bool = True,
+    dtype: str = "float32",
+    rngs: nnx.Rngs,
+) -> nnx.Conv:
+    """Return a square convolution padded by size // 2 on every side, as PyTorch pads."""
+    pad = (size // 2, size // 2)
+    return nnx.Conv(
+        inputs,
+        outputs,
+        (size, size),
+        strides=stride,
+        padding=(pad, pad),
+        use_bias=bias,
+        dtype=dtype,
+        rngs=rngs,
+    )
+
+
+def batch_norm(channels: int, *, dtype: str = "float32", rngs: nnx.Rngs) -> nnx.BatchNorm:
+    """Return a BatchNorm that only ever applies its stored statistics."""
+    return nnx.BatchNorm(
+        channels, use_running_average=True, epsilon=BATCH_NORM_EPSILON, dtype=dtype, rngs=rngs
+    )

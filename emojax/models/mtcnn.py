@@ -1,0 +1,299 @@
+"""MTCNN: face boxes and five points in a photograph, by three small networks in a cascade.
+
+Source: Zhang et al. 2016; weights and conventions of the `mtcnn` package 1.0.0 (MIT), whose files
+this reads and whose code, which wants TensorFlow, it does not use. Pictures are NHWC, points (x,
+y) in pixels.
+"""
+
+import dataclasses
+import functools
+import importlib.util
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import jax
+import numpy as np
+from flax import nnx
+
+from emojax import weights
+from emojax.errors import UserError
+from emojax.models.irse import PReLU
+
+CELL, STRIDE = 12, 2
+"""The proposal network's window and step, in pixels of the scaled picture."""
+BUCKET = 64
+"""Scaled pictures are padded to multiples of this, so that few sizes are compiled."""
+POINTS = ("left eye", "right eye", "nose", "left corner of the mouth", "right corner of the mouth")
+"""Left and right as seen in the picture."""
+
+
+@dataclasses.dataclass(frozen=True)
+class NetConfig:
+    """One network of the cascade.
+
+    Attributes:
+        convs: (kernel, channels, pooling window or 0, padding of the pooling) a convolution.
+        flat: values that the hidden layer reads; 0 where the network stays convolutional.
+        hidden: width of the hidden layer.
+        heads: outputs of each head, the two of face or not last.
+    """
+
+    convs: tuple[tuple[int, int, int, str], ...]
+    flat: int
+    hidden: int
+    heads: tuple[int, ...]
+
+
+PROPOSAL = NetConfig(((3, 10, 2, "SAME"), (3, 16, 0, ""), (3, 32, 0, "")), 0, 0, (4, 2))
+REFINEMENT = NetConfig(((3, 28, 3, "SAME"), (3, 48, 3, "VALID"), (2, 64, 0, "")), 576, 128, (4, 2))
+OUTPUT = NetConfig(
+    ((3, 32, 3, "SAME"), (3, 64, 3, "VALID"), (3, 64, 2, "SAME"), (2, 128, 0, "")),
+    1152,
+    256,
+    (4, 10, 2),
+)
+
+
+class Net(nnx.Module):
+    """Convolutions with PReLU and pooling, perhaps a hidden layer, and linear heads."""
+
+    def __init__(self, config: NetConfig, *, rngs: nnx.Rngs) -> None:
+        self.config = config
+        self.convs, self.prelus = nnx.List([]), nnx.List([])
+        inputs = 3
+        for size, channels, _, _ in config.convs:
+            conv = nnx.Conv(inputs, channels, (size, size), padding="VALID", rngs=rngs)
+            self.convs.append(conv)
+            self.prelus.append(PReLU(channels))
+            inputs = channels
+        wide = config.hidden
+        self.hidden = nnx.Linear(config.flat, wide, rngs=rngs) if wide else None
+        self.prelu = PReLU(wide) if wide else None
+        inputs = wide or inputs
+        self.heads = nnx.List(nnx.Linear(inputs, outputs, rngs=rngs) for outputs in config.heads)
+
+    def __call__(self, x: jax.Array) -> list[jax.Array]:
+        """Map [B,H,W,3] to the heads' outputs; the last is the probability of a face."""
+        for conv, prelu, (_, _, pool, padding) in zip(
+            self.convs, self.prelus, self.config.convs, strict=True
+        ):
+            x = prelu(conv(x))
+            if pool:
+                x = nnx.max_pool(x, (pool, pool), (2, 2), padding)
+        if self.hidden is not None:
+            x = x.transpose(0, 2, 1, 3).reshape(len(x), -1)  # columns first, as Caffe stored them
+            x = self.prelu(self.hidden(x))
+        *outputs, face = [head(x) for head in self.heads]
+        return [*outputs, jax.nn.softmax(face)[..., 1]]
+
+
+class Detector(NamedTuple):
+    """The cascade."""
+
+    proposal: Net
+    refinement: Net
+    output: Net
+
+
+class Face(NamedTuple):
+    """One face: its box (left, top, right, bottom), probability and the five `POINTS` [5,2]."""
+
+    box: np.ndarray
+    probability: float
+    points: np.ndarray
+
+
+@functools.cache
+def load() -> Detector:
+    """Return the cascade with the weights that the installed `mtcnn` package carries.
+
+    Raises:
+        UserError: the package, or lz4 which its files are packed with, is not installed.
+    """
+    spec = importlib.util.find_spec("mtcnn")  # finds the folder without running the package
+    if spec is None or importlib.util.find_spec("lz4") is None:
+        raise UserError(
+            "finding faces needs the detector's weights, which are not installed: run "
+            "'pip install emojax[align]', or give --landmarks, or aligned pictures with "
+            "--align never"
+        )
+    folder = Path(spec.submodule_search_locations[0]) / "assets" / "weights"
+    files = {"pnet.lz4": PROPOSAL, "rnet.lz4": REFINEMENT, "onet.lz4": OUTPUT}
+    return Detector(*(_read(folder / file, config) for file, config in files.items()))
+
+
+def _read(file: Path, config: NetConfig) -> Net:
+    import joblib  # only here: slow to import, and part of the extra
+
+    model = weights.abstract(Net, config)
+    names = list(_published_order(config))
+    try:
+        arrays = joblib.load(file)
+    except (OSError, ValueError) as error:
+        raise UserError(f"{file} cannot be read ({error}): install mtcnn 1.0.0 again") from error
+    if len(arrays) != len(names):
+        raise UserError(
+            f"{file} holds {len(arrays)} arrays, wanted {len(names)}: install mtcnn 1.0.0"
+        )
+    expected = weights.flatten(model)
+    table = {
+        name: array.reshape(expected[name].shape) if array.ndim > 1 else array
+        for name, array in zip(names, arrays, strict=True)
+    }
+    return weights.load(model, table, what=str(file))
+
+
+def _published_order(config: NetConfig) -> Iterator[str]:
+    for index in range(len(config.convs)):
+        yield from (f"convs.{index}.kernel", f"convs.{index}.bias", f"prelus.{index}.weight")
+    if config.hidden:
+        yield from ("hidden.kernel", "hidden.bias", "prelu.weight")
+    for index in range(len(config.heads)):
+        yield from (f"heads.{index}.kernel", f"heads.{index}.bias")
+
+
+def detect(
+    detector: Detector,
+    picture: np.ndarray,
+    *,
+    smallest: int = 20,
+    factor: float = 0.709,
+    thresholds: tuple[float, float, float] = (0.6, 0.7, 0.8),
+) -> list[Face]:
+    """Find the faces of a photograph.
+
+    Args:
+        detector: see `load`.
+        picture: uint8 [H,W,3].
+        smallest: side of the smallest face looked for, in pixels.
+        factor: ratio of neighbouring levels of the pyramid.
+        thresholds: least probability in each stage.
+
+    Returns:
+        The faces, most probable first.
+    """
+    x = (picture.astype(np.float32) - 127.5) / 128
+    boxes = _propose(detector.proposal, x, smallest, factor, thresholds[0])
+    boxes, scores, _ = _examine(detector.refinement, x, boxes, 24, thresholds[1])
+    boxes = _square(boxes[_suppress(boxes, scores, 0.7)])
+    boxes, scores, points = _examine(detector.output, x, boxes, 48, thresholds[2])
+    kept = _suppress(boxes, scores, 0.7, smaller=True)
+    return [Face(boxes[i], float(scores[i]), points[i].reshape(2, 5).T) for i in kept]
+
+
+def _propose(net: Net, x: np.ndarray, smallest: int, factor: float, threshold: float) -> np.ndarray:
+    """Return square boxes [N,4] of what may be faces, from all levels of the pyramid."""
+    levels = round(-(np.log(min(x.shape[:2]) / CELL) / np.log(factor) + 1))
+    boxes, scores = [np.empty((0, 4))], [np.empty(0)]
+    for scale in CELL / smallest * factor ** np.arange(max(levels, 0)):
+        found, probability = _scan(net, x, scale, threshold)
+        kept = _suppress(found, probability, 0.5)
+        boxes.append(found[kept])
+        scores.append(probability[kept])
+    boxes, scores = np.concatenate(boxes), np.concatenate(scores)
+    return _square(boxes[_suppress(boxes, scores, 0.7)])
+
+
+def _scan(net: Net, x: np.ndarray, scale: float, threshold: float) -> tuple[np.ndarray, np.ndarray]:
+    """Return boxes [N,4] and probabilities [N] at one level, in pixels of the whole picture."""
+    height, width = (int(side * scale) for side in x.shape[:2])
+    small = _area_resize(x, height, width)
+    small = np.pad(small, ((0, -height % BUCKET), (0, -width % BUCKET), (0, 0)))
+    shift, face = (np.asarray(each[0]) for each in _apply(net, small[None]))
+    rows, columns = (-(-(side - 2) // STRIDE) - 4 for side in (height, width))  # without padding
+    row, column = np.nonzero(face[:rows, :columns] > threshold)
+    corners = np.stack([column, row, column, row], 1) * STRIDE + np.array([1, 1, CELL, CELL])
+    return (corners + shift[row, column] * (CELL - 1)) / scale, face[row, column]
+
+
+def _examine(
+    net: Net, x: np.ndarray, boxes: np.ndarray, side: int, threshold: float
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Look closer at square boxes [N,4].
+
+    Returns:
+        Of those above the threshold: moved boxes [M,4], probabilities [M] and, from the output
+        network, five x and five y [M,10].
+    """
+    padded = 1 << max(len(boxes) - 1, 0).bit_length()  # few batch sizes, few programs
+    patches = np.zeros((padded, side, side, 3), np.float32)
+    for patch, box in zip(patches, boxes, strict=False):
+        patch[:] = _patch(x, box, side)
+    shift, *points, face = (np.asarray(each)[: len(boxes)] for each in _apply(net, patches))
+    kept = face > threshold
+    size = boxes[:, 2:] - boxes[:, :2] + 1  # [N,2]
+    moved = boxes + shift * np.tile(size, 2)
+    landmarks = np.zeros((len(boxes), 10))
+    if points:
+        landmarks = points[0] * np.repeat(size, 5, 1) + np.repeat(boxes[:, :2], 5, 1) - 1
+    return moved[kept], face[kept], landmarks[kept]
+
+
+@jax.jit
+def _apply(net: Net, x: jax.Array) -> list[jax.Array]:
+    return net(x)
+
+
+def _suppress(
+    boxes: np.ndarray, scores: np.ndarray, threshold: float, *, smaller: bool = False
+) -> np.ndarray:
+    """Return the indices of boxes that no better box overlaps, best first.
+
+    As in the package, a box that is itself suppressed still suppresses others. Overlap is counted
+    against the union, or against the smaller of the two boxes.
+    """
+    order = np.argsort(-scores, kind="stable")
+    boxes = boxes[order]
+    area = np.prod(boxes[:, 2:] - boxes[:, :2], 1)
+    low = np.maximum(boxes[:, None, :2], boxes[None, :, :2])
+    high = np.minimum(boxes[:, None, 2:], boxes[None, :, 2:])
+    common = np.prod(np.maximum(high - low, 0), 2)  # [N,N]
+    least = np.minimum(area[:, None], area[None])
+    against = least if smaller else area[:, None] + area[None] - common
+    return order[~np.triu(common > threshold * against, k=1).any(0)]
+
+
+def _square(boxes: np.ndarray) -> np.ndarray:
+    """Widen boxes [N,4] to squares about their centres."""
+    centre = (boxes[:, :2] + boxes[:, 2:]) / 2
+    half = np.max(boxes[:, 2:] - boxes[:, :2], axis=1, keepdims=True) / 2
+    return np.concatenate([centre - half, centre + half], 1)
+
+
+def _area_resize(x: np.ndarray, height: int, width: int) -> np.ndarray:
+    """Resize [H,W,C] by the mean over each target pixel's area, parts of pixels counted as such."""
+    rows = _area_matrix(x.shape[0], height)
+    columns = _area_matrix(x.shape[1], width)
+    x = np.tensordot(rows, x, 1)  # [height,W,C]
+    return np.ascontiguousarray(np.tensordot(x, columns, (1, 1)).transpose(0, 2, 1))
+
+
+def _area_matrix(size: int, target: int) -> np.ndarray:
+    edges = np.arange(target + 1) * (size / target)
+    low, high = edges[:-1, None], edges[1:, None]
+    pixels = np.arange(size)
+    covered = np.clip(np.minimum(high, pixels + 1) - np.maximum(low, pixels), 0, None)
+    return (covered / (high - low)).astype(np.float32)
+
+
+def _patch(x: np.ndarray, box: np.ndarray, side: int) -> np.ndarray:
+    """Sample a box bilinearly to [side,side,3], zeros outside (TensorFlow's `crop_and_resize`).
+
+    The package gives corners as fractions of the size where TensorFlow takes them of size − 1.
+    """
+    limits = np.array(x.shape[1::-1])  # width, height
+    start, stop = (corner * (limits - 1) / limits for corner in (box[:2], box[2:]))
+    column, row = (np.linspace(start[i], stop[i], side) for i in (0, 1))
+    return _lines(_lines(x, row).transpose(1, 0, 2), column).transpose(1, 0, 2)
+
+
+def _lines(x: np.ndarray, position: np.ndarray) -> np.ndarray:
+    """Interpolate [H,...] linearly at positions along its first axis, zeros outside [0, H − 1]."""
+    last = len(x) - 1
+    inside = (position >= 0) & (position <= last)
+    below = np.clip(np.floor(position), 0, last).astype(int)
+    above = np.minimum(below + 1, last)
+    fraction = np.where(inside, position - below, 0)[:, None, None].astype(x.dtype)
+    values = x[below] + (x[above] - x[below]) * fraction
+    return np.where(inside[:, None, None], values, 0)

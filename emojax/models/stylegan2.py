@@ -1,0 +1,331 @@
+"""StyleGAN2's generator: z to w by the mapping network, W+ codes to pictures by synthesis.
+
+Sources: rosinality/stylegan2-pytorch `model.py` and NVlabs/stylegan2-ada-pytorch
+`training/networks.py` (they are the same network under other names), yuval-alaluf/hyperstyle
+`models/stylegan2/model.py` for the weight deltas.
+"""
+
+import dataclasses
+import itertools
+from collections.abc import Iterator, Sequence
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+
+from emojax.layers import EqualLinear, leaky_relu
+from emojax.ops import EPSILON, modulated_conv, upsample
+
+Noise = Sequence[jax.Array] | str
+
+
+@dataclasses.dataclass(frozen=True)
+class GeneratorConfig:
+    """What a generator is made of.
+
+    Attributes:
+        channels: feature maps at 4², 8², ... up to the picture's size.
+        style_dim: width of w.
+        z_dim: width of z.
+        n_mlp: layers of the mapping network.
+        lr_mlp: learning-rate multiplier the mapping weights are stored divided by.
+        conv_clamp: NVlabs' limit on every convolution's output, or None.
+        bfloat16_from: blocks of this resolution and above compute in bfloat16; None: none does.
+    """
+
+    channels: tuple[int, ...]
+    style_dim: int = 512
+    z_dim: int = 512
+    n_mlp: int = 8
+    lr_mlp: float = 0.01
+    conv_clamp: float | None = None
+    bfloat16_from: int | None = None
+
+    @classmethod
+    def published(cls, size: int, *, channel_base: int = 32768) -> "GeneratorConfig":
+        """Return the published shape: channel_base/resolution feature maps, at most 512.
+
+        32768 is rosinality's channel multiplier 2 and NVlabs' config-f, 16384 is multiplier 1.
+        """
+        resolutions = [4 * 2**i for i in range(int(np.log2(size)) - 1)]
+        return cls(channels=tuple(min(512, channel_base // r) for r in resolutions))
+
+    @property
+    def size(self) -> int:
+        """Height and width of the picture."""
+        return 4 * 2 ** (len(self.channels) - 1)
+
+    @property
+    def n_latent(self) -> int:
+        """Number of w codes a picture takes (L): 18 at 1024²."""
+        return 2 * len(self.channels)
+
+    @property
+    def n_deltas(self) -> int:
+        """Number of convolutions HyperStyle counts: 26 at 1024²."""
+        return 3 * len(self.channels) - 1
+
+    @property
+    def noise_sizes(self) -> tuple[int, ...]:
+        """Resolution of each styled convolution's noise picture."""
+        return tuple(4 * 2 ** ((i + 1) // 2) for i in range(2 * len(self.channels) - 1))
+
+
+class StyledConv(nnx.Module):
+    """Modulated 3x3 convolution, noise, bias, leaky ReLU times √2, clamp."""
+
+    def __init__(
+        self,
+        config: GeneratorConfig,
+        inputs: int,
+        outputs: int,
+        size: int,
+        *,
+        up: bool,
+        rngs: nnx.Rngs,
+    ) -> None:
+        self.up, self.clamp = up, config.conv_clamp
+        self.modulation = EqualLinear(config.style_dim, inputs, bias=1.0, rngs=rngs)
+        self.weight = nnx.Param(jax.random.normal(rngs.params(), (3, 3, inputs, outputs)))
+        self.noise = nnx.Param(jax.random.normal(rngs.params(), (size, size)))  # constant picture
+        self.noise_strength = nnx.Param(jnp.zeros(()))
+        self.bias = nnx.Param(jnp.zeros((outputs,)))
+
+    def __call__(
+        self, x: jax.Array, w: jax.Array, noise: jax.Array | None, delta: jax.Array | None
+    ) -> jax.Array:
+        """Map x [B, H, W, I] with style w [B, D] to [B, H', W', O]; noise broadcasts to it."""
+        y = modulated_conv(x, self.weight[...], self.modulation(w), up=self.up, delta=delta)
+        if noise is not None:
+            y = y + self.noise_strength[...] * noise
+        return _clamped(leaky_relu(y + self.bias[...]), self.clamp).astype(x.dtype)
+
+
+class ToRGB(nnx.Module):
+    """Modulated 1x1 convolution to three colours, without demodulation; float32."""
+
+    def __init__(self, config: GeneratorConfig, inputs: int, *, rngs: nnx.Rngs) -> None:
+        self.clamp = config.conv_clamp
+        self.modulation = EqualLinear(config.style_dim, inputs, bias=1.0, rngs=rngs)
+        self.weight = nnx.Param(jax.random.normal(rngs.params(), (1, 1, inputs, 3)))
+        self.bias = nnx.Param(jnp.zeros((3,)))
+
+    def __call__(self, x: jax.Array, w: jax.Array, delta: jax.Array | None) -> jax.Array:
+        """Map x [B, H, W, I] with style w [B, D] to [B, H, W, 3]."""
+        kernel = self.weight[...]
+        if delta is not None:
+            kernel = kernel * (1 + delta)
+        style = self.modulation(w) * np.float32(1 / np.sqrt(x.shape[-1]))
+        kernel = kernel.reshape(-1, x.shape[-1], 3) * style[:, :, None]  # [B, I, 3]: tiny
+        rgb = jnp.einsum(
+            "bhwi,bio->bhwo", x, kernel.astype(x.dtype), preferred_element_type=jnp.float32
+        )
+        return _clamped(rgb + self.bias[...], self.clamp)
+
+
+class Mapping(nnx.Module):
+    """z to w: normalisation to unit mean square, then `n_mlp` layers."""
+
+    def __init__(self, config: GeneratorConfig, *, rngs: nnx.Rngs) -> None:
+        widths = [config.z_dim] + [config.style_dim] * config.n_mlp
+        self.layers = nnx.List(
+            EqualLinear(a, b, lr_mul=config.lr_mlp, rngs=rngs)
+            for a, b in itertools.pairwise(widths)
+        )
+
+    def __call__(self, z: jax.Array) -> jax.Array:
+        """Map z [B, z_dim] to w [B, D]."""
+        x = z * jax.lax.rsqrt(jnp.mean(jnp.square(z), -1, keepdims=True) + EPSILON)
+        for layer in self.layers:
+            x = leaky_relu(layer(x))
+        return x
+
+
+class Synthesis(nnx.Module):
+    """W+ codes to pictures: blocks of doubling resolution and a skip chain of RGB pictures."""
+
+    def __init__(self, config: GeneratorConfig, *, rngs: nnx.Rngs) -> None:
+        self.config = config
+        channels, sizes = config.channels, config.noise_sizes
+        self.const = nnx.Param(jax.random.normal(rngs.params(), (4, 4, channels[0])))
+        convs = [StyledConv(config, channels[0], channels[0], 4, up=False, rngs=rngs)]
+        for i, (before, after) in enumerate(itertools.pairwise(channels)):
+            size = sizes[2 * i + 1]
+            convs.append(StyledConv(config, before, after, size, up=True, rngs=rngs))
+            convs.append(StyledConv(config, after, after, size, up=False, rngs=rngs))
+        self.convs = nnx.List(convs)
+        self.to_rgbs = nnx.List(ToRGB(config, width, rngs=rngs) for width in channels)
+
+    def __call__(
+        self,
+        w_plus: jax.Array,
+        *,
+        noise: Noise = "const",
+        deltas: Sequence[jax.Array | None] | None = None,
+        resolution: int | None = None,
+    ) -> jax.Array:
+        """Draw pictures.
+
+        Args:
+            w_plus: [B, L, D], one code a layer.
+            noise: "const" (the stored pictures), "none", or one array a styled convolution,
+                [B or 1, r, r, 1] (see `draw_noise`).
+            deltas: HyperStyle's kernel changes, n_deltas entries (conv1, to_rgb1, then two
+                convolutions and a to_rgb a block), each None or [(B,) k, k, I, O].
+            resolution: stop at this resolution: the skip chain's picture there. Default: full size.
+
+        Returns:
+            [B, r, r, 3] float32, about [-1, 1], not clipped.
+        """
+        for name, x in self.trace(w_plus, noise=noise, deltas=deltas, resolution=resolution):
+            if name.startswith("skip"):
+                picture = x
+        return picture
+
+    def trace(
+        self,
+        w_plus: jax.Array,
+        *,
+        noise: Noise = "const",
+        deltas: Sequence[jax.Array | None] | None = None,
+        resolution: int | None = None,
+    ) -> Iterator[tuple[str, jax.Array]]:
+        """Yield (name, array) after every layer: `convs.i`, `to_rgbs.i`, and the sum `skips.i`.
+
+        Arguments as in `__call__`. `convs.0` is rosinality's conv1; block i of NVlabs' at
+        resolution 4·2^i holds convs 2i-1 and 2i.
+        """
+        config = self.config
+        _check(config, w_plus, noise, deltas, resolution)
+        deltas = [None] * config.n_deltas if deltas is None else deltas
+        delta_of_conv = [d for i, d in enumerate(deltas) if i % 3 != 1]
+        delta_of_rgb = [d for i, d in enumerate(deltas) if i % 3 == 1]
+        x = jnp.broadcast_to(self.const[...], (w_plus.shape[0], *self.const.shape))
+        skip = None
+        for i, to_rgb in enumerate(self.to_rgbs):
+            size = 4 * 2**i
+            if resolution is not None and size > resolution:
+                return
+            half = config.bfloat16_from is not None and size >= config.bfloat16_from
+            x = x.astype(jnp.bfloat16 if half else jnp.float32)
+            for j in (0,) if i == 0 else (2 * i - 1, 2 * i):
+                conv = self.convs[j]
+                x = conv(x, w_plus[:, j], _noise_of(conv, noise, j), delta_of_conv[j])
+                yield f"convs.{j}", x
+            rgb = to_rgb(x, w_plus[:, 2 * i + 1], delta_of_rgb[i])
+            yield f"to_rgbs.{i}", rgb
+            skip = rgb if skip is None else upsample(skip) + rgb
+            yield f"skips.{i}", skip
+
+
+class Generator(nnx.Module):
+    """The mapping network, the synthesis network and the mean latent `latent_avg` [D]."""
+
+    def __init__(self, config: GeneratorConfig, *, rngs: nnx.Rngs) -> None:
+        self.config = config
+        self.mapping = Mapping(config, rngs=rngs)
+        self.synthesis = Synthesis(config, rngs=rngs)
+        self.latent_avg = nnx.Variable(jnp.zeros((config.style_dim,)))
+
+    def w_plus(
+        self, w: jax.Array, *, truncation: float | jax.Array = 1.0, cutoff: int | None = None
+    ) -> jax.Array:
+        """Spread codes over the layers and pull them towards the mean latent.
+
+        Args:
+            w: [B, D], or [B, L, D] which is truncated as it is.
+            truncation: ψ in latent_avg + ψ (w - latent_avg); 1 leaves w alone.
+            cutoff: only the first layers are truncated; None: all.
+
+        Returns:
+            [B, L, D].
+        """
+        layers = self.config.n_latent
+        if w.ndim == 2:
+            w = jnp.broadcast_to(w[:, None], (w.shape[0], layers, w.shape[1]))
+        mean = self.latent_avg[...]
+        truncated = mean + truncation * (w - mean)
+        chosen = jnp.arange(layers) < (layers if cutoff is None else cutoff)
+        chosen = chosen & (jnp.asarray(truncation) != 1)  # ψ = 1 is exact in the originals
+        return jnp.where(chosen[:, None], truncated, w)
+
+    def __call__(
+        self,
+        z: jax.Array,
+        *,
+        truncation: float | jax.Array = 1.0,
+        cutoff: int | None = None,
+        noise: Noise = "const",
+        resolution: int | None = None,
+    ) -> jax.Array:
+        """Draw pictures [B, r, r, 3] from z [B, z_dim]; see `w_plus` and `Synthesis`."""
+        w_plus = self.w_plus(self.mapping(z), truncation=truncation, cutoff=cutoff)
+        return self.synthesis(w_plus, noise=noise, resolution=resolution)
+
+
+def mix(first: jax.Array, second: jax.Array, index: int) -> jax.Array:
+    """Style mixing: the layers before `index` from the first W+ code, the rest from the second."""
+    return jnp.concatenate([first[:, :index], second[:, index:]], 1)
+
+
+def draw_noise(config: GeneratorConfig, keys: jax.Array) -> list[jax.Array]:
+    """Draw random noise pictures [B, r, r, 1], one list entry a styled convolution.
+
+    Args:
+        config: the generator's.
+        keys: one key a sample [B], so that a sample's noise does not depend on its batch.
+    """
+    return [
+        jax.vmap(lambda key, i=i, r=r: jax.random.normal(jax.random.fold_in(key, i), (r, r, 1)))(
+            keys
+        )
+        for i, r in enumerate(config.noise_sizes)
+    ]
+
+
+def mean_latent(generator: Generator, key: jax.Array, samples: int = 100_000) -> jax.Array:
+    """Return the mean w [D] of `samples` mapped normals, where a file holds no mean of its own."""
+    rows = 10_000
+
+    def add(total: jax.Array, key: jax.Array) -> tuple[jax.Array, None]:
+        z = jax.random.normal(key, (rows, generator.config.z_dim))
+        return total + generator.mapping(z).mean(0), None
+
+    batches = -(-samples // rows)
+    zero = jnp.zeros((generator.config.style_dim,))
+    return jax.lax.scan(add, zero, jax.random.split(key, batches))[0] / batches
+
+
+def _noise_of(conv: StyledConv, noise: Noise, index: int) -> jax.Array | None:
+    if isinstance(noise, str):
+        return conv.noise[...][None, :, :, None] if noise == "const" else None
+    return noise[index]
+
+
+def _clamped(x: jax.Array, limit: float | None) -> jax.Array:
+    return x if limit is None else jnp.clip(x, -limit, limit)
+
+
+def _check(
+    config: GeneratorConfig,
+    w_plus: jax.Array,
+    noise: Noise,
+    deltas: Sequence[jax.Array | None] | None,
+    resolution: int | None,
+) -> None:
+    """Raise ValueError where an argument does not fit the generator."""
+    wanted = (config.n_latent, config.style_dim)
+    if w_plus.ndim != 3 or w_plus.shape[1:] != wanted:
+        raise ValueError(
+            f"w_plus is {list(w_plus.shape)}, wanted [batch, {wanted[0]}, {wanted[1]}]"
+        )
+    if isinstance(noise, str) and noise not in ("const", "none"):
+        raise ValueError(f"noise is {noise!r}, wanted 'const', 'none' or a list of arrays")
+    if not isinstance(noise, str) and len(noise) != len(config.noise_sizes):
+        raise ValueError(f"noise has {len(noise)} entries, wanted {len(config.noise_sizes)}")
+    if deltas is not None and len(deltas) != config.n_deltas:
+        raise ValueError(f"deltas has {len(deltas)} entries, wanted {config.n_deltas}")
+    sizes = sorted(set(config.noise_sizes))
+    if resolution is not None and resolution not in sizes:
+        raise ValueError(f"resolution is {resolution}, wanted one of {sizes}")

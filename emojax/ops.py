@@ -1,0 +1,155 @@
+"""Array functions of the networks: FIR resampling and modulated convolution, all NHWC."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from emojax import winograd
+
+OUTER, INNER = 0.25, 0.75
+"""The originals' resampling filter [1, 3, 3, 1] / 8 along one axis, times the 2 that makes up for
+the zeros inserted between the values."""
+
+EPSILON = 1e-8
+"""Keeps demodulation and normalisation finite; the originals' value."""
+
+DIMENSIONS = ("NHWC", "HWIO", "NHWC")
+
+
+def conv(
+    x: jax.Array,
+    kernel: jax.Array,
+    *,
+    stride: int = 1,
+    padding: int | tuple[tuple[int, int], tuple[int, int]] = 0,
+) -> jax.Array:
+    """Correlate x [B, H, W, I] with kernel [k, k, I, O], as every framework's convolution does.
+
+    Args:
+        x: input.
+        kernel: weights, HWIO.
+        stride: step along both axes.
+        padding: zeros on every side, or ((top, bottom), (left, right)).
+
+    Returns:
+        [B, H', W', O] in the input's dtype.
+    """
+    if isinstance(padding, int):
+        padding = ((padding, padding), (padding, padding))
+    return jax.lax.conv_general_dilated(
+        x, kernel, (stride, stride), padding, dimension_numbers=DIMENSIONS
+    )
+
+
+def up_conv(x: jax.Array, kernel: jax.Array) -> jax.Array:
+    """Transposed 3x3 convolution of stride 2, then the FIR filter: [B, H, W, I] to [B, 2H, 2W, O].
+
+    The transposed convolution u (2H + 1 wide) is never put together: its rows and columns of even
+    and odd index are four small convolutions of the input, nine products a pixel where a dilated
+    input costs 36, and the filter runs on those four phases as they are. The zeros the filter
+    needs around u are made by the convolutions' padding.
+
+    Args:
+        x: input.
+        kernel: weights [3, 3, I, O], not flipped.
+
+    Returns:
+        [B, 2H, 2W, O] float32: the filter sums in float32 whatever x is.
+
+    Source: rosinality/stylegan2-pytorch `model.py`, `ModulatedConv2d` with `upsample=True`.
+    """
+    batch, height, width, _ = x.shape
+
+    def phase(rows: slice, columns: slice) -> jax.Array:
+        return conv(x, kernel[rows, columns][::-1, ::-1], padding=1).astype(jnp.float32)
+
+    even, odd = slice(0, 3, 2), slice(1, 2)
+    columns = [_filtered(phase(even, c), phase(odd, c), height, axis=1) for c in (even, odd)]
+    rows = [_filtered(a, b, width, axis=2) for a, b in zip(*columns, strict=True)]
+    y = jnp.stack([jnp.stack(pair, 3) for pair in rows], 2)  # [B, H, 2, W, 2, O]
+    return y.reshape(batch, 2 * height, 2 * width, -1)
+
+
+def _filtered(even: jax.Array, odd: jax.Array, size: int, axis: int) -> tuple[jax.Array, jax.Array]:
+    """Filter the phases u[0], u[2] ... and u[-1], u[1] ... along an axis into y's even and odd."""
+    e0, e1 = (jax.lax.slice_in_dim(even, at, at + size, axis=axis) for at in (0, 1))
+    o0, o1, o2 = (jax.lax.slice_in_dim(odd, at, at + size, axis=axis) for at in (0, 1, 2))
+    return OUTER * (o0 + e1) + INNER * (e0 + o1), OUTER * (e0 + o2) + INNER * (o1 + e1)
+
+
+def upsample(x: jax.Array) -> jax.Array:
+    """Double the size by zero insertion and the FIR filter, zeros beyond the border.
+
+    Each axis: y[2j] = (x[j-1] + 3 x[j]) / 4 and y[2j+1] = (3 x[j] + x[j+1]) / 4.
+
+    Source: rosinality/stylegan2-pytorch `model.py`, `Upsample` (padding 2, 1).
+    """
+    for axis in (1, 2):
+        near = INNER * x
+        ends = [(0, 0)] * x.ndim
+        ends[axis] = (1, 1)
+        far = jnp.pad(OUTER * x, ends)
+        size = x.shape[axis]
+        before, after = (jax.lax.slice_in_dim(far, at, at + size, axis=axis) for at in (0, 2))
+        x = jnp.stack([before + near, near + after], axis + 1)
+        x = x.reshape(*x.shape[:axis], 2 * size, *x.shape[axis + 2 :])
+    return x
+
+
+def modulated_conv(
+    x: jax.Array,
+    kernel: jax.Array,
+    style: jax.Array,
+    *,
+    up: bool = False,
+    demodulate: bool = True,
+    delta: jax.Array | None = None,
+) -> jax.Array:
+    """Convolve with weights scaled per sample and input channel, renormalised per output channel.
+
+    Scaling the weights equals scaling the input before and the output after, so no kernel per
+    sample is made: the output's scale rsqrt(style² · Σ_k kernel² + 1e-8) is one small product.
+
+    Args:
+        x: [B, H, W, I].
+        kernel: equalised weights [k, k, I, O], scaled here by 1/√(I·k²).
+        style: [B, I].
+        up: double the size (see `up_conv`).
+        demodulate: renormalise.
+        delta: HyperStyle's change of the kernel, kernel·(1 + delta): broadcastable to
+            [k, k, I, O], or with a leading batch axis for a kernel per sample.
+
+    Returns:
+        [B, H', W', O] float32; only the convolution itself computes in x's dtype.
+
+    Source: rosinality `model.py`, `ModulatedConv2d`; deltas: yuval-alaluf/hyperstyle, same file.
+    """
+    style = style * np.float32(1 / np.sqrt(np.prod(kernel.shape[:3])))
+    if delta is not None:
+        kernel = kernel * (1 + delta)
+    convolve = up_conv if up else _conv_same
+    modulated = x * style[:, None, None, :].astype(x.dtype)
+    if kernel.ndim == 4:
+        y = convolve(modulated, kernel.astype(x.dtype))
+    else:  # one sample at a time: grouped convolutions are slow everywhere
+        y = jax.lax.map(
+            lambda pair: convolve(pair[0][None], pair[1])[0], (modulated, kernel.astype(x.dtype))
+        )
+    y = y.astype(jnp.float32)
+    if not demodulate:
+        return y
+    energy = jnp.sum(jnp.square(kernel), axis=(-4, -3))  # [(B,) I, O]
+    products = "bi,io->bo" if energy.ndim == 2 else "bi,bio->bo"
+    scale = jax.lax.rsqrt(jnp.einsum(products, jnp.square(style), energy) + EPSILON)
+    return y * scale[:, None, None, :]
+
+
+def _conv_same(x: jax.Array, kernel: jax.Array) -> jax.Array:
+    """Convolve with the padding that keeps the size."""
+
+    def plain(x: jax.Array, kernel: jax.Array) -> jax.Array:
+        return conv(x, kernel, padding=kernel.shape[0] // 2)
+
+    if not winograd.pays(x, kernel):
+        return plain(x, kernel)
+    return jax.lax.platform_dependent(x, kernel, cpu=winograd.conv3x3, default=plain)
