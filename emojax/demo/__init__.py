@@ -1,0 +1,1 @@
+"""The demo world: drawn faces whose emotions and action units are known."""

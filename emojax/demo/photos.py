@@ -1,0 +1,111 @@
+"""The photo world: the same people as a stranger's camera sees them.
+
+Inverters and classifiers learn in the generator world and are tried on this one, as the paper's
+networks learn from FFHQ and are tried on CelebA-HQ: other light and poses, hats and earrings the
+generator never drew, a colour cast, blur, vignetting, sensor noise and JPEG.
+"""
+
+import io
+from typing import Final
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from PIL import Image
+
+from emojax.demo.factors import Params, params, sample
+from emojax.errors import UserError
+
+HAT_SHARE: Final = 0.12
+EARRINGS_SHARE: Final = 0.25
+JPEG_QUALITY: Final = (60, 96)  # drawn from evenly, upper end excluded
+
+
+def photo_params(key: jax.Array) -> Params:
+    """Draw a face of the photo world: emotions as often as in the generator world, poses and
+    light wider than it ever shows, and things worn that it does not know."""
+    latent_key, hat_key, earring_key, light_key = jax.random.split(key, 4)
+    face = params(sample(latent_key))
+    who = face.identity
+    hat = jax.random.bernoulli(hat_key, HAT_SHARE).astype(jnp.float32)
+    earrings = jax.random.bernoulli(earring_key, EARRINGS_SHARE).astype(jnp.float32)
+    warmth = 0.06 + 0.05 * jax.random.normal(light_key)
+    who = who._replace(
+        yaw=1.6 * who.yaw,
+        pitch=1.5 * who.pitch,
+        roll=1.5 * who.roll,
+        zoom=0.96 * who.zoom,
+        light_x=1.6 * who.light_x,
+        light_warmth=who.light_warmth + warmth,
+        backdrop_lightness=0.9 * who.backdrop_lightness + 0.12,
+        backdrop_slope=2.0 * who.backdrop_slope,
+        hat=hat,
+        earrings=earrings,
+    )
+    return face._replace(identity=who)
+
+
+def photograph(key: jax.Array, picture: jax.Array) -> jax.Array:
+    """Take a photo of a drawn picture.
+
+    Args:
+        key: decides lens, exposure, white balance and noise.
+        picture: [R, R, 3] in [-1, 1].
+
+    Returns:
+        Photo [R, R, 3] in [-1, 1]; differentiable in the picture, JPEG not yet applied.
+    """
+    keys = jax.random.split(key, 7)
+    light = ((picture + 1) / 2).clip(1e-4, 1)
+    light = _blur(light, jax.random.uniform(keys[0], maxval=0.22))
+    gamma = jnp.exp(0.16 * jax.random.normal(keys[1]))
+    cast = jnp.exp(0.08 * jax.random.normal(keys[2], (3,)))
+    exposure = jnp.exp(0.12 * jax.random.normal(keys[3]))
+    light = exposure * cast * light**gamma
+    light = light * _vignette(picture.shape[0], keys[4])[..., None]
+    grain = jax.random.uniform(keys[5], minval=0.006, maxval=0.03)
+    noise = jax.random.normal(keys[6], light.shape)
+    # photon noise grows with the root of the light; read noise is the floor
+    light = light + grain * jnp.sqrt(0.15 + light) * noise
+    return 2 * light.clip(0, 1) - 1
+
+
+def _blur(light: jax.Array, share: jax.Array) -> jax.Array:
+    """Three-tap blur, `share` of each pixel to either neighbour along both axes; edges repeat."""
+    for axis in (0, 1):
+        padded = jnp.pad(light, [(1, 1) if i == axis else (0, 0) for i in range(3)], mode="edge")
+        size = light.shape[axis]
+        before = jax.lax.slice_in_dim(padded, 0, size, axis=axis)
+        after = jax.lax.slice_in_dim(padded, 2, size + 2, axis=axis)
+        light = (1 - 2 * share) * light + share * (before + after)
+    return light
+
+
+def _vignette(resolution: int, key: jax.Array) -> jax.Array:
+    """Fall-off [R, R] towards the corners, by up to 35 %."""
+    along = jnp.linspace(-1, 1, resolution)
+    strength = jax.random.uniform(key, maxval=0.35)
+    return 1 - strength * (along[:, None] ** 2 + along[None, :] ** 2) / 2
+
+
+def jpeg(pixels: np.ndarray, quality: int) -> np.ndarray:
+    """Send a picture through the JPEG codec and back.
+
+    Args:
+        pixels: uint8 [H, W, 3].
+        quality: 1 to 95, as libjpeg counts.
+
+    Returns:
+        uint8 [H, W, 3] with the codec's blocks and blurred colours.
+
+    Raises:
+        UserError: pixels that are not uint8 [H, W, 3].
+    """
+    if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[-1] != 3:
+        raise UserError(
+            f"JPEG takes uint8 [H, W, 3], not {pixels.dtype} {list(pixels.shape)}; "
+            "scale the picture to 0 to 255 first"
+        )
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "JPEG", quality=quality)
+    return np.asarray(Image.open(file))
