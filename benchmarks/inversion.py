@@ -1,0 +1,173 @@
+"""Seconds a face of pSp and of HyperStyle's five passes at 1024², beside PyTorch with the same
+weights.
+
+    python -m benchmarks.inversion --batch 1 --threads 2
+    python -m benchmarks.inversion --batch 8 --only psp --bfloat16
+
+Weights are random, laid out as published. Prints one JSON line a method: seconds a face after a
+warm-up (the least of --repeats), the ratio, the programs' relative difference, device and versions.
+"""
+
+import dataclasses
+import os
+import time
+from collections.abc import Callable
+from typing import Literal
+
+import numpy as np
+
+from benchmarks import machine
+from convert import hyperstyle as convert_hyperstyle
+from convert import psp as convert_psp
+from convert import stylegan
+from emojax import inversion, weights
+from emojax.cli import cli
+from emojax.inversion import Inversion, Inverter
+from emojax.models import hyperstyle, psp, stylegan2
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """Flags of `python -m benchmarks.inversion`."""
+
+    batch: int = 1
+    """Faces at a time."""
+    repeats: int = 3
+    """Timed runs; the fastest counts."""
+    passes: int = 5
+    """HyperStyle's passes."""
+    only: Literal["psp", "hyperstyle", "both"] = "both"
+    """Which method to time."""
+    threads: int = os.cpu_count() or 1
+    """Torch's CPU threads."""
+    bfloat16: bool = False
+    """Compute emojax's convolutions in bfloat16."""
+    torch: bool = True
+    """Time torch too."""
+
+
+def main(options: Options) -> None:
+    """Time what was asked for."""
+    import torch
+
+    torch.manual_seed(0)
+    torch.set_grad_enabled(False)
+    torch.set_num_threads(options.threads)
+    rng = np.random.default_rng(0)
+    pictures = rng.uniform(-1, 1, (options.batch, 256, 256, 3)).astype(np.float32)
+    for name, bench in (("psp", _psp), ("hyperstyle", _hyperstyle)):
+        if options.only in (name, "both"):
+            about = {
+                "batch": options.batch,
+                "passes": options.passes if name == "hyperstyle" else 0,
+                "dtype": "bfloat16" if options.bfloat16 else "float32",
+                "torch_threads": options.threads,
+            }
+            machine.emit(method=name, **bench(pictures, options), **about, **machine.describe())
+
+
+def _psp(pictures: np.ndarray, options: Options) -> dict[str, float]:
+    from benchmarks.torch_models.encoders import GradualStyleEncoder
+
+    reference = _settled(GradualStyleEncoder())
+    state = {f"encoder.{key}": value for key, value in _arrays(reference).items()}
+    mean = np.zeros((18, 512), np.float32)
+    config, table, _ = convert_psp.convert(state, "gradual", 18, mean)
+    encoder = _load(psp.Encoder, config, table, options)
+    return _compare(
+        lambda: inversion.encode(encoder, pictures),
+        lambda: reference(_nchw(pictures)).numpy(),
+        options,
+    )
+
+
+def _hyperstyle(pictures: np.ndarray, options: Options) -> dict[str, float]:
+    import torch
+
+    from benchmarks.torch_models import encoders
+    from benchmarks.torch_models import hyperstyle as torch_hyperstyle
+    from benchmarks.torch_models.stylegan2 import Generator
+
+    shape = stylegan2.GeneratorConfig.published(1024)
+    generator = _settled(Generator(1024, shape.channels))
+    w_encoder, hypernet = _settled(encoders.WEncoder()), _settled(torch_hyperstyle.Hypernet())
+    mean = np.zeros((18, 512), np.float32)
+    networks = _inverter(generator, w_encoder, hypernet, mean, options)
+
+    def ours() -> np.ndarray:
+        codes, vectors, _ = inversion.refine(networks, pictures, passes=options.passes)
+        face = Inversion(codes, vectors, options.passes, "hyperstyle")
+        return inversion.synthesize(networks, face, batch=options.batch)
+
+    def theirs() -> np.ndarray:
+        x, average = _nchw(pictures), torch.from_numpy(mean)
+        found = torch_hyperstyle.invert(generator, w_encoder, average, hypernet, x, options.passes)
+        return found[2].numpy().transpose(0, 2, 3, 1)
+
+    return _compare(ours, theirs, options)
+
+
+def _inverter(generator, w_encoder, hypernet, mean: np.ndarray, options: Options) -> Inverter:
+    found = stylegan.Found("rosinality", "torch", _arrays(generator), mean[0])
+    config, table, _, _ = stylegan.convert(found)
+    changes = {"bfloat16_from": 8} if options.bfloat16 else {}
+    config = dataclasses.replace(config, **changes)
+    ours = weights.load(weights.abstract(stylegan2.Generator, config), table)
+    state = {f"encoder.{key}": value for key, value in _arrays(w_encoder).items()}
+    w_config, table, _ = convert_psp.convert(state, "w", 18, mean)
+    encoder = _load(psp.Encoder, w_config, table, options)
+    state = {f"hypernet.{key}": value for key, value in _arrays(hypernet).items()}
+    h_config, table, _ = convert_hyperstyle.convert(state, "", config.channels)
+    return Inverter(ours, encoder, _load(hyperstyle.Hypernet, h_config, table, options))
+
+
+def _load(network, config, table, options: Options):
+    if options.bfloat16:
+        config = dataclasses.replace(config, dtype="bfloat16")
+    return weights.load(weights.abstract(network, config), table)
+
+
+def _settled(module):
+    """Give BatchNorm statistics that are not the trivial ones."""
+    import torch
+
+    for name, buffer in module.named_buffers():
+        if name.endswith("running_var"):
+            buffer.copy_(torch.rand_like(buffer) + 0.5)
+        elif name.endswith("running_mean"):
+            buffer.copy_(torch.randn_like(buffer) * 0.1)
+    return module.eval()
+
+
+def _arrays(module) -> dict[str, np.ndarray]:
+    return {key: value.numpy() for key, value in module.state_dict().items()}
+
+
+def _nchw(pictures: np.ndarray):
+    import torch
+
+    return torch.from_numpy(np.ascontiguousarray(pictures.transpose(0, 3, 1, 2)))
+
+
+def _compare(
+    ours: Callable[[], np.ndarray], theirs: Callable[[], np.ndarray], options: Options
+) -> dict[str, float]:
+    """Time both in turns, so that a busy machine slows both; the least of the repeats counts."""
+    calls = {"emojax": ours, "torch": theirs} if options.torch else {"emojax": ours}
+    result = {name: np.asarray(call()) for name, call in calls.items()}  # warm-up
+    least = dict.fromkeys(calls, np.inf)
+    for _ in range(options.repeats):
+        for name, call in calls.items():
+            start = time.perf_counter()
+            np.asarray(call())
+            least[name] = min(least[name], time.perf_counter() - start)
+    found = {f"{name}_s": round(each / options.batch, 4) for name, each in least.items()}
+    if options.torch:
+        difference = np.linalg.norm(result["emojax"] - result["torch"])
+        found["ratio"] = round(least["torch"] / least["emojax"], 3)
+        found["relative_difference"] = float(difference / np.linalg.norm(result["torch"]))
+    return found
+
+
+if __name__ == "__main__":
+    cli(main)

@@ -1,0 +1,128 @@
+"""StyleGAN2 side by side with PyTorch: one process, the same weights, pictures a second.
+
+    python -m benchmarks.stylegan2                       1024² at batch 1, 256² at batch 8
+    python -m benchmarks.stylegan2 --cases 1024x4 --dtypes float32 bfloat16
+    python -m benchmarks.stylegan2 --no-compile          leaves out torch.compile
+
+Torch runs in the originals' form (weights modulated per sample, grouped convolution, FIR by zero
+insertion) and in the best form we know (activations modulated, channels_last, torch.compile); on a
+GPU with cudnn.benchmark. One JSON line a case and dtype.
+"""
+
+import dataclasses
+
+import jax
+import numpy as np
+import torch
+
+from benchmarks.machine import describe, emit, peak_memory, seconds_in_turns
+from benchmarks.torch_models.stylegan2 import Generator as TorchGenerator
+from convert import stylegan
+from emojax import compiling, parallel, weights
+from emojax.cli import cli
+from emojax.models.stylegan2 import Generator, GeneratorConfig
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """Flags of `python -m benchmarks.stylegan2`."""
+
+    cases: tuple[str, ...] = ("1024x1", "256x8")
+    """Resolution x batch."""
+    dtypes: tuple[str, ...] = ("float32",)
+    """float32, bfloat16 (from 64² upwards)."""
+    repeats: int = 5
+    """Timed rounds after two to warm up; the versions take turns."""
+    compile: bool = True
+    """Also time torch.compile, in the best form."""
+
+
+def main(options: Options) -> None:
+    """Run every case in every dtype."""
+    parallel.use_cores()
+    torch.backends.cudnn.benchmark = True
+    torch.set_grad_enabled(False)
+    for case in options.cases:
+        size, batch = map(int, case.split("x"))
+        config = GeneratorConfig.published(size)
+        torch.manual_seed(0)
+        original = TorchGenerator(size, config.channels).eval()
+        state = {name: array.numpy() for name, array in original.state_dict().items()}
+        z = np.random.default_rng(0).standard_normal((batch, config.z_dim)).astype(np.float32)
+        for dtype in options.dtypes:
+            compare(config, state, z, dtype, options)
+
+
+def compare(
+    config: GeneratorConfig, state: dict, z: np.ndarray, dtype: str, options: Options
+) -> None:
+    """Time emojax and torch on one case and print the line."""
+    half_from = 64 if dtype == "bfloat16" else None
+    ours, exact = emojax_call(config, state, z, half_from)
+    calls = {"emojax": ours}
+    for form, compiled in (("original", False), ("best", False), ("best", True)):
+        if options.compile or not compiled:
+            name = f"torch {form}" + (", compiled" if compiled else "")
+            calls[name] = torch_call(config, state, z, form, half_from, compiled)
+    figures = seconds_in_turns(calls, repeats=options.repeats)
+    for name, call in calls.items():
+        figures[name]["peak_extra_mb"] = peak_memory(call)
+        if call is not ours:
+            figures[name]["max_error"] = float(np.abs(call() - exact).max())
+    rates = {name: len(z) / figure["median_s"] for name, figure in figures.items()}
+    emit(
+        benchmark="stylegan2",
+        size=config.size,
+        batch=len(z),
+        dtype=dtype,
+        pictures_per_second={name: round(rate, 3) for name, rate in rates.items()},
+        faster_than={n: round(rates["emojax"] / r, 2) for n, r in rates.items() if n != "emojax"},
+        details=figures,
+        **describe(),
+    )
+
+
+def emojax_call(config: GeneratorConfig, state: dict, z: np.ndarray, half_from: int | None):
+    """Return the timed call of emojax and its picture, NCHW."""
+    mean = np.zeros(config.style_dim, np.float32)
+    _, table, _, _ = stylegan.convert(stylegan.Found("rosinality", "benchmark", state, mean))
+    config = dataclasses.replace(config, bfloat16_from=half_from)
+    mesh = parallel.local_mesh(most=len(z))
+    model = parallel.everywhere(weights.load(weights.abstract(Generator, config), table), mesh)
+    options = compiling.options(dense=True)
+    program = parallel.over_samples(
+        lambda model, z: model(z), mesh, split=(False, True), compiler_options=options
+    )
+    codes = jax.device_put(z, jax.NamedSharding(mesh, jax.P(parallel.AXIS)))
+    picture = np.asarray(program(model, codes)).transpose(0, 3, 1, 2)
+    return lambda: jax.block_until_ready(program(model, codes)), picture
+
+
+def torch_call(
+    config: GeneratorConfig,
+    state: dict,
+    z: np.ndarray,
+    form: str,
+    half_from: int | None,
+    compiled: bool,
+):
+    """Return the timed call of a torch form; it returns the picture as NumPy."""
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    model = TorchGenerator(config.size, config.channels, form=form).eval()
+    model.load_state_dict({name: torch.from_numpy(array) for name, array in state.items()})
+    model.to(device)
+    model.half_from = half_from
+    if form == "best":
+        model.memory_format = torch.channels_last
+    run = torch.compile(model) if compiled else model
+    codes = torch.from_numpy(z).to(device)
+
+    def call() -> np.ndarray:
+        with torch.inference_mode():
+            return run(codes).float().cpu().numpy()
+
+    return call
+
+
+if __name__ == "__main__":
+    cli(main)

@@ -1,0 +1,129 @@
+"""Time `emojax.svr` on eight softmax targets and compare it with one target of scikit-learn's.
+
+    python -m benchmarks.svr                      # 300,000 x 512 x 8, both losses, gap 1e-4
+    python -m benchmarks.svr --quick              # 30,000 x 512 x 8, both losses, gap 1e-6
+    python -m benchmarks.svr --width 9216         # what W+ of 18 layers would take
+    python -m benchmarks.svr --stream-rows 50000  # rows stay in host memory
+
+scikit-learn's `LinearSVR` at its default 1,000 iterations takes too long to wait for: it runs for
+`--epochs` and for twice as many, and the difference, which holds no set-up and has the shrinking
+of its active set at work, is taken as the cost of an epoch. Prints one JSON line.
+"""
+
+import json
+import logging
+import platform
+import sys
+import time
+import warnings
+from dataclasses import dataclass
+
+import jax
+import numpy as np
+import sklearn
+import tyro
+from sklearn.exceptions import ConvergenceWarning
+
+from emojax.errors import run_command
+from emojax.svr import SVRConfig, fit_svr
+
+EMOTION_BIAS = (3.0, 2.5, 0.0, 0.0, -0.5, -1.0, -1.0, -1.5)  # happiness and neutral dominate
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """The problem's size and what to measure."""
+
+    rows: int = 300_000
+    width: int = 512
+    condition: float = 1e5  # of the covariance of the rows
+    C: float = 1.0
+    epsilon: float = 0.0  # as scikit-learn's LinearSVR
+    tol: float = 1e-4
+    seed: int = 0
+    stream_rows: int | None = None
+    epochs: int = 10  # of scikit-learn's first run; 0 leaves scikit-learn out
+    quick: bool = False  # 30,000 rows and tol 1e-6, whatever the two options say
+    verbose: bool = False  # a log line an iteration
+
+
+def emotion_like(rows: int, width: int, condition: float, seed: int):
+    """Float32 [rows, width] with an ill-conditioned covariance, and [rows, 8] probabilities."""
+    rng = np.random.default_rng(seed)
+    deviations = np.logspace(0, -np.log10(condition) / 2, width).astype(np.float32)
+    rotation = np.linalg.qr(rng.standard_normal((width, width), dtype=np.float32))[0]
+    white = rng.standard_normal((rows, width), dtype=np.float32)
+    mean = 0.3 * rng.standard_normal(width, dtype=np.float32)
+    x = (white * deviations) @ rotation + mean
+    decay = np.exp(-np.arange(width) / (width / 5))[:, None].astype(np.float32)
+    directions = decay * rng.standard_normal((width, 8), dtype=np.float32)
+    logits = white @ (1.5 * directions / np.linalg.norm(directions, axis=0))
+    logits += 0.7 * rng.standard_normal((rows, 8), dtype=np.float32) + np.float32(EMOTION_BIAS)
+    probabilities = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return x, probabilities / probabilities.sum(axis=1, keepdims=True)
+
+
+def time_ours(x, y, loss: str, options: Benchmark) -> dict:
+    """Seconds, compilation included, and the certified gaps of one fit of all targets."""
+    config = SVRConfig(loss=loss, C=options.C, epsilon=options.epsilon, tol=options.tol)
+    start = time.perf_counter()
+    fit = fit_svr(x, y, config, stream_rows=options.stream_rows)
+    return {
+        "seconds": round(time.perf_counter() - start, 2),
+        "iterations": fit.iterations,
+        "largest_gap": float(fit.gap.max()),
+        "converged": bool(fit.converged.all()),
+        "primal": [float(p) for p in fit.primal],
+    }
+
+
+def time_sklearn(x, y, options: Benchmark) -> dict:
+    """scikit-learn on the first target: two short runs, and what they say of 1,000 iterations."""
+    from sklearn.svm import LinearSVR
+
+    x = x.astype(np.float64)  # what liblinear would do inside
+    seconds, primal = [], None
+    for epochs in (options.epochs, 2 * options.epochs):
+        model = LinearSVR(C=options.C, epsilon=options.epsilon, max_iter=epochs, random_state=0)
+        start = time.perf_counter()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            model.fit(x, y[:, 0])
+        seconds.append(time.perf_counter() - start)
+        excess = np.maximum(np.abs(y[:, 0] - model.predict(x)) - options.epsilon, 0)
+        norm = model.coef_ @ model.coef_ + model.intercept_[0] ** 2
+        primal = 0.5 * norm + options.C * excess.sum()
+    epoch = (seconds[1] - seconds[0]) / options.epochs
+    return {
+        "targets": 1,
+        "measured_epochs": [options.epochs, 2 * options.epochs],
+        "measured_seconds": [round(s, 2) for s in seconds],
+        "extrapolated_seconds_for_1000": round(seconds[0] + epoch * (1000 - options.epochs), 1),
+        "primal_after_measured": float(primal),
+    }
+
+
+def measure(options: Benchmark) -> None:
+    """Run everything and print the JSON line."""
+    if options.quick:
+        options = Benchmark(**{**vars(options), "rows": 30_000, "tol": 1e-6})
+    if options.verbose:
+        logging.getLogger("emojax").setLevel(logging.DEBUG)
+    x, y = emotion_like(options.rows, options.width, options.condition, options.seed)
+    device = jax.devices()[0]
+    report = {
+        "benchmark": "svr",
+        "device": f"{jax.device_count()} x {device.device_kind} ({platform.processor()})",
+        "versions": {"jax": jax.__version__, "scikit-learn": sklearn.__version__},
+        "options": vars(options),
+        "targets": y.shape[1],
+        "absolute": time_ours(x, y, "epsilon_insensitive", options),
+        "squared": time_ours(x, y, "squared_epsilon_insensitive", options),
+    }
+    if options.epochs:
+        report["scikit-learn"] = time_sklearn(x, y, options)
+    print(json.dumps(report))
+
+
+if __name__ == "__main__":
+    sys.exit(run_command(lambda: measure(tyro.cli(Benchmark, description=__doc__))))

@@ -1,0 +1,1 @@
+"""Our own compact PyTorch versions, with the published key names: the comparison partners."""
