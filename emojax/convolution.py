@@ -17,8 +17,11 @@ class ConvNorm(nnx.Module):
     """Convolution without bias, BatchNorm by stored statistics, activation.
 
     Weights are kept as published; the norm is one multiplication and one addition after the
-    convolution, which fuse with the activation.
+    convolution, which fuse with the activation. `model.train()` makes it normalise by the batch
+    and follow its statistics, as `nnx.BatchNorm` does; `model.eval()` undoes that.
     """
+
+    momentum = 0.98
 
     def __init__(
         self,
@@ -36,6 +39,7 @@ class ConvNorm(nnx.Module):
         height, width = (size, size) if isinstance(size, int) else size
         self.stride, self.padding, self.epsilon = stride, padding, epsilon
         self.depthwise, self.activation = depthwise, activation
+        self.use_running_average = True
         shape = (height, width, 1 if depthwise else inputs, outputs)
         init = nnx.initializers.variance_scaling(2.0, "fan_out", "normal")
         self.kernel = nnx.Param(init(rngs.params(), shape))
@@ -55,11 +59,22 @@ class ConvNorm(nnx.Module):
                 an average pool gives the same, but has more channels to go over.
         """
         convolve = depthwise if self.depthwise else convolution
-        gain = self.scale[...] * lax.rsqrt(self.var[...] + self.epsilon)
-        shift = self.bias[...] - self.mean[...] * gain
         y = convolve(x, self.kernel[...], self.stride, self.padding)
-        y = (between(y) if between else y) * gain + shift
+        y = between(y) if between else y
+        mean, var = self._statistics(y)
+        gain = self.scale[...] * lax.rsqrt(var + self.epsilon)
+        y = y * gain + (self.bias[...] - mean * gain)
         return self.activation(y) if self.activation else y
+
+    def _statistics(self, y: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """Mean and variance [O] to normalise y by."""
+        if self.use_running_average:
+            return self.mean[...], self.var[...]
+        mean, var = y.mean((0, 1, 2)), y.var((0, 1, 2))
+        for kept, new in ((self.mean, mean), (self.var, var)):
+            step = (1 - self.momentum) * (lax.stop_gradient(new) - kept[...])
+            kept[...] = kept[...] + step
+        return mean, var
 
 
 def convolution(

@@ -1,5 +1,7 @@
 """Array functions of the networks: FIR resampling and modulated convolution, all NHWC."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -12,6 +14,8 @@ the zeros inserted between the values."""
 
 EPSILON = 1e-8
 """Keeps demodulation and normalisation finite; the originals' value."""
+
+Padding = tuple[tuple[int, int], tuple[int, int]]
 
 DIMENSIONS = ("NHWC", "HWIO", "NHWC")
 
@@ -36,9 +40,63 @@ def conv(
     """
     if isinstance(padding, int):
         padding = ((padding, padding), (padding, padding))
+    return _conv(x, kernel, stride, padding)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
+def _conv(x: jax.Array, kernel: jax.Array, stride: int, padding: Padding) -> jax.Array:
     return jax.lax.conv_general_dilated(
         x, kernel, (stride, stride), padding, dimension_numbers=DIMENSIONS
     )
+
+
+def _conv_forward(
+    x: jax.Array, kernel: jax.Array, stride: int, padding: Padding
+) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
+    return _conv(x, kernel, stride, padding), (x, kernel)
+
+
+def _conv_backward(
+    stride: int, padding: Padding, kept: tuple[jax.Array, jax.Array], dy: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    """The library's gradients, but for the kernel's on a CPU: one matrix product a tap.
+
+    XLA's CPU backend makes a convolution with a picture-sized kernel of it, and has no fast form
+    for that: `up_conv`'s small kernels take 60 times as long as here.
+    """
+    x, kernel = kept
+
+    def library(x: jax.Array, kernel: jax.Array, dy: jax.Array) -> jax.Array:
+        def of_kernel(kernel: jax.Array) -> jax.Array:
+            return jax.lax.conv_general_dilated(
+                x, kernel, (stride, stride), padding, dimension_numbers=DIMENSIONS
+            )
+
+        return jax.vjp(of_kernel, kernel)[1](dy)[0]
+
+    def taps(x: jax.Array, kernel: jax.Array, dy: jax.Array) -> jax.Array:
+        height, width = kernel.shape[:2]
+        size = [stride * (side - 1) + 1 for side in dy.shape[1:3]]
+        x = jnp.pad(x, ((0, 0), *padding, (0, 0)))
+        flat = dy.reshape(-1, dy.shape[-1])
+
+        def one(tap: jax.Array) -> jax.Array:
+            corner = (0, tap // width, tap % width, 0)
+            seen = jax.lax.dynamic_slice(x, corner, (x.shape[0], *size, x.shape[-1]))
+            return seen[:, ::stride, ::stride].reshape(-1, x.shape[-1]).T @ flat
+
+        return jax.lax.map(one, jnp.arange(height * width)).reshape(kernel.shape)
+
+    def of_input(x: jax.Array) -> jax.Array:
+        return jax.lax.conv_general_dilated(
+            x, kernel, (stride, stride), padding, dimension_numbers=DIMENSIONS
+        )
+
+    d_kernel = jax.lax.platform_dependent(x, kernel, dy, cpu=taps, default=library)
+    return jax.vjp(of_input, x)[1](dy)[0], d_kernel
+
+
+_conv.defvjp(_conv_forward, _conv_backward)
 
 
 def up_conv(x: jax.Array, kernel: jax.Array) -> jax.Array:

@@ -12,6 +12,7 @@ from emojax.demo.expressions import EMOTIONS
 from emojax.demo.faces import render_batch
 from emojax.demo.factors import Params, params, sample, with_emotion
 from emojax.demo.photos import photo_params, photograph
+from emojax.files import replacing
 
 _GAP = 2  # white pixels between the pictures
 _BATCH = 8  # pictures drawn at once
@@ -43,11 +44,20 @@ def write_sheets(out: Path, resolution: int, seed: int) -> list[Path]:
     files = []
     for name, (faces, side, columns, camera) in tqdm(sheets.items(), desc="sheets"):
         file = out / f"{name}.png"
-        draft = file.with_suffix(".part")
-        Image.fromarray(_tile(_draw(faces, side, camera), columns)).save(draft, "PNG")
-        draft.replace(file)
+        sheet = _tile(_draw(faces, side, camera), columns)
+        with replacing(file) as aside:
+            Image.fromarray(sheet).save(aside, "PNG")
         files.append(file)
     return files
+
+
+def write_pairs(file: Path, rows: list[jax.Array]) -> None:
+    """Write pictures [N, R, R, 3] in [-1, 1] as rows of one sheet, first row on top."""
+    count = len(rows[0])
+    pictures = np.concatenate([np.asarray(row).clip(-1, 1) for row in rows])
+    sheet = _tile(np.round(127.5 * (pictures + 1)).astype(np.uint8), count)
+    with replacing(file) as aside:
+        Image.fromarray(sheet).save(aside, "PNG")
 
 
 def _every_emotion(people: Params) -> Params:

@@ -1,0 +1,135 @@
+"""What the demo world's networks are made of, and how long each is trained."""
+
+import dataclasses
+from typing import Final
+
+from emojax.demo.expressions import EMOTIONS
+from emojax.demo.factors import LATENT_SIZE
+from emojax.demo.world import ATTRIBUTES
+from emojax.models.hsemotion import EmotionConfig
+from emojax.models.hyperstyle import HypernetConfig
+from emojax.models.psp import EncoderConfig
+from emojax.models.stylegan2 import GeneratorConfig
+
+STYLE: Final = 96
+
+
+@dataclasses.dataclass(frozen=True)
+class Length:
+    """How long one stage lasts.
+
+    Attributes:
+        steps: updates.
+        batch: faces in each.
+        rate: the highest learning rate.
+    """
+
+    steps: int
+    batch: int
+    rate: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Profile:
+    """One size of world: its networks, and the length of each stage by name."""
+
+    name: str
+    resolution: int
+    channels: tuple[int, ...]
+    lengths: dict[str, Length]
+
+    @property
+    def generator(self) -> GeneratorConfig:
+        """StyleGAN2 with one z entry a latent entry."""
+        return GeneratorConfig(channels=self.channels, style_dim=STYLE, z_dim=LATENT_SIZE, n_mlp=4)
+
+    @property
+    def psp(self) -> EncoderConfig:
+        """pSp's encoder to W+."""
+        return self._encoder("gradual", self.generator.n_latent)
+
+    @property
+    def w_encoder(self) -> EncoderConfig:
+        """HyperStyle's encoder to W."""
+        return self._encoder("w", 1)
+
+    def _encoder(self, architecture: str, average_rows: int) -> EncoderConfig:
+        return EncoderConfig(
+            architecture,
+            n_styles=self.generator.n_latent,
+            style_dim=STYLE,
+            average_rows=average_rows,
+            resolution=self.resolution,
+            stem=16,
+            widths=(32, 48, 64, 96),
+            units=(1, 1, 2, 1),
+        )
+
+    @property
+    def hyperstyle(self) -> HypernetConfig:
+        """HyperStyle's hypernetwork over every 3x3 convolution."""
+        count = self.generator.n_deltas
+        return HypernetConfig(
+            layers=tuple(i for i in range(count) if i % 3 != 1),
+            n_deltas=count,
+            channels=self.channels,
+            resolution=self.resolution,
+            widths=(16, 32, 48, 64),
+            units=(1, 1, 2, 1),
+            shared_width=32,
+            separate_width=48,
+        )
+
+    @property
+    def emotion(self) -> EmotionConfig:
+        """The classifier of emotions."""
+        return self._efficientnet(tuple(name.capitalize() for name in EMOTIONS))
+
+    @property
+    def attributes(self) -> EmotionConfig:
+        """The world's own judge: identity factors and action units."""
+        return self._efficientnet(ATTRIBUTES)
+
+    @property
+    def features(self) -> EmotionConfig:
+        """What the demo's Fréchet distance is measured in: the pooled features of a network that
+        was taught attributes and emotions."""
+        return self._efficientnet(ATTRIBUTES + EMOTIONS)
+
+    def _efficientnet(self, outputs: tuple[str, ...]) -> EmotionConfig:
+        return EmotionConfig(width=0.35, depth=0.35, size=64, classes=outputs)
+
+
+PROFILES: Final = {
+    "cpu": Profile(
+        "cpu",
+        64,
+        (128, 128, 128, 64, 32),
+        {
+            "mapping": Length(8_000, 256, 1e-2),
+            "generator": Length(3_600, 32, 1.5e-2),
+            "emotion": Length(2_500, 64, 4e-3),
+            "psp": Length(2_600, 24, 2e-3),
+            "w_encoder": Length(1_600, 24, 2e-3),
+            "hyperstyle": Length(2_200, 12, 1e-3),
+            "attributes": Length(3_000, 64, 4e-3),
+            "features": Length(2_000, 64, 4e-3),
+        },
+    ),
+    "gpu": Profile(
+        "gpu",
+        128,
+        (128, 128, 128, 64, 32, 16),
+        {
+            "mapping": Length(20_000, 512, 1e-2),
+            "generator": Length(30_000, 64, 1.5e-2),
+            "emotion": Length(6_000, 128, 4e-3),
+            "psp": Length(12_000, 64, 2e-3),
+            "w_encoder": Length(8_000, 64, 2e-3),
+            "hyperstyle": Length(8_000, 32, 1e-3),
+            "attributes": Length(8_000, 128, 4e-3),
+            "features": Length(6_000, 128, 4e-3),
+        },
+    ),
+}
+"""By name: "cpu" for two cores in two hours, "gpu" for one large GPU in twenty minutes."""

@@ -1,0 +1,143 @@
+"""Train the demo world's networks and write them as a bundle.
+
+A run may be stopped at any time, also by kill -9: the same command goes on from the last
+checkpoint, at most two minutes back.
+
+Examples:
+    python -m emojax.demo.train --profile cpu --work out/demo
+    python -m emojax.demo.train --profile gpu --fraction 0.01 --out /tmp/try --work /tmp/try-work
+"""
+
+import dataclasses
+import logging
+import math
+import subprocess
+from pathlib import Path
+from typing import Any, Literal
+
+import jax
+import numpy as np
+from flax import nnx
+
+from emojax import bundle, weights
+from emojax.cli import cli
+from emojax.demo import generating, inverting, judging
+from emojax.demo.recipe import PROFILES, Profile
+from emojax.demo.training import Stage, fit, last_figures, seconds
+from emojax.errors import UserError
+
+log = logging.getLogger(__name__)
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """What to train, and where."""
+
+    profile: Literal["cpu", "gpu"] = "cpu"
+    """cpu: 64 px, two hours on two cores; gpu: 128 px, twenty minutes on one large GPU."""
+    out: Path = Path("checkpoints/demo")
+    """Folder of the bundle."""
+    work: Path = Path("out/demo")
+    """Folder of checkpoints, losses and sheets."""
+    seed: int = 0
+    """Of the weights and the data."""
+    fraction: float = 1.0
+    """Share of every stage's steps; less than 1 for a trial."""
+    until: str = ""
+    """Stop when this stage is done; by default all are trained and the bundle is written."""
+
+
+def main(options: Options) -> None:
+    """Run the stages in order and write the bundle."""
+    if not 0 < options.fraction <= 1:
+        raise UserError(f"--fraction is {options.fraction}, wanted more than 0 and at most 1")
+    profile = _shortened(PROFILES[options.profile], options.fraction)
+    if options.until and options.until not in profile.lengths:
+        raise UserError(
+            f"--until {options.until!r} is no stage: choose one of {', '.join(profile.lengths)}"
+        )
+    networks = train(profile, options.work, options.seed, options.until)
+    if not options.until:
+        write(profile, options, networks)
+
+
+def train(profile: Profile, work: Path, seed: int, until: str = "") -> dict[str, nnx.Module]:
+    """Train every network, each from where it stands.
+
+    Args:
+        profile: see `recipe.PROFILES`.
+        work: folder of the checkpoints.
+        seed: of weights and data.
+        until: the last stage to run; empty for all.
+
+    Returns:
+        The networks by the name of their part of a bundle, as many as were reached.
+    """
+    done: dict[str, nnx.Module] = {}
+    for number, name in enumerate(profile.lengths):
+        stage = _stage(profile, name, done, seed + number)
+        done[name] = fit(stage, work, seed + number)
+        if name == "generator":
+            done[name] = generating.finish(done[name].generator, jax.random.key(seed))
+        if name == until:
+            break
+    done.pop("mapping")
+    return done
+
+
+def _stage(profile: Profile, name: str, done: dict[str, nnx.Module], seed: int) -> Stage:
+    if name in ("mapping", "generator"):
+        mapping, generator = generating.stages(profile, seed)
+        if name == "mapping":
+            return mapping
+        return dataclasses.replace(generator, model=done["mapping"])
+    if name in ("psp", "w_encoder"):
+        return getattr(inverting, name)(profile, done["generator"], seed)
+    if name == "hyperstyle":
+        return inverting.hyperstyle(profile, done["generator"], done["w_encoder"], seed)
+    return getattr(judging, name)(profile, seed)
+
+
+def write(profile: Profile, options: Options, networks: dict[str, nnx.Module]) -> None:
+    """Write the networks in float16, each with what made it."""
+    tied: dict[str, Any] = {}
+    command = f"python -m emojax.demo.train --profile {profile.name} --seed {options.seed}"
+    for name, network in networks.items():
+        source = {
+            "made_by": command,
+            "commit": _commit(),
+            "steps": profile.lengths[name].steps,
+            "seconds": seconds(options.work, name),
+            "device": f"{jax.device_count()} x {jax.devices()[0].device_kind}",
+            "last": last_figures(options.work, name),
+            **(tied if name in ("psp", "w_encoder", "hyperstyle") else {}),
+        }
+        arrays = {
+            key: np.asarray(value).astype(np.float16)
+            for key, value in weights.flatten(network).items()
+        }
+        stored = bundle.save(options.out, name, getattr(profile, name), arrays, source)
+        if name == "generator":
+            tied = {"generator_sha256": stored["weights_sha256"]}
+        log.info("wrote %s", options.out / name)
+
+
+def _shortened(profile: Profile, fraction: float) -> Profile:
+    lengths = {
+        name: dataclasses.replace(length, steps=math.ceil(length.steps * fraction))
+        for name, length in profile.lengths.items()
+    }
+    return dataclasses.replace(profile, lengths=lengths)
+
+
+def _commit() -> str | None:
+    """Return the commit this was run from, if it was run from a checkout."""
+    try:
+        asked = ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"]
+        return subprocess.run(asked, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return None
+
+
+if __name__ == "__main__":
+    cli(main)

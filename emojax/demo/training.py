@@ -1,0 +1,186 @@
+"""One training loop for every network of the demo world, resumable, with losses and time left."""
+
+import dataclasses
+import json
+import logging
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from flax import nnx
+from tqdm import tqdm
+
+from emojax import compiling, weights
+from emojax.files import replacing
+
+log = logging.getLogger(__name__)
+
+Figures = dict[str, jax.Array]
+_SHOWN = 50  # steps between two readings of the losses
+
+
+@dataclasses.dataclass(frozen=True)
+class Stage:
+    """How one network is trained.
+
+    Attributes:
+        name: of its folder.
+        model: the network as it starts.
+        draw: key -> batch; called outside the compiled step, its result stays on the device.
+        loss: (model, frozen, batch) -> (scalar, figures to show); compiled.
+        frozen: models and arrays that `loss` reads and training leaves alone.
+        steps: number of updates.
+        rate: Adam's learning rate at its height; warms up over 2 % and falls as a cosine.
+        faster: how many times `rate` a parameter of this dotted name gets.
+        statistics: share of the steps in which BatchNorm goes by its batch; stored after that.
+        sheet: writes a picture of how things stand to a file; called at each checkpoint.
+    """
+
+    name: str
+    model: nnx.Module
+    draw: Callable[[jax.Array], Any]
+    loss: Callable[[Any, Any, Any], tuple[jax.Array, Figures]]
+    frozen: Any
+    steps: int
+    rate: float
+    faster: Callable[[str], float] = lambda name: 1.0
+    statistics: float = 0.0
+    sheet: Callable[[nnx.Module, Path], None] | None = None
+
+
+def fit(stage: Stage, folder: Path, seed: int, *, save_every: float = 120.0) -> nnx.Module:
+    """Train one network, from its last checkpoint where there is one.
+
+    Step i draws from `fold_in(key, i)`, so a run that was killed ends as one that was not.
+
+    Args:
+        stage: what to train and how.
+        folder: `folder/stage.name` gets checkpoints, losses.jsonl and sheets.
+        seed: of the data.
+        save_every: seconds between two checkpoints.
+
+    Returns:
+        The trained network, set to apply stored statistics.
+    """
+    place = folder / stage.name
+    place.mkdir(parents=True, exist_ok=True)
+    optimiser = _optimiser(stage)
+    graph, trained, rest = nnx.split(stage.model, nnx.Param, ...)
+    state = (trained, rest, optimiser.init(trained))
+    start, seconds, state = _resume(place, state)
+    programs = {batch: _step(stage, optimiser, batch) for batch in (True, False)}
+    key = jax.random.key(seed)
+    begun = saved = time.monotonic()
+    shown: list[Figures] = []
+    with tqdm(total=stage.steps, initial=start, desc=stage.name, smoothing=0.05) as bar:
+        for i in range(start, stage.steps):
+            batch = stage.draw(jax.random.fold_in(key, i))
+            program = programs[i < stage.statistics * stage.steps]
+            state, figures = program(state, stage.frozen, batch)
+            shown.append(figures)
+            bar.update()
+            if len(shown) == _SHOWN or i + 1 == stage.steps:
+                _show(place, bar, i + 1, shown)
+            last = i + 1 == stage.steps
+            if last or time.monotonic() - saved > save_every:
+                spent = seconds + time.monotonic() - begun
+                _save(place, state, i + 1, spent)
+                saved = time.monotonic()
+                if stage.sheet:
+                    stage.sheet(_merged(graph, state), place / "sheet.png")
+    return _merged(graph, state)
+
+
+def seconds(folder: Path, name: str) -> float:
+    """Return how long a stage has been trained, over all its runs."""
+    return json.loads((folder / name / "progress.json").read_text())["seconds"]
+
+
+def last_figures(folder: Path, name: str) -> dict[str, float]:
+    """Return the means over the last steps of a stage's loss and other figures."""
+    return json.loads((folder / name / "losses.jsonl").read_text().splitlines()[-1])
+
+
+def _merged(graph: Any, state: tuple) -> nnx.Module:
+    model = nnx.merge(graph, state[0], state[1])
+    model.eval()
+    return model
+
+
+def _optimiser(stage: Stage) -> optax.GradientTransformation:
+    schedule = optax.warmup_cosine_decay_schedule(
+        0.0, stage.rate, max(1, stage.steps // 50), stage.steps
+    )
+
+    def scaled(updates: Any, params: Any = None) -> Any:
+        return jax.tree_util.tree_map_with_path(
+            lambda path, update: update * stage.faster(_dotted(path)), updates
+        )
+
+    faster = optax.stateless(scaled)
+    adam = optax.adam(schedule, b1=0.9, b2=0.99)
+    return optax.chain(optax.clip_by_global_norm(1.0), adam, faster)
+
+
+def _dotted(path: tuple) -> str:
+    parts = (str(getattr(part, "key", getattr(part, "name", ""))) for part in path)
+    return ".".join(part for part in parts if part != "value")
+
+
+def _step(stage: Stage, optimiser: optax.GradientTransformation, batch_statistics: bool) -> Any:
+    graph, _, _ = nnx.split(stage.model, nnx.Param, ...)
+
+    def loss(trained: Any, rest: Any, frozen: Any, batch: Any) -> tuple:
+        model = nnx.merge(graph, trained, rest, copy=True)
+        (model.train if batch_statistics else model.eval)()
+        value, figures = stage.loss(model, frozen, batch)
+        _, _, rest = nnx.split(model, nnx.Param, ...)
+        return value, (rest, {"loss": value, **figures})
+
+    def step(state: tuple, frozen: Any, batch: Any) -> tuple:
+        trained, rest, slots = state
+        gradient = jax.grad(loss, has_aux=True)
+        changes, (rest, figures) = gradient(trained, rest, frozen, batch)
+        changes, slots = optimiser.update(changes, slots, trained)
+        return (optax.apply_updates(trained, changes), rest, slots), figures
+
+    return jax.jit(step, donate_argnums=0, compiler_options=compiling.options(dense=False))
+
+
+def _show(place: Path, bar: tqdm, done: int, shown: list[Figures]) -> None:
+    means = {name: float(np.mean([each[name] for each in shown])) for name in shown[0]}
+    shown.clear()
+    bar.set_postfix({name: f"{value:.4g}" for name, value in means.items()})
+    with open(place / "losses.jsonl", "a") as file:
+        file.write(json.dumps({"step": done, **means}) + "\n")
+
+
+def _save(place: Path, state: tuple, done: int, spent: float) -> None:
+    leaves = {str(i): np.asarray(leaf) for i, leaf in enumerate(jax.tree.leaves(state))}
+    new = place / f"step-{done}"
+    if not new.exists():
+        weights.write(new, leaves)
+    with replacing(place / "progress.json") as file:
+        file.write_text(json.dumps({"step": done, "seconds": round(spent, 1)}))
+    for old in place.glob("step-*"):
+        if old != new:
+            shutil.rmtree(old)
+
+
+def _resume(place: Path, state: tuple) -> tuple[int, float, tuple]:
+    if not (place / "progress.json").is_file():
+        return 0, 0.0, state
+    about = json.loads((place / "progress.json").read_text())
+    stored = weights.read(place / f"step-{about['step']}")
+    leaves, tree = jax.tree.flatten(state)
+    if len(stored) != len(leaves):
+        log.warning("%s holds another network's state: starting over", place)
+        return 0, 0.0, state
+    loaded = [jnp.asarray(stored[str(i)], leaf.dtype) for i, leaf in enumerate(leaves)]
+    return about["step"], about["seconds"], jax.tree.unflatten(tree, loaded)
