@@ -11,6 +11,8 @@ from typing import Any
 import jax
 from jax.sharding import PartitionSpec
 
+from emojax.errors import UserError
+
 AXIS = "samples"
 
 
@@ -26,6 +28,36 @@ def use_cores() -> None:
         jax.config.update("jax_num_cpu_devices", os.cpu_count() or 1)
     except RuntimeError:  # jax has started already
         return
+
+
+def join_hosts(
+    coordinator: str | None = None, processes: int | None = None, process: int | None = None
+) -> None:
+    """Make this process one of several, on as many hosts; call it before anything else of jax.
+
+    Args:
+        coordinator: HOST:PORT of process 0. Without arguments jax asks the cluster: Slurm, GKE, TPU
+            pods and Open MPI are known to it.
+        processes: how many there are.
+        process: this one's number, from 0.
+
+    Raises:
+        UserError: the cluster does not say, or the others cannot be reached.
+    """
+    given = {"coordinator": coordinator, "processes": processes, "process": process}
+    absent = [f"--hosts.{name}" for name, value in given.items() if value is None]
+    if 0 < len(absent) < len(given):
+        raise UserError(
+            f"{' and '.join(absent)} not given: wanted all three of --hosts.coordinator, "
+            "--hosts.processes and --hosts.process, or none on a cluster that jax knows"
+        )
+    try:
+        jax.distributed.initialize(coordinator, processes, process)
+    except (RuntimeError, ValueError) as error:
+        raise UserError(
+            f"cannot join the other hosts ({str(error).partition(chr(10))[0]}): give "
+            "--hosts.coordinator HOST:PORT, --hosts.processes and --hosts.process"
+        ) from error
 
 
 def local_mesh(most: int | None = None) -> jax.sharding.Mesh:
