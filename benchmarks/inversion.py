@@ -69,14 +69,14 @@ def main(options: Options) -> None:
 def _psp(pictures: np.ndarray, options: Options) -> dict[str, float]:
     from benchmarks.torch_models.encoders import GradualStyleEncoder
 
-    reference = _settled(GradualStyleEncoder())
-    state = {f"encoder.{key}": value for key, value in _arrays(reference).items()}
+    reference = settled(GradualStyleEncoder())
+    state = {f"encoder.{key}": value for key, value in arrays(reference).items()}
     mean = np.zeros((18, 512), np.float32)
     config, table, _ = convert_psp.convert(state, "gradual", 18, mean)
-    encoder = _load(psp.Encoder, config, table, options)
+    encoder = loaded(psp.Encoder, config, table, options)
     return _compare(
         lambda: inversion.encode(encoder, pictures),
-        lambda: reference(_nchw(pictures)).numpy(),
+        lambda: reference(nchw(pictures)).numpy(),
         options,
     )
 
@@ -89,10 +89,10 @@ def _hyperstyle(pictures: np.ndarray, options: Options) -> dict[str, float]:
     from benchmarks.torch_models.stylegan2 import Generator
 
     shape = stylegan2.GeneratorConfig.published(1024)
-    generator = _settled(Generator(1024, shape.channels))
-    w_encoder, hypernet = _settled(encoders.WEncoder()), _settled(torch_hyperstyle.Hypernet())
+    generator = settled(Generator(1024, shape.channels))
+    w_encoder, hypernet = settled(encoders.WEncoder()), settled(torch_hyperstyle.Hypernet())
     mean = np.zeros((18, 512), np.float32)
-    networks = _inverter(generator, w_encoder, hypernet, mean, options)
+    networks = hyperstyle_inverter(generator, w_encoder, hypernet, mean, options)
 
     def ours() -> np.ndarray:
         codes, vectors, _ = inversion.refine(networks, pictures, passes=options.passes)
@@ -100,34 +100,43 @@ def _hyperstyle(pictures: np.ndarray, options: Options) -> dict[str, float]:
         return inversion.synthesize(networks, face, batch=options.batch)
 
     def theirs() -> np.ndarray:
-        x, average = _nchw(pictures), torch.from_numpy(mean)
+        x, average = nchw(pictures), torch.from_numpy(mean)
         found = torch_hyperstyle.invert(generator, w_encoder, average, hypernet, x, options.passes)
         return found[2].numpy().transpose(0, 2, 3, 1)
 
     return _compare(ours, theirs, options)
 
 
-def _inverter(generator, w_encoder, hypernet, mean: np.ndarray, options: Options) -> Inverter:
-    found = stylegan.Found("rosinality", "torch", _arrays(generator), mean[0])
+def generator_of(reference, mean: np.ndarray, options: Options) -> stylegan2.Generator:
+    """Return emojax's generator with the weights of torch's and the mean code [512]."""
+    found = stylegan.Found("rosinality", "torch", arrays(reference), mean)
     config, table, _, _ = stylegan.convert(found)
     changes = {"bfloat16_from": 8} if options.bfloat16 else {}
     config = dataclasses.replace(config, **changes)
-    ours = weights.load(weights.abstract(stylegan2.Generator, config), table)
-    state = {f"encoder.{key}": value for key, value in _arrays(w_encoder).items()}
+    return weights.load(weights.abstract(stylegan2.Generator, config), table)
+
+
+def hyperstyle_inverter(
+    generator, w_encoder, hypernet, mean: np.ndarray, options: Options
+) -> Inverter:
+    """Return emojax's networks with the weights of torch's and the mean codes [18,512]."""
+    ours = generator_of(generator, mean[0], options)
+    state = {f"encoder.{key}": value for key, value in arrays(w_encoder).items()}
     w_config, table, _ = convert_psp.convert(state, "w", 18, mean)
-    encoder = _load(psp.Encoder, w_config, table, options)
-    state = {f"hypernet.{key}": value for key, value in _arrays(hypernet).items()}
-    h_config, table, _ = convert_hyperstyle.convert(state, "", config.channels)
-    return Inverter(ours, encoder, _load(hyperstyle.Hypernet, h_config, table, options))
+    encoder = loaded(psp.Encoder, w_config, table, options)
+    state = {f"hypernet.{key}": value for key, value in arrays(hypernet).items()}
+    h_config, table, _ = convert_hyperstyle.convert(state, "", ours.config.channels)
+    return Inverter(ours, encoder, loaded(hyperstyle.Hypernet, h_config, table, options))
 
 
-def _load(network, config, table, options: Options):
+def loaded(network, config, table, options: Options):
+    """Return a network with a converted table."""
     if options.bfloat16:
         config = dataclasses.replace(config, dtype="bfloat16")
     return weights.load(weights.abstract(network, config), table)
 
 
-def _settled(module):
+def settled(module):
     """Give BatchNorm statistics that are not the trivial ones."""
     import torch
 
@@ -139,11 +148,13 @@ def _settled(module):
     return module.eval()
 
 
-def _arrays(module) -> dict[str, np.ndarray]:
+def arrays(module) -> dict[str, np.ndarray]:
+    """Return a torch module's tensors."""
     return {key: value.numpy() for key, value in module.state_dict().items()}
 
 
-def _nchw(pictures: np.ndarray):
+def nchw(pictures: np.ndarray):
+    """Return pictures [B,H,W,3] as torch wants them."""
     import torch
 
     return torch.from_numpy(np.ascontiguousarray(pictures.transpose(0, 3, 1, 2)))

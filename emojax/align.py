@@ -182,9 +182,15 @@ def align(
     Raises:
         UserError: no face, several with `face="only"`, or no face of that number.
     """
-    quads = [quad_of(np.asarray(each)) for each in landmarks(picture)]
-    quad = _chosen(quads, face, name)
+    quad = locate(picture, landmarks, face=face, name=name)
     return picture if is_aligned(picture, quad) else crop(picture, quad, size)
+
+
+def locate(
+    picture: np.ndarray, landmarks: Landmarks, *, face: str = "only", name: str = "the picture"
+) -> np.ndarray:
+    """Return the quad [4,2] of a photograph's face; arguments and errors as for `align`."""
+    return _chosen([quad_of(np.asarray(each)) for each in landmarks(picture)], face, name)
 
 
 def _chosen(quads: list[np.ndarray], face: str, name: str) -> np.ndarray:

@@ -14,18 +14,17 @@ import csv
 import dataclasses
 import io
 import logging
-import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import tyro
 from tqdm import tqdm
 
-from emojax import align, bundle, images, inversion, sheets
+from emojax import bundle, images, inversion, portraits, sheets
 from emojax.cli import cli
 from emojax.errors import UserError
+from emojax.files import make_folder, replacing
 from emojax.metrics import pictures as metrics
 
 SCORES = ("l2", "psnr", "ms_ssim")
@@ -35,25 +34,17 @@ SMALLEST_MS_SSIM = 176
 
 
 @dataclasses.dataclass(frozen=True)
-class Options:
+class Options(portraits.Options):
     """Flags of `python -m emojax.invert`."""
 
     photos: tyro.conf.Positional[tuple[Path, ...]]
     """Pictures, or folders of pictures."""
-    bundle: str = "demo"
+    bundle: str = bundle.DEFAULT
     """Name or folder of a bundle with a generator and the inverter's networks."""
     inverter: inversion.Method = "psp"
     """psp: one look, a code only. hyperstyle: several, and changes of the generator's kernels."""
     passes: int = 5
     """HyperStyle's passes."""
-    align: Literal["auto", "never"] = "auto"
-    """auto: cut faces out as FFHQ did, unless they are aligned. never: take all as they are."""
-    face: str = "only"
-    """Which face of a picture with several: largest, or a number counted from the left, from 1."""
-    landmarks: Path | None = None
-    """JSON of points, {"photo.jpg": [[[x, y], ... 5 or 68]]}, instead of finding faces."""
-    dlib_model: Path | None = None
-    """shape_predictor_68_face_landmarks.dat: find faces with dlib, as FFHQ's makers did."""
     batch: int = 4
     """Faces at a time."""
     bfloat16: bool = False
@@ -76,13 +67,13 @@ def main(options: Options) -> None:
     _check(options)
     work = _named(images.find(options.photos))
     folder = bundle.find(options.bundle)
-    finder = _finder(options)
     inverter = inversion.load(folder, options.inverter, bfloat16=options.bfloat16)
-    options.out.mkdir(parents=True, exist_ok=True)
+    reader = portraits.Reader(options, inverter.resolution)
+    make_folder(options.out)
     todo = [each for each in work if not _is_done(options, each, inverter)]
     failed: list[UserError] = []
     with tqdm(total=len(work), initial=len(work) - len(todo), unit="face") as progress:
-        for group in _groups(todo, options, finder, inverter.resolution, failed, progress):
+        for group in _groups(todo, reader, options.batch, failed, progress):
             _invert(group, options, inverter)
             progress.update(len(group))
     done = [each for each in work if _is_done(options, each, inverter)]
@@ -95,12 +86,7 @@ def _check(options: Options) -> None:
     for name in ("passes", "batch"):
         if getattr(options, name) < 1:
             raise UserError(f"--{name} is {getattr(options, name)}, wanted 1 or more")
-    if options.face not in ("only", "largest") and not options.face.isdigit():
-        raise UserError(
-            f"--face is {options.face!r}, wanted largest or a number from the left, from 1"
-        )
-    if options.landmarks and options.dlib_model:
-        raise UserError("both --landmarks and --dlib-model are given: wanted one of them")
+    portraits.check(options)
 
 
 def _named(files: list[Path]) -> list[Work]:
@@ -111,12 +97,6 @@ def _named(files: list[Path]) -> list[Work]:
         count = names[file.stem] = names.get(file.stem, 0) + 1
         work.append(Work(file, file.stem if count == 1 else f"{file.stem}-{count}"))
     return work
-
-
-def _finder(options: Options) -> align.Landmarks | dict[str, list[np.ndarray]]:
-    if options.landmarks:
-        return align.read_landmarks(options.landmarks)
-    return align.from_dlib(options.dlib_model) if options.dlib_model else align.from_detector
 
 
 def _is_done(options: Options, work: Work, inverter: inversion.Inverter) -> bool:
@@ -134,9 +114,8 @@ def _is_done(options: Options, work: Work, inverter: inversion.Inverter) -> bool
 
 def _groups(
     todo: list[Work],
-    options: Options,
-    finder: align.Landmarks | dict[str, list[np.ndarray]],
-    resolution: int,
+    reader: portraits.Reader,
+    size: int,
     failed: list[UserError],
     progress: tqdm,
 ) -> Iterator[list[Work]]:
@@ -144,41 +123,17 @@ def _groups(
     group = []
     for each in todo:
         try:
-            each.face = _face(each.file, options, finder, resolution)
+            each.face = reader(each.file).face
         except UserError as error:
             failed.append(error)
             progress.update()
             continue
         group.append(each)
-        if len(group) == options.batch:
+        if len(group) == size:
             yield group
             group = []
     if group:
         yield group
-
-
-def _face(
-    file: Path,
-    options: Options,
-    finder: align.Landmarks | dict[str, list[np.ndarray]],
-    resolution: int,
-) -> np.ndarray:
-    """Return the aligned face in a file, uint8."""
-    picture = images.read(file)
-    height, width = picture.shape[:2]
-    if options.align == "never":
-        if height != width or height < resolution:
-            raise UserError(
-                f"{file} is {width}x{height}: --align never wants squares of {resolution} pixels "
-                "or more; use --align auto for photographs"
-            )
-        return picture
-    if isinstance(finder, dict):
-        if file.name not in finder:
-            raise UserError(f"{options.landmarks} has no points for {file.name}: add them")
-        points = finder[file.name]
-        return align.align(picture, lambda _: points, face=options.face, name=str(file))
-    return align.align(picture, finder, face=options.face, name=str(file))
 
 
 def _invert(group: list[Work], options: Options, inverter: inversion.Inverter) -> None:
@@ -210,14 +165,11 @@ def _write_overview(done: list[Work], options: Options, resolution: int) -> None
             labels += [each.name, f"L2 {scores[0]:.4f}"]
     text = io.StringIO()
     csv.writer(text).writerows([["name", *SCORES], *rows])
-    aside = options.out / ".scores.csv.part"
-    aside.write_text(text.getvalue())
-    os.replace(aside, options.out / "scores.csv")
+    with replacing(options.out / "scores.csv") as aside:
+        aside.write_text(text.getvalue())
     columns = 2 if len(done) < 8 else 8
-    images.write(
-        options.out / "sheet.png",
-        sheets.grid(shown, labels, columns=columns, side=max(resolution, 64)),
-    )
+    sheet = sheets.grid(shown, labels, columns=columns, side=resolution)
+    images.write(options.out / "sheet.png", sheet)
 
 
 def score(picture: np.ndarray, reconstruction: np.ndarray) -> tuple[float, float, float]:

@@ -1,12 +1,16 @@
 """A bundle of small random networks: everything the inverters do, in seconds."""
 
+import dataclasses
 import zlib
 
 import jax
 import numpy as np
 
-from emojax import bundle, weights
+from emojax import bundle, images, weights
+from emojax.directions import Directions
 from emojax.models import hyperstyle, psp, stylegan2
+from emojax.models.hsemotion import EIGHT, EmotionConfig, EmotionNet
+from tests.pictures import noise
 
 SIDE = 64
 GENERATOR = stylegan2.GeneratorConfig(
@@ -25,6 +29,7 @@ HYPERNET = hyperstyle.HypernetConfig(
     shared_width=16,
     separate_width=16,
 )
+EMOTION = EmotionConfig(width=0.1, depth=0.1, size=32)
 
 
 def table(network, config, seed):
@@ -56,6 +61,35 @@ def write(folder):
     bundle.save(folder, "w_encoder", W_ENCODER, table(psp.Encoder, W_ENCODER, 2), tied)
     bundle.save(folder, "hyperstyle", HYPERNET, table(hyperstyle.Hypernet, HYPERNET, 3), tied)
     return folder
+
+
+def write_whole(folder):
+    """Write the bundle with classifier, directions and samples too, and return its folder."""
+    write(folder)
+    arrays = table(EmotionNet, EMOTION, 5)
+    for name in arrays:
+        if name.endswith("kernel"):  # else its swishes die away: the same answer to every picture
+            arrays[name] = arrays[name] * np.float32(1.75)
+    bundle.save(folder, "emotion", EMOTION, arrays, {})
+    metadata = {"generator_sha256": bundle.metadata(folder, "generator")["weights_sha256"]}
+    dataclasses.replace(directions(), metadata=metadata).save(folder / "directions.npz")
+    (folder / "samples").mkdir()
+    for name, picture in zip(("source", "target"), noise("samples", 2, SIDE), strict=True):
+        images.write(folder / "samples" / f"{name}.png", images.to_uint8(picture))
+    return folder
+
+
+def directions(seed=4):
+    """Draw directions in W for the eight emotions."""
+    rng = np.random.default_rng(seed)
+    width = GENERATOR.style_dim
+    return Directions(
+        tuple(name.lower() for name in EIGHT),
+        rng.standard_normal((len(EIGHT), width)),
+        rng.standard_normal(len(EIGHT)),
+        rng.standard_normal(width),
+        rng.uniform(0.5, 2, len(EIGHT)),
+    )
 
 
 def rel_err(a, b):

@@ -11,6 +11,7 @@ Examples:
 import dataclasses
 import logging
 import math
+import shutil
 import subprocess
 from pathlib import Path
 from typing import Any, Literal
@@ -19,9 +20,9 @@ import jax
 import numpy as np
 from flax import nnx
 
-from emojax import bundle, weights
+from emojax import bundle, directions, score, weights
 from emojax.cli import cli
-from emojax.demo import generating, inverting, judging
+from emojax.demo import generating, inverting, judging, samples
 from emojax.demo.recipe import PROFILES, Profile
 from emojax.demo.training import Stage, fit, last_figures, seconds
 from emojax.errors import UserError
@@ -45,6 +46,8 @@ class Options:
     """Share of every stage's steps; less than 1 for a trial."""
     until: str = ""
     """Stop when this stage is done; by default all are trained and the bundle is written."""
+    scored: int = 60_000
+    """Faces of the new generator that the directions are fitted on."""
 
 
 def main(options: Options) -> None:
@@ -59,6 +62,8 @@ def main(options: Options) -> None:
     networks = train(profile, options.work, options.seed, options.until)
     if not options.until:
         write(profile, options, networks)
+        samples.write(options.out, profile.resolution)
+        find_directions(options)
 
 
 def train(profile: Profile, work: Path, seed: int, until: str = "") -> dict[str, nnx.Module]:
@@ -106,7 +111,6 @@ def write(profile: Profile, options: Options, networks: dict[str, nnx.Module]) -
         source = {
             "made_by": command,
             "commit": _commit(),
-            "steps": profile.lengths[name].steps,
             "seconds": seconds(options.work, name),
             "device": f"{jax.device_count()} x {jax.devices()[0].device_kind}",
             "last": last_figures(options.work, name),
@@ -120,6 +124,14 @@ def write(profile: Profile, options: Options, networks: dict[str, nnx.Module]) -
         if name == "generator":
             tied = {"generator_sha256": stored["weights_sha256"]}
         log.info("wrote %s", options.out / name)
+
+
+def find_directions(options: Options) -> None:
+    """Score the generator's faces and fit the directions, by the same commands as anyone's."""
+    scores = options.work / "scores"
+    shutil.rmtree(scores, ignore_errors=True)  # of a generator trained before
+    score.main(score.Options(str(options.out), options.scored, scores))
+    directions.main(directions.Options(scores, str(options.out), plots=False))
 
 
 def _shortened(profile: Profile, fraction: float) -> Profile:

@@ -147,7 +147,8 @@ def _step(stage: Stage, optimiser: optax.GradientTransformation, batch_statistic
         trained, rest, slots = state
         gradient = jax.grad(loss, has_aux=True)
         changes, (rest, figures) = gradient(trained, rest, frozen, batch)
-        changes, slots = optimiser.update(changes, slots, trained)
+        with jax.numpy_dtype_promotion("standard"):  # optax takes powers by integer counts
+            changes, slots = optimiser.update(changes, slots, trained)
         return (optax.apply_updates(trained, changes), rest, slots), figures
 
     return jax.jit(step, donate_argnums=0, compiler_options=compiling.options(dense=False))
@@ -163,9 +164,11 @@ def _show(place: Path, bar: tqdm, done: int, shown: list[Figures]) -> None:
 
 def _save(place: Path, state: tuple, done: int, spent: float) -> None:
     leaves = {str(i): np.asarray(leaf) for i, leaf in enumerate(jax.tree.leaves(state))}
-    new = place / f"step-{done}"
-    if not new.exists():
-        weights.write(new, leaves)
+    new, aside = place / f"step-{done}", place / "writing"
+    shutil.rmtree(aside, ignore_errors=True)
+    weights.write(aside, leaves)
+    shutil.rmtree(new, ignore_errors=True)
+    aside.rename(new)
     with replacing(place / "progress.json") as file:
         file.write_text(json.dumps({"step": done, "seconds": round(spent, 1)}))
     for old in place.glob("step-*"):

@@ -48,7 +48,8 @@ def expressive_latents(key: jax.Array, *, count: int) -> jax.Array:
     normal, which = jax.random.split(key)
     z = latents(normal, count=count)
     ready = jax.nn.one_hot(jax.random.randint(which, (count,), 0, FELT), LATENT_SIZE)
-    z = z + READIER * ready * (jnp.arange(count)[:, None] % 2)
+    second = (jnp.arange(count)[:, None] % 2).astype(jnp.float32)
+    z = z + READIER * ready * second
     return z * jax.lax.rsqrt(jnp.mean(jnp.square(z), -1, keepdims=True))
 
 

@@ -1,0 +1,266 @@
+"""The commands `python -m emojax.transfer` and `python -m emojax.edit`, on small networks."""
+
+import dataclasses
+import json
+import shutil
+import subprocess
+import sys
+import types
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from emojax import edit, images, inversion, studio, transfer, transferring, video
+from emojax.errors import UserError, run_command
+from tests import small_world
+from tests.small_world import SIDE
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return small_world.write_whole(tmp_path_factory.mktemp("checkpoints") / "small")
+
+
+@pytest.fixture
+def copy(folder, tmp_path):
+    """A copy of the bundle to do damage to."""
+    return shutil.copytree(folder, tmp_path / "small")
+
+
+@pytest.fixture
+def photograph(tmp_path):
+    """A photograph with its points in a file: the face is askew in it."""
+    rng = np.random.default_rng(0)
+    photo = np.kron(rng.integers(0, 256, (12, 16, 3)), np.ones((16, 16, 1))).astype(np.uint8)
+    images.write(tmp_path / "photo.png", photo)
+    points = np.array([[-1, -0.2], [1, 0.2], [0, 1], [-0.9, 1.8], [0.7, 2]]) * 15 + [120, 80]
+    (tmp_path / "points.json").write_text(json.dumps({"photo.png": [points.tolist()]}))
+    return tmp_path / "photo.png"
+
+
+def options(folder, out, *, common=None, **changes):
+    shared = studio.Options(bundle=str(folder), passes=2, **(common or {}))
+    return transfer.Options(out=out, common=shared, **changes)
+
+
+def names_in(folder):
+    return {file.name for file in folder.iterdir()}
+
+
+def test_the_samples_are_transferred(folder, tmp_path, capsys):
+    transfer.main(options(folder, tmp_path / "out"))
+    assert names_in(tmp_path / "out") == {"result.png", "sheet.png", "transfer.json"}
+    report = json.loads((tmp_path / "out" / "transfer.json").read_text())
+    assert (report["normaliser"], report["k"], report["inverter"]) == ("reinvert", 20.0, "psp")
+    stages = ("photo", "inverted", "neutral", "re-inverted")
+    for whose in ("source", "target"):
+        assert tuple(report[whose]["predictions"]) == stages
+        for said in report[whose]["predictions"].values():
+            assert sum(said.values()) == pytest.approx(1, abs=1e-5)
+    (result,) = report["results"]
+    a, b = (
+        np.array(list(said.values()))
+        for said in (result["predictions"], report["target"]["predictions"]["photo"])
+    )
+    cosine = a @ b / np.sqrt(a @ a * (b @ b))
+    assert result["emotion_score"] == pytest.approx(cosine, abs=1e-4)
+    assert 0 < cosine < 0.999  # they are told apart
+    assert f"emotion score {result['emotion_score']:.3f}" in capsys.readouterr().out
+    # the picture is what the parts make of it
+    inverter = inversion.load(folder, "psp")
+    drawn = images.read(tmp_path / "out" / "result.png")
+    assert drawn.shape == (128, 128, 3)
+    faces = [images.read(folder / "samples" / f"{name}.png") for name in ("source", "target")]
+    found = inversion.invert(inverter, images.to_float(np.stack(faces)), batch=2)
+    done = transferring.transfer(inverter, small_world.directions(), found[0], found[1], batch=2)
+    wanted = images.to_uint8(inversion.synthesize(inverter, done.result))[0]
+    assert np.abs(drawn.astype(int) - wanted).max() <= 1  # rounding, in batches of other sizes
+
+
+def test_a_path_into_a_photograph_by_hyperstyle(folder, photograph, tmp_path):
+    common = {"inverter": "hyperstyle", "landmarks": photograph.with_name("points.json")}
+    chosen = options(
+        folder,
+        tmp_path / "out",
+        common=common,
+        source=photograph,
+        target=folder / "samples" / "target.png",
+        normaliser="subspace",
+        alpha="0..1",
+        steps=3,
+        paste=True,
+        video=tmp_path / "path.webp",
+        frames=3,
+    )
+    transfer.main(chosen)
+    marks = ("0.00", "0.50", "1.00")
+    assert names_in(tmp_path / "out") == {"sheet.png", "transfer.json"} | {
+        f"{kind}-{mark}.png" for kind in ("result", "pasted") for mark in marks
+    }
+    report = json.loads((tmp_path / "out" / "transfer.json").read_text())
+    assert [each["alpha"] for each in report["results"]] == [0, 0.5, 1]
+    assert report["k"] is None
+    assert "re-inverted" not in report["source"]["predictions"]
+    inverted = report["source"]["predictions"]["inverted"]
+    assert report["results"][0]["predictions"] == pytest.approx(inverted, abs=1e-3)  # alpha is 0
+    photo, pasted = (
+        images.read(file) for file in (photograph, tmp_path / "out" / "pasted-1.00.png")
+    )
+    assert photo.shape == pasted.shape
+    changed = (photo != pasted).any(-1)
+    assert changed[80, 120]  # between the eyes
+    assert not changed[:, :20].any()
+    with Image.open(tmp_path / "path.webp") as film:
+        assert film.n_frames == 4  # there and back
+        assert film.size == (256, 256)
+
+
+def test_a_face_is_edited(folder, tmp_path, capsys):
+    common = studio.Options(bundle=str(folder))
+    chosen = edit.Options(
+        emotion="fear,surprise", k="-4..4", steps=3, layers="2:6", out=tmp_path, common=common
+    )
+    edit.main(chosen)
+    files = {f"fear+surprise{k}.png" for k in ("-4", "+0", "+4")}
+    assert names_in(tmp_path) == {"sheet.png", "edit.json"} | files
+    report = json.loads((tmp_path / "edit.json").read_text())
+    assert [each["k"] for each in report["edits"]] == [-4, 0, 4]
+    pictures = [images.read(tmp_path / each["file"]).astype(int) for each in report["edits"]]
+    assert all(np.abs(pictures[1] - other).max() > 0 for other in (pictures[0], pictures[2]))
+    assert "3 edits" in capsys.readouterr().out
+
+
+def test_all_emotions_make_a_grid(folder, tmp_path):
+    common = studio.Options(bundle=str(folder))
+    edit.main(edit.Options(emotion="all", k="5", out=tmp_path, common=common))
+    report = json.loads((tmp_path / "edit.json").read_text())
+    assert [each["emotions"] for each in report["edits"]] == [
+        [name] for name in small_world.directions().names
+    ]
+    assert images.read(tmp_path / "sheet.png").shape[0] > 8 * 190
+
+
+@pytest.mark.parametrize(
+    ("part", "sentence"),
+    [
+        ("psp", "has no psp: make it with 'python -m convert.psp FILE"),
+        ("emotion", "has no emotion: make it with 'python -m convert.emotion FILE"),
+        ("directions.npz", "has no directions: make them with 'python -m emojax.score"),
+        ("samples", r"has no sample picture samples/source.png: give pictures of your own"),
+    ],
+)
+def test_missing_parts_say_how_to_get_them(copy, tmp_path, part, sentence):
+    (copy / part).rename(tmp_path / "away")
+    with pytest.raises(UserError, match=sentence):
+        transfer.main(options(copy, tmp_path / "out"))
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("changes", "common", "sentence"),
+    [
+        ({"alpha": "half"}, {}, "--alpha is 'half', wanted a number, or a range such as 0..1"),
+        ({"alpha": "0..1", "steps": 1}, {}, "--steps is 1, wanted 2 or more"),
+        ({"frames": 1}, {}, "--frames is 1, wanted 2 or more"),
+        ({"video": "a.avi"}, {}, "--video is a.avi, wanted a name that ends in .mp4, .gif, .webp"),
+        ({"paste": True}, {}, "is an aligned face already: leave --paste out"),
+        ({"source": "none.jpg"}, {}, "no file none.jpg: give the path of a picture"),
+        ({"normaliser": "subspace", "projection": "plane"}, {}, "projection is 'plane', wanted"),
+        ({}, {"passes": 0}, "--passes is 0, wanted 1 or more"),
+        ({}, {"face": "left"}, "--face is 'left', wanted largest or a number"),
+        ({}, {"landmarks": "a", "dlib_model": "b"}, "both --landmarks and --dlib-model are given"),
+        ({}, {"bundle": "none"}, "no bundle 'none'"),
+        ({}, {"directions": "none.npz"}, "no file none.npz"),
+    ],
+)
+def test_bad_options_end_in_one_sentence(folder, tmp_path, capsys, changes, common, sentence):
+    paths = {"source", "video", "landmarks", "dlib_model", "directions"}
+    changes, common = (
+        {name: studio.Path(value) if name in paths else value for name, value in each.items()}
+        for each in (changes, common)
+    )
+    chosen = options(folder, tmp_path / "out", **changes)
+    chosen = dataclasses.replace(chosen, common=dataclasses.replace(chosen.common, **common))
+    assert run_command(lambda: transfer.main(chosen)) == 2
+    error = capsys.readouterr().err
+    assert sentence in error
+    assert len([line for line in error.splitlines() if line.startswith("error: ")]) == 1
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"emotion": "joy"}, "no direction 'joy': these are known: anger, contempt"),
+        ({"layers": "2-4"}, "--layers is '2-4', wanted a range such as 4:8"),
+        ({"layers": "40:"}, "layers 40:None hold none of the generator's"),
+        ({"k": "1.."}, "--k is '1..', wanted a number"),
+    ],
+)
+def test_bad_edits_end_in_one_sentence(folder, tmp_path, changes, sentence):
+    common = studio.Options(bundle=str(folder))
+    with pytest.raises(UserError, match=sentence):
+        edit.main(edit.Options(out=tmp_path / "out", common=common, **changes))
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_unaligned_sample_of_the_users_is_refused_where_it_is_too_small(folder, tmp_path):
+    images.write(tmp_path / "small.png", np.zeros((SIDE // 2, SIDE // 2, 3), np.uint8))
+    chosen = options(
+        folder, tmp_path / "out", common={"align": "never"}, source=tmp_path / "small.png"
+    )
+    with pytest.raises(UserError, match=r"small\.png is 32x32: --align never wants squares of 64"):
+        transfer.main(chosen)
+
+
+@pytest.mark.parametrize("suffix", [".gif", ".webp"])
+def test_a_video_has_all_its_frames_enlarged(tmp_path, suffix):
+    file = tmp_path / f"film{suffix}"
+    video.write(file, [np.full((64, 64, 3), level, np.uint8) for level in (0, 120, 240)])
+    with Image.open(file) as film:
+        assert film.n_frames == 3
+        assert film.size == (256, 256)
+    assert names_in(tmp_path) == {file.name}
+
+
+def test_an_mp4_without_ffmpeg_is_one_sentence(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "imageio_ffmpeg", None)
+    with pytest.raises(UserError, match=r"run 'pip install imageio-ffmpeg', or write a \.gif"):
+        video.check(tmp_path / "film.mp4")
+
+
+def test_an_mp4_is_whole_or_not_there(tmp_path, monkeypatch):
+    """The package stands in: what it is asked to write, and what a full disk leaves behind."""
+    room = 3
+
+    def write_frames(path, size, **settings):
+        assert size == (258, 256)
+        with open(path, "wb") as file:
+            for _ in range(room):
+                file.write((yield).tobytes())
+        yield
+        raise OSError("disk full")
+
+    stand_in = types.SimpleNamespace(write_frames=write_frames)
+    monkeypatch.setitem(sys.modules, "imageio_ffmpeg", stand_in)
+    frames = [np.full((256, 258, 3), level, np.uint8) for level in (1, 2, 3, 4, 5)]
+    file = tmp_path / "film.mp4"
+    video.write(file, frames[:3])
+    whole = b"".join(frame.tobytes() for frame in frames[:3])
+    assert file.read_bytes() == whole
+    with pytest.raises(UserError, match=r"cannot write .*film\.mp4 .disk full"):
+        video.write(file, frames)
+    assert file.read_bytes() == whole
+    assert names_in(tmp_path) == {"film.mp4"}
+
+
+@pytest.mark.parametrize("command", ["transfer", "edit"])
+def test_help_has_examples(command):
+    done = subprocess.run(
+        [sys.executable, "-m", f"emojax.{command}", "--help"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert f"python -m emojax.{command} " in done.stdout
+    assert "--bundle" in done.stdout
