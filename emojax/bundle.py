@@ -8,8 +8,6 @@ import dataclasses
 import json
 import os
 import re
-import shutil
-import tempfile
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,15 +16,16 @@ from flax import nnx
 
 from emojax import weights
 from emojax.errors import UserError
+from emojax.files import make_folder, replacing_folder
 from emojax.models import hsemotion, hyperstyle, inception, psp, stylegan2
 
 
 class Network(NamedTuple):
-    """How one part of a bundle is built, and how a user gets it."""
+    """How one part of a bundle is built, and the command that makes it, if there is one."""
 
     model: type[nnx.Module]
     config: type
-    made_by: str
+    made_by: str | None
 
 
 NETWORKS = {
@@ -48,19 +47,33 @@ NETWORKS = {
     "inception": Network(
         inception.Inception, inception.InceptionConfig, "python -m convert.inception FILE"
     ),
+    "features": Network(hsemotion.EmotionNet, hsemotion.EmotionConfig, None),
+    "attributes": Network(hsemotion.EmotionNet, hsemotion.EmotionConfig, None),
 }
-"""The parts a bundle may have, by folder name."""
+"""The parts a bundle may have, by folder name.
+
+The last two come from trainings of one's own: a small network in whose pooled features a Fréchet
+distance may be measured where there is no `inception`, and a regressor of attributes, named by its
+config's `classes`.
+"""
+
+TRAINED = "no file of it is published, write one of your own training with emojax.bundle.save"
+
+DEFAULT = "demo"
+"""Name of the bundle that commands use without `--bundle`."""
 
 
 def find(name: str | os.PathLike) -> Path:
     """Return the folder of a bundle given by path or by its name under `checkpoints`.
 
-    Looks at the path itself, then `checkpoints/NAME` here, then beside the installed package.
+    Looks at the path itself, then at `checkpoints/NAME` here, in the checkout that this file is
+    part of, and in the installed package.
 
     Raises:
         UserError: there is none; lists those that exist.
     """
-    roots = [Path("checkpoints"), Path(__file__).parent.parent / "checkpoints"]
+    package = Path(__file__).parent
+    roots = [folder / "checkpoints" for folder in (Path(), package.parent, package)]
     for folder in [Path(name), *(root / name for root in roots)]:
         if any((folder / part / "metadata.json").is_file() for part in NETWORKS):
             return folder
@@ -81,10 +94,9 @@ def metadata(bundle: Path, part: str) -> dict[str, Any]:
     """
     file = bundle / part / "metadata.json"
     if not file.is_file():
-        raise UserError(
-            f"bundle {bundle} has no {part}: make it with "
-            f"'{NETWORKS[part].made_by} --name {bundle.name}'"
-        )
+        command = NETWORKS[part].made_by
+        way = f"make it with '{command} --name {bundle.name}'" if command else TRAINED
+        raise UserError(f"bundle {bundle} has no {part}: {way}")
     try:
         return json.loads(file.read_text())
     except ValueError as error:
@@ -120,8 +132,6 @@ def save(
 ) -> dict[str, Any]:
     """Write one network into a bundle, replacing the part that was there; return its metadata.
 
-    Everything is written into a folder beside the part and renamed when complete.
-
     Args:
         bundle: folder of the bundle; made when missing.
         part: a key of `NETWORKS`.
@@ -144,17 +154,10 @@ def save(
         "weights_sha256": weights.fingerprint(arrays),
         "jax": jax.__version__,
     }
-    try:
-        bundle.mkdir(parents=True, exist_ok=True)
-        aside = Path(tempfile.mkdtemp(prefix=f".{part}-", dir=bundle))
-    except OSError as error:
-        raise UserError(f"cannot write into {bundle} ({error}): choose another --output") from error
-    try:
+    make_folder(bundle)
+    with replacing_folder(bundle / part) as aside:
         weights.write(aside / "weights", arrays)
         (aside / "metadata.json").write_text(_readable(stored))
-        _swap(aside, bundle / part)
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
     return stored
 
 
@@ -162,18 +165,6 @@ def _readable(stored: dict[str, Any]) -> str:
     """Return indented JSON with every list of plain values on one line."""
     text = json.dumps(stored, indent=2) + "\n"
     return re.sub(r"\[[^][{}]*\]", lambda found: " ".join(found[0].split()), text)
-
-
-def _swap(new: Path, place: Path) -> None:
-    """Put `new` where `place` is; what was there is deleted only afterwards."""
-    new.chmod(0o755)
-    if not place.exists():
-        new.rename(place)
-        return
-    old = Path(tempfile.mkdtemp(prefix=f".{place.name}-old-", dir=place.parent)) / place.name
-    place.rename(old)
-    new.rename(place)
-    shutil.rmtree(old.parent)
 
 
 def _tuples(config: dict[str, Any]) -> dict[str, Any]:

@@ -38,7 +38,7 @@ class Options:
     """First set."""
     b: tyro.conf.Positional[str]
     """Second set."""
-    bundle: str = "ffhq"
+    bundle: str = bundle.DEFAULT
     """Bundle whose "inception" network measures."""
     kid: bool = False
     """Also the kernel distance; wants pictures on both sides."""
@@ -88,7 +88,7 @@ def measure(place: str, network: features.Network, options: Options) -> Side:
             )
         return Side(_of_network(fid.load(Path(place)), network, place))
     if place.startswith("tfds:"):
-        source, contents = _data_set(place, options.data_dir)
+        source, contents = data_set(place, options.data_dir)
     elif Path(place).is_dir():
         source = features.folder(Path(place))
         contents = _contents(source.names)
@@ -153,7 +153,16 @@ def _contents(names: list[str]) -> str:
         raise UserError(f"{error.filename} cannot be read ({error.strerror})") from error
 
 
-def _data_set(place: str, data_dir: Path | None) -> tuple[features.Source, str]:
+def data_set(place: str, data_dir: Path | None) -> tuple[features.Source, str]:
+    """Return the pictures of a prepared data set, read without TensorFlow, and what names them.
+
+    Args:
+        place: tfds:NAME:SPLIT.
+        data_dir: where data sets are prepared; None: TFDS's default.
+
+    Raises:
+        UserError: the name has another form, or there is no such data set as array_record.
+    """
     import tensorflow_datasets as tfds
 
     _, _, rest = place.partition(":")

@@ -28,8 +28,9 @@ def write(bundle: Path, resolution: int) -> None:
     for name, (number, emotion) in PEOPLE.items():
         with replacing(bundle / "samples" / f"{name}.png") as file:
             Image.fromarray(portrait(number, emotion, resolution)).save(file)
+    named = {name: f"emojax.demo.truth:{name}" for name in (worlds.SOURCES, "drawings")}
     with replacing(bundle / worlds.FILE) as file:
-        file.write_text(json.dumps({worlds.SOURCES: "emojax.demo.truth:sources"}) + "\n")
+        file.write_text(json.dumps(named) + "\n")
 
 
 def portrait(number: int, emotion: str, resolution: int) -> np.ndarray:

@@ -1,6 +1,6 @@
 """The demo world as a judge of transfers: the true picture of this person with that expression.
 
-`world.json` of the demo's bundle names `sources` and `drawings`; see `emojax.worlds`.
+`world.json` of the demo's bundle names `sources` and `drawings`, see `emojax.worlds`.
 """
 
 import functools
