@@ -1,76 +1,135 @@
-"""Converting and loading a full-size 1024² generator: seconds and peak memory.
+"""Converting and loading the published layouts at full size: seconds and peak memory.
 
     python -m benchmarks.conversion
+    python -m benchmarks.conversion --networks hyperstyle
 
-Weights are drawn from the recorded manifest and written by torch in both of its formats; each is
-converted by `python -m convert.stylegan` in a process of its own, and the bundle loaded in another.
+Random weights under the recorded names and shapes are written by torch; each file is converted by
+the command of its network in a process of its own, and the bundle is loaded in another.
 """
 
 import dataclasses
-import resource
+import json
+import re
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any, Literal
 
+import numpy as np
 import torch
 
 from benchmarks.machine import describe, emit
 from emojax.cli import cli
-from tests.data import recipe
 
-MANIFEST = Path("tests/data/stylegan2_ffhq1024/manifest.json")
-LOAD = (
-    "import sys, time, pathlib, jax; from emojax import bundle; start = time.perf_counter(); "
-    "jax.block_until_ready(jax.tree.leaves(bundle.load(pathlib.Path(sys.argv[1]), 'generator'))); "
-    "print(time.perf_counter() - start)"
-)
+DATA = Path("tests/data")
+LOAD = """
+import pathlib, sys, time
+import jax
+from emojax import bundle, inversion
+
+folder, network = pathlib.Path(sys.argv[1]), sys.argv[2]
+start = time.perf_counter()
+load = bundle.load if network == "generator" else inversion.load
+jax.block_until_ready(jax.tree.leaves(load(folder, network)))
+print(time.perf_counter() - start)
+"""
 
 
 @dataclasses.dataclass(frozen=True)
 class Options:
     """Flags of `python -m benchmarks.conversion`."""
 
-    manifest: Path = MANIFEST
-    """The list of tensors to draw."""
+    networks: tuple[Literal["generator", "psp", "hyperstyle"], ...] = (
+        "generator",
+        "psp",
+        "hyperstyle",
+    )
+    """What to convert."""
 
 
 def main(options: Options) -> None:
-    """Measure both formats."""
-    state = recipe.state_dict(recipe.load_manifest(options.manifest))
-    saved = {"g_ema": {key: torch.from_numpy(array) for key, array in state.items()}}
-    saved["latent_avg"] = torch.zeros(512)
-    with tempfile.TemporaryDirectory() as folder:
-        for zipped in (True, False):
-            file = Path(folder) / f"{'zip' if zipped else 'legacy'}.pt"
-            torch.save(saved, file, _use_new_zipfile_serialization=zipped)
-            convert = [sys.executable, "-m", "convert.stylegan", str(file), "--output", folder]
-            seconds, megabytes = run(convert)
-            bundle = Path(folder) / file.stem
-            loading = subprocess.run(
-                [sys.executable, "-c", LOAD, str(bundle)],
-                capture_output=True,
-                text=True,
-                check=True,
-            )
-            emit(
-                benchmark="conversion",
-                format=file.stem,
-                file_mb=file.stat().st_size // 2**20,
-                convert_s=round(seconds, 2),
-                convert_peak_mb=megabytes,
-                load_s=round(float(loading.stdout), 2),
-                **describe(),
-            )
+    """Measure the chosen networks, the generator in both of torch's formats."""
+    for network in options.networks:
+        for zipped in (True, False) if network == "generator" else (True,):
+            with tempfile.TemporaryDirectory() as folder:
+                measure(network, Path(folder), zipped)
 
 
-def run(command: list[str]) -> tuple[float, int]:
-    """Run a command; return its seconds and the peak resident memory of any child so far in MB."""
-    start = time.perf_counter()
-    subprocess.run(command, check=True, capture_output=True)
-    seconds = time.perf_counter() - start
-    return seconds, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss // 1024
+def measure(network: str, folder: Path, zipped: bool) -> None:
+    """Convert one file and load the bundle; an inverter is loaded with its generator."""
+    file = folder / f"{network}.pt"
+    module, more = f"convert.{network}", []
+    if network == "generator":
+        module = "convert.stylegan"
+        state = drawn("stylegan2_ffhq1024/manifest.json")
+        save({"g_ema": state, "latent_avg": torch.zeros(512)}, file, zipped)
+    elif network == "psp":
+        save(published("psp_ffhq/manifest.json"), file, zipped)
+    else:
+        save(published("hyperstyle_ffhq/manifest.json"), file, zipped)
+        more = ["--w-encoder", str(folder / "w_encoder.pt")]
+        save(published("hyperstyle_ffhq/manifest_w_encoder.json"), Path(more[1]), zipped)
+    command = [sys.executable, "-m", module, str(file), *more, "--output", str(folder)]
+    _, convert_s, convert_peak_mb = run(command)
+    printed, _, load_peak_mb = run([sys.executable, "-c", LOAD, str(folder / network), network])
+    emit(
+        benchmark="conversion",
+        network=network,
+        format="zip" if zipped else "legacy",
+        file_mb=file.stat().st_size // 2**20,
+        convert_s=round(convert_s, 2),
+        convert_peak_mb=convert_peak_mb,
+        load_s=round(float(printed), 2),
+        load_peak_mb=load_peak_mb,
+        **describe(),
+    )
+
+
+def drawn(manifest: str) -> dict[str, torch.Tensor]:
+    """Return random tensors of the names and shapes in a manifest; aliases share their memory."""
+    about, rng = json.loads((DATA / manifest).read_text()), np.random.default_rng(0)
+    state = {
+        entry["key"]: torch.from_numpy(
+            np.asarray(rng.standard_normal(entry["shape"], np.float32)).astype(entry["dtype"])
+        )
+        for entry in about["entries"]
+    }
+    for entry in about["entries"]:
+        if "values" in entry["init"]:  # the fixed filters
+            values = np.float32(entry["init"]["values"]).reshape(entry["shape"])
+            state[entry["key"]] = torch.from_numpy(values)
+    return state | {name: state[source] for name, source in about.get("aliases", {}).items()}
+
+
+def published(manifest: str) -> dict[str, Any]:
+    """Return a file of the pSp family: its state dict, options and mean latent."""
+    opts = json.loads((DATA / manifest).read_text())["config"]["opts"]
+    return {"state_dict": drawn(manifest), "opts": opts, "latent_avg": torch.zeros(18, 512)}
+
+
+def save(contents: dict[str, Any], file: Path, zipped: bool) -> None:
+    """Write a file as torch does now, or did before 1.6."""
+    torch.save(contents, file, _use_new_zipfile_serialization=zipped)
+
+
+def run(command: list[str]) -> tuple[str, float, int]:
+    """Run a command; return what it printed, its seconds and its peak resident memory in MB.
+
+    The peak is read while it runs: what the system reports at the end includes this process.
+    """
+    start, peak = time.perf_counter(), 0
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        status = Path(f"/proc/{process.pid}/status")
+        while process.poll() is None:
+            if found := re.search(r"VmHWM:\s+(\d+)", status.read_text()):
+                peak = int(found[1]) // 1024
+            time.sleep(0.01)
+        printed = process.stdout.read()
+    if process.returncode:
+        raise RuntimeError(f"{' '.join(command)} ended with {process.returncode}")
+    return printed, time.perf_counter() - start, peak
 
 
 if __name__ == "__main__":

@@ -11,33 +11,23 @@ import itertools
 import math
 import re
 from collections.abc import Mapping
-from pathlib import Path
 
 import numpy as np
-import tyro
 
 from convert import torch_file
-from convert.report import file_source, print_summary
+from convert.options import Options as Common
+from convert.report import file_source, save
 from convert.rules import Ignored, Rule, apply, conv, linear, norm, pointwise
-from emojax import bundle, weights
+from emojax import weights
 from emojax.cli import cli
 from emojax.errors import UserError
 from emojax.models.hsemotion import EIGHT, SEVEN, STAGES, EmotionConfig, EmotionNet
 
 
 @dataclasses.dataclass(frozen=True)
-class Options:
-    """Convert a published HSEmotion classifier.
+class Options(Common):
+    """Flags of `python -m convert.emotion`."""
 
-    Example: python -m convert.emotion enet_b0_8_best_vgaf.pt --name ffhq
-    """
-
-    file: tyro.conf.Positional[Path]
-    """The published file, such as enet_b0_8_best_vgaf.pt or enet_b2_8.pt."""
-    name: str = ""
-    """Name of the bundle; default: the file's own."""
-    output: Path = Path("checkpoints")
-    """Folder that holds the bundles."""
     size: int | None = None
     """Side of the input in pixels; default: 224 for b0, 260 for b2."""
 
@@ -105,7 +95,7 @@ def recognise(source: Mapping[str, np.ndarray]) -> EmotionConfig:
 
 def convert(
     source: Mapping[str, np.ndarray], *, size: int | None = None
-) -> tuple[EmotionConfig, dict[str, np.ndarray], dict[str, str]]:
+) -> tuple[EmotionConfig, dict[str, weights.Array], dict[str, str]]:
     """Return config, flat table and ignored keys of a published state dict.
 
     Args:
@@ -128,12 +118,11 @@ def convert(
 
 def main(options: Options) -> None:
     """Convert one file and print what was done."""
-    folder = options.output / (options.name or options.file.stem)
     state = torch_file.state_dict(torch_file.load(options.file))
     config, table, ignored = convert(state, size=options.size)
     source = file_source(options.file, "timm", "the whole network", ignored)
-    stored = bundle.save(folder, "emotion", config, table, source)
-    print_summary(folder / "emotion", stored, classes=", ".join(config.classes))
+    facts = {"classes": ", ".join(config.classes)}
+    save(options.folder, "emotion", config, table, source, **facts)
 
 
 def _blocks(source: Mapping[str, np.ndarray], stage: int) -> int:

@@ -11,12 +11,10 @@ import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
 
-import jax
 import numpy as np
-import tyro
 
 from convert import psp, stylegan, torch_file
-from convert.report import file_source, print_summary
+from convert.report import file_source, save
 from convert.rules import Rule, apply, conv, linear, norm
 from emojax import bundle, weights
 from emojax.cli import cli
@@ -30,29 +28,16 @@ W_ENCODER_TYPES = ("WEncoder", "SingleStyleCodeEncoder", "BackboneEncoderUsingLa
 
 
 @dataclasses.dataclass(frozen=True)
-class Options:
-    """Convert HyperStyle's two published files.
+class Options(psp.Options):
+    """Flags of `python -m convert.hyperstyle`."""
 
-    Example: python -m convert.hyperstyle hyperstyle_ffhq.pt --w-encoder faces_w_encoder.pt --name
-    ffhq
-    """
-
-    file: tyro.conf.Positional[Path]
-    """The hypernetwork's file, such as hyperstyle_ffhq.pt."""
-    w_encoder: Path
-    """The file of its W encoder, such as faces_w_encoder.pt."""
-    name: str = ""
-    """Name of the bundle; default: the file's own."""
-    output: Path = Path("checkpoints")
-    """Folder that holds the bundles."""
-    other_generator: psp.OtherGenerator = "refuse"
-    """If the file's decoder is not the bundle's generator: refuse, keep or replace the latter."""
+    w_encoder: Path = dataclasses.field(kw_only=True)
+    """The file of HyperStyle's W encoder, such as faces_w_encoder.pt."""
 
 
 def main(options: Options) -> None:
     """Convert both files and print what was done."""
-    folder = options.output / (options.name or options.file.stem)
-    saved = torch_file.load(options.file)
+    folder, saved = options.folder, torch_file.load(options.file)
     opts = psp.options_of(saved, options.file)
     encoder = torch_file.load(options.w_encoder)
     encoder_type = str(psp.options_of(encoder, options.w_encoder).get("encoder_type"))
@@ -74,19 +59,18 @@ def main(options: Options) -> None:
         encoder["state_dict"], "w", n_styles, _latent_avg(saved, options.file)
     )
     generator = psp.settle_generator(folder, saved, options.file, options.other_generator)
-    tied = {"generator_sha256": generator}
     source = file_source(options.w_encoder, encoder_type, "encoder.* of state_dict", w_ignored)
-    stored = bundle.save(folder, "w_encoder", w_config, w_table, {**source, **tied})
-    print_summary(folder / "w_encoder", stored, codes=str(n_styles))
+    source["generator_sha256"] = generator
+    save(folder, "w_encoder", w_config, w_table, source, codes=str(n_styles))
     source = file_source(options.file, ENCODER_TYPE, "hypernet.* of state_dict", ignored)
-    stored = bundle.save(folder, "hyperstyle", config, table, {**source, **tied})
-    layers = ",".join(map(str, config.layers))
-    print_summary(folder / "hyperstyle", stored, layers=layers, generator=f"sha256 {generator}")
+    source["generator_sha256"] = generator
+    facts = {"layers": ",".join(map(str, config.layers)), "generator": f"sha256 {generator}"}
+    save(folder, "hyperstyle", config, table, source, **facts)
 
 
 def convert(
     state: Mapping[str, np.ndarray], layers: str, channels: tuple[int, ...]
-) -> tuple[HypernetConfig, dict[str, jax.Array], dict[str, str]]:
+) -> tuple[HypernetConfig, dict[str, weights.Array], dict[str, str]]:
     """Return config, flat table and {ignored key: reason} of a hypernetwork.
 
     Args:
@@ -112,7 +96,7 @@ def convert(
     source, aliases = without_aliases(source)
     expected = weights.flatten(weights.abstract(Hypernet, config))
     table, ignored = apply(rules(config), psp.IGNORED, expected, source)
-    return config, psp.in_memory(table), {**ignored, **aliases}
+    return config, table, {**ignored, **aliases}
 
 
 def without_aliases(

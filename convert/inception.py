@@ -5,33 +5,23 @@ python -m convert.inception pt_inception-2015-12-05-6726825d.pth --name ffhq
 
 import dataclasses
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Literal
 
 import numpy as np
-import tyro
 
 from convert import torch_file
-from convert.report import file_source, print_summary
+from convert.options import Options as Common
+from convert.report import file_source, save
 from convert.rules import Ignored, Rule, apply, conv, norm
-from emojax import bundle, weights
+from emojax import weights
 from emojax.cli import cli
 from emojax.models.inception import Inception, InceptionConfig
 
 
 @dataclasses.dataclass(frozen=True)
-class Options:
-    """Convert the Inception network that FID is measured with.
+class Options(Common):
+    """Flags of `python -m convert.inception`."""
 
-    Example: python -m convert.inception pt_inception-2015-12-05-6726825d.pth --name ffhq
-    """
-
-    file: tyro.conf.Positional[Path]
-    """The published file, pt_inception-2015-12-05-6726825d.pth."""
-    name: str = ""
-    """Name of the bundle; default: the file's own."""
-    output: Path = Path("checkpoints")
-    """Folder that holds the bundles."""
     normalisation: Literal["cleanfid", "pytorch-fid"] = "cleanfid"
     """Whose FID to reproduce; features differ by 0.6 %."""
 
@@ -107,7 +97,7 @@ IGNORED = [
 
 def convert(
     source: Mapping[str, np.ndarray], config: InceptionConfig | None = None
-) -> tuple[InceptionConfig, dict[str, np.ndarray], dict[str, str]]:
+) -> tuple[InceptionConfig, dict[str, weights.Array], dict[str, str]]:
     """Return config, flat table and ignored keys of a published state dict.
 
     Raises:
@@ -121,12 +111,11 @@ def convert(
 
 def main(options: Options) -> None:
     """Convert one file and print what was done."""
-    folder = options.output / (options.name or options.file.stem)
     state = torch_file.state_dict(torch_file.load(options.file))
     config, table, ignored = convert(state, InceptionConfig(options.normalisation))
     source = file_source(options.file, "pytorch-fid", "the whole network", ignored)
-    stored = bundle.save(folder, "inception", config, table, source)
-    print_summary(folder / "inception", stored, normalisation=config.normalisation)
+    facts = {"normalisation": config.normalisation}
+    save(options.folder, "inception", config, table, source, **facts)
 
 
 if __name__ == "__main__":

@@ -12,13 +12,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-import jax
-import jax.numpy as jnp
 import numpy as np
-import tyro
 
 from convert import stylegan, torch_file
-from convert.report import file_source, print_summary
+from convert.options import Options as Common
+from convert.report import file_source, save
 from convert.rules import Ignored, Rule, apply, conv, linear, norm, pointwise
 from emojax import bundle, weights
 from emojax.cli import cli
@@ -39,18 +37,9 @@ IGNORED = [Ignored(r".*\.num_batches_tracked", "counts training steps")]
 
 
 @dataclasses.dataclass(frozen=True)
-class Options:
-    """Convert a published pSp or e4e encoder.
+class Options(Common):
+    """Flags of `python -m convert.psp`."""
 
-    Example: python -m convert.psp psp_ffhq_encode.pt --name ffhq
-    """
-
-    file: tyro.conf.Positional[Path]
-    """The published file, such as psp_ffhq_encode.pt."""
-    name: str = ""
-    """Name of the bundle; default: the file's own."""
-    output: Path = Path("checkpoints")
-    """Folder that holds the bundles."""
     other_generator: OtherGenerator = "refuse"
     """If the file's decoder is not the bundle's generator: refuse, keep or replace the latter."""
 
@@ -109,8 +98,7 @@ RULES = [*TRUNK, *HEADS, Rule("latent_avg", "latent_avg")]
 
 def main(options: Options) -> None:
     """Convert one file and print what was done."""
-    folder = options.output / (options.name or options.file.stem)
-    saved = torch_file.load(options.file)
+    folder, saved = options.folder, torch_file.load(options.file)
     opts = options_of(saved, options.file)
     encoder_type = str(opts.get("encoder_type"))
     if encoder_type not in ARCHITECTURES or opts.get("input_nc", 3) != 3:
@@ -125,8 +113,9 @@ def main(options: Options) -> None:
     )
     generator = settle_generator(folder, saved, options.file, options.other_generator)
     source = file_source(options.file, encoder_type, "encoder.* of state_dict", ignored)
-    stored = bundle.save(folder, "psp", config, table, {**source, "generator_sha256": generator})
-    print_summary(folder / "psp", stored, codes=str(n_styles), generator=f"sha256 {generator}")
+    source["generator_sha256"] = generator
+    facts = {"codes": str(n_styles), "generator": f"sha256 {generator}"}
+    save(folder, "psp", config, table, source, **facts)
 
 
 def convert(
@@ -134,7 +123,7 @@ def convert(
     architecture: psp.Architecture,
     n_styles: int,
     latent_avg: np.ndarray | None,
-) -> tuple[psp.EncoderConfig, dict[str, jax.Array], dict[str, str]]:
+) -> tuple[psp.EncoderConfig, dict[str, weights.Array], dict[str, str]]:
     """Return config, flat table and {ignored key: reason} of an encoder.
 
     Args:
@@ -155,19 +144,7 @@ def convert(
         source["latent_avg"] = latent_avg.reshape(rows, -1)
     expected = weights.flatten(weights.abstract(psp.Encoder, config))
     table, ignored = apply(RULES, IGNORED, expected, source)
-    return config, in_memory(table), ignored
-
-
-def in_memory(table: Mapping[str, np.ndarray]) -> dict[str, jax.Array]:
-    """Copy a table out of the mapped file, tensor by tensor, giving each tensor's pages back.
-
-    JAX's arrays are what Orbax writes without another copy: a 1.2 GB file takes 1.2 GB to convert.
-    """
-    copied = {}
-    for name, array in table.items():
-        copied[name] = jnp.array(np.ascontiguousarray(array))
-        torch_file.release(array)
-    return copied
+    return config, table, ignored
 
 
 def options_of(saved: Any, file: Path) -> Mapping[str, Any]:
@@ -230,14 +207,12 @@ def settle_generator(
             )
     config, table, ignored, origin = stylegan.convert(found)
     source = file_source(file, found.layout, found.where, ignored)
-    stored = bundle.save(
-        folder, "generator", config, table, {**source, "mean_latent": {"from": origin}}
-    )
-    print_summary(folder / "generator", stored, resolution=f"{config.size}²")
+    source["mean_latent"] = {"from": origin}
+    stored = save(folder, "generator", config, table, source, resolution=f"{config.size}²")
     return stored["weights_sha256"]
 
 
-def _equal(found: stylegan.Found, table: Mapping[str, np.ndarray]) -> bool:
+def _equal(found: stylegan.Found, table: weights.Arrays) -> bool:
     config = stylegan.config_of(found)
     expected = weights.flatten(weights.abstract(stylegan.Generator, config))
     expected.pop("latent_avg")

@@ -1,10 +1,12 @@
-"""What a converter keeps and prints about a file it has converted."""
+"""How a converter ends: what it keeps and prints of a file it has converted."""
 
 import hashlib
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+from emojax import bundle, weights
 
 
 def sha256(file: Path) -> str:
@@ -31,17 +33,24 @@ def file_source(file: Path, layout: str, where: str, ignored: Mapping[str, str])
     }
 
 
-def print_summary(folder: Path, stored: Mapping[str, Any], **facts: str) -> None:
-    """Print a table of a converted part: its metadata and further facts."""
-    source = stored["source"]
+def save(
+    folder: Path, part: str, config: Any, table: weights.Arrays, source: dict, **facts: str
+) -> dict[str, Any]:
+    """Write a part as `bundle.save` does, print a summary with further facts; return metadata.
+
+    Raises:
+        UserError: see `bundle.save`.
+    """
+    stored = bundle.save(folder, part, config, table, source)
     rows = {
         "read": f"{source['file']} ({source['layout']} layout, {source['part']})",
         "sha256": source["sha256"],
         **{name.replace("_", " "): fact for name, fact in facts.items()},
         "parameters": f"{stored['parameters']:,}",
         **{f"left out ({n})": reason for reason, n in source["ignored"].items()},
-        "written": str(folder),
+        "written": str(folder / part),
     }
     width = max(map(len, rows))
     for name, value in rows.items():
         print(f"{name:<{width}}  {value}")
+    return stored

@@ -1,5 +1,6 @@
 """Conversion tables: every tensor of the model finds its source, and none is left unexplained."""
 
+import dataclasses
 import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
@@ -7,6 +8,7 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
+from convert.torch_file import release
 from emojax import weights
 from emojax.errors import UserError
 
@@ -30,6 +32,37 @@ class Ignored(NamedTuple):
 
     source: str
     reason: str
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Converted:
+    """A tensor of the model, made from the published one each time `np.asarray` asks for it.
+
+    So a large file takes memory for one tensor at a time: nothing is kept, and the pages of a
+    mapped file are given back.
+
+    Attributes:
+        source: the published array.
+        transform: to the model's layout.
+        shape: of the result.
+    """
+
+    source: np.ndarray
+    transform: Callable[[np.ndarray], np.ndarray]
+    shape: tuple[int, ...]
+
+    @property
+    def dtype(self) -> np.dtype:
+        """Kind of number; the published one."""
+        return self.source.dtype
+
+    def __array__(self, dtype: np.dtype | None = None, copy: bool | None = None) -> np.ndarray:
+        """Return a new array in memory."""
+        array = self.transform(self.source)
+        view = np.may_share_memory(array, self.source)
+        array = np.array(array, dtype, order="C", copy=True if view else None)
+        release(self.source)
+        return array
 
 
 def conv(array: np.ndarray) -> np.ndarray:
@@ -70,11 +103,12 @@ def apply(
     ignored: Sequence[Ignored],
     expected: Mapping[str, jax.ShapeDtypeStruct],
     source: Mapping[str, np.ndarray],
-) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+) -> tuple[dict[str, Converted], dict[str, str]]:
     """Fill the `expected` table from `source`.
 
     Returns:
-        The model's table, and {published key: reason} of what was left out.
+        The model's table, of arrays yet to be made, and {published key: reason} of what was left
+        out.
 
     Raises:
         UserError: lists every tensor without a source, without a use, or of another shape.
@@ -86,13 +120,12 @@ def apply(
             found.append(f"missing: {key} (for {name}, {list(wanted.shape)})")
             continue
         used.add(key)
-        array = _transformed(transform, source[key])
-        if array is None or tuple(array.shape) != tuple(wanted.shape):
+        if _shape(transform, source[key]) != tuple(wanted.shape):
             found.append(
                 f"misshapen: {key} is {list(source[key].shape)}, {name} wants {list(wanted.shape)}"
             )
             continue
-        table[name] = array
+        table[name] = Converted(source[key], transform, tuple(wanted.shape))
     left, unknown = {}, []
     for key in source:
         if key in used:
@@ -114,8 +147,10 @@ def _source_of(name: str, rules: Sequence[Rule]) -> tuple[str, Callable]:
     raise LookupError(f"no rule for {name}: the table is incomplete")
 
 
-def _transformed(transform: Callable, array: np.ndarray) -> np.ndarray | None:
+def _shape(transform: Callable, array: np.ndarray) -> tuple[int, ...] | None:
+    """Shape of what a transform makes of an array, None where it cannot; nothing is computed."""
+    stand_in = np.broadcast_to(np.zeros((), array.dtype), array.shape)
     try:
-        return transform(np.asarray(array))
+        return transform(stand_in).shape
     except ValueError:
         return None

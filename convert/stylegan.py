@@ -8,7 +8,6 @@ Takes rosinality's `.pt` (`g_ema`, `latent_avg`), a bare generator state dict (`
 `.safetensors`, `.npz`), pSp, e4e and HyperStyle files (`decoder.*`) and NVlabs' `.pkl` (`G_ema`).
 """
 
-import dataclasses
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,12 +15,12 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
-import tyro
 
 from convert import torch_file
-from convert.report import file_source, print_summary
+from convert.options import Options
+from convert.report import file_source, save
 from convert.rules import Ignored, Rule, apply, conv, flat, linear
-from emojax import bundle, weights
+from emojax import weights
 from emojax.cli import cli
 from emojax.errors import UserError
 from emojax.models.stylegan2 import Generator, GeneratorConfig, mean_latent
@@ -45,21 +44,6 @@ class Found(NamedTuple):
     tensors: dict[str, np.ndarray]
     latent_avg: np.ndarray | None = None
     conv_clamp: float | None = None
-
-
-@dataclasses.dataclass(frozen=True)
-class Options:
-    """Convert a published StyleGAN2 generator.
-
-    Example: python -m convert.stylegan stylegan2-ffhq-config-f.pt --name ffhq
-    """
-
-    file: tyro.conf.Positional[Path]
-    """The published file: .pt, .pkl, .safetensors or .npz."""
-    name: str = ""
-    """Name of the bundle; default: the file's own."""
-    output: Path = Path("checkpoints")
-    """Folder that holds the bundles."""
 
 
 def find(saved: Any, file: str | Path) -> Found:
@@ -95,7 +79,7 @@ def find(saved: Any, file: str | Path) -> Found:
     )
 
 
-def convert(found: Found) -> tuple[GeneratorConfig, dict[str, np.ndarray], dict[str, str], str]:
+def convert(found: Found) -> tuple[GeneratorConfig, dict[str, weights.Array], dict[str, str], str]:
     """Return (config, table, {ignored key: reason}, where the mean latent is from).
 
     Raises:
@@ -225,11 +209,12 @@ def main(options: Options) -> None:
         "from": origin,
         "values": [round(float(v), 6) for v in table["latent_avg"]],
     }
-    folder = options.output / (options.name or options.file.stem)
-    stored = bundle.save(folder, "generator", config, table, source)
-    print_summary(
-        folder / "generator",
-        stored,
+    save(
+        options.folder,
+        "generator",
+        config,
+        table,
+        source,
         resolution=f"{config.size}²",
         channels=" ".join(map(str, config.channels)),
         style=f"{config.style_dim} wide, {config.n_mlp} mapping layers",
@@ -311,7 +296,7 @@ def _check_filters(tensors: Mapping[str, np.ndarray], ignored: Mapping[str, str]
                 raise UserError(f"{key} is not the [1, 3, 3, 1] filter emojax resamples with")
 
 
-def _averaged(config: GeneratorConfig, table: dict[str, np.ndarray]) -> np.ndarray:
+def _averaged(config: GeneratorConfig, table: weights.Arrays) -> np.ndarray:
     zero = np.zeros(config.style_dim, np.float32)
     model = weights.load(weights.abstract(Generator, config), {**table, "latent_avg": zero})
     average = jax.jit(mean_latent, static_argnames="samples")

@@ -6,7 +6,6 @@ preprocessing and network. Conventions of the encoders' `configs/transforms_conf
 """
 
 import os
-import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -14,13 +13,14 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from emojax.errors import UserError
+from emojax.files import replacing
 
 SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
 """Names that are taken for pictures when a folder is given."""
 
 
 def find(paths: Iterable[str | os.PathLike]) -> list[Path]:
-    """Return the given files, and in place of a folder the pictures in it, in order of name.
+    """Return the given files, and in place of a folder its visible pictures, in order of name.
 
     Raises:
         UserError: a path does not exist, or a folder holds no picture.
@@ -28,7 +28,11 @@ def find(paths: Iterable[str | os.PathLike]) -> list[Path]:
     found = []
     for path in map(Path, paths):
         if path.is_dir():
-            inside = sorted(file for file in path.iterdir() if file.suffix.lower() in SUFFIXES)
+            inside = sorted(
+                file
+                for file in path.iterdir()
+                if file.suffix.lower() in SUFFIXES and not file.name.startswith(".")
+            )
             if not inside:
                 raise UserError(
                     f"no pictures in {path}: wanted {', '.join(sorted(SUFFIXES))} files"
@@ -68,14 +72,8 @@ def write(file: str | os.PathLike, picture: np.ndarray) -> None:
     Raises:
         UserError: the file cannot be written.
     """
-    file = Path(file)
-    try:
-        with tempfile.NamedTemporaryFile(dir=file.parent, suffix=".part", delete=False) as aside:
-            Image.fromarray(picture).save(aside, "PNG")
-        os.chmod(aside.name, 0o644)
-        os.replace(aside.name, file)
-    except OSError as error:
-        raise UserError(f"cannot write {file} ({error}): choose another folder") from error
+    with replacing(file) as aside:
+        Image.fromarray(picture).save(aside, "PNG")
 
 
 def resize(picture: np.ndarray, side: int) -> np.ndarray:

@@ -12,7 +12,6 @@ import functools
 import hashlib
 import json
 import os
-import tempfile
 import zipfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -25,6 +24,7 @@ import numpy as np
 from emojax import bundle as bundles
 from emojax import compiling
 from emojax.errors import UserError
+from emojax.files import replacing
 from emojax.models.hyperstyle import Hypernet
 from emojax.models.psp import Encoder
 from emojax.models.stylegan2 import Generator
@@ -98,16 +98,8 @@ class Inversion:
         if self.vectors is not None:
             arrays["vectors"] = np.asarray(self.vectors)
         about = {"passes": self.passes, "method": self.method, "made_with": self.made_with}
-        file = Path(file)
-        try:
-            with tempfile.NamedTemporaryFile(
-                dir=file.parent, suffix=".part", delete=False
-            ) as aside:
-                np.savez(aside, about=json.dumps(about), **arrays)
-            os.chmod(aside.name, 0o644)
-            os.replace(aside.name, file)
-        except OSError as error:
-            raise UserError(f"cannot write {file} ({error}): choose another folder") from error
+        with replacing(file) as aside, aside.open("wb") as stream:  # a path would get .npz added
+            np.savez(stream, about=json.dumps(about), **arrays)
 
     @classmethod
     def load(cls, file: str | os.PathLike) -> "Inversion":

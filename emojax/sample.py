@@ -22,6 +22,7 @@ from tqdm import tqdm
 from emojax import bundle, compiling, images, parallel, sheets
 from emojax.cli import cli
 from emojax.errors import UserError
+from emojax.files import make_folder
 from emojax.models.stylegan2 import Generator
 from emojax.sampling import sample
 
@@ -30,7 +31,7 @@ from emojax.sampling import sample
 class Options:
     """Flags of `python -m emojax.sample`."""
 
-    bundle: str = "demo"
+    bundle: str = bundle.DEFAULT
     """Name or folder of a bundle with a generator."""
     seeds: str = "0-15"
     """Sample ids: numbers and ranges, such as 0-15 or 3,7,100-120."""
@@ -67,15 +68,13 @@ def main(options: Options) -> None:
     pictures = draw(generator, ids, options)
     names = [f"seed {i}" for i in ids]
     if options.out.suffix:
-        options.out.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(options.out.parent)
         columns = min(8, math.ceil(math.sqrt(len(ids))))
         side = min(256, options.resolution or generator.config.size)
-        images.write(
-            options.out, sheets.grid(list(pictures), names, columns=columns, side=max(side, 64))
-        )
+        images.write(options.out, sheets.grid(list(pictures), names, columns=columns, side=side))
         print(f"{len(ids)} faces: {options.out}")
         return
-    options.out.mkdir(parents=True, exist_ok=True)
+    make_folder(options.out)
     for name, picture in zip(names, pictures, strict=True):
         images.write(options.out / f"{name.replace(' ', '')}.png", picture)
     print(f"{len(ids)} faces: {options.out}/seed*.png")

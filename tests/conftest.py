@@ -6,6 +6,29 @@ os.environ.setdefault("XLA_FLAGS", "--xla_force_host_platform_device_count=4")
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
 import jax
+import pytest
 
 jax.config.update("jax_default_matmul_precision", "highest")
 jax.config.update("jax_numpy_dtype_promotion", "strict")
+
+
+def pytest_runtest_setup(item):
+    """Let XLA hurry: small networks compile longer than they run, those of slow tests do not."""
+    jax.config.update("jax_disable_most_optimizations", not item.get_closest_marker("slow"))
+
+
+def pytest_collection_modifyitems(items):
+    """Begin with the files of slow tests: at the end they would leave processes idle."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """Keep the tests of a file in one process: they share fixtures and compiled programs."""
+    if config.getoption("dist") != "load":  # the user wants it otherwise
+        return None
+    from xdist.scheduler import LoadFileScheduling
+
+    config.option.loadscopereorder = False
+    return LoadFileScheduling(config, log)

@@ -5,19 +5,18 @@ import json
 import jax
 import numpy as np
 import pytest
-from flax import nnx
 
 from emojax import bundle, weights
 from emojax.errors import UserError
 from emojax.models.stylegan2 import Generator, GeneratorConfig
+from tests import small_world
 
 CONFIG = GeneratorConfig(channels=(8, 8), style_dim=8, z_dim=8, n_mlp=1)
 
 
 def table(seed: int = 0) -> dict[str, np.ndarray]:
     """Return a random generator's weights."""
-    model = Generator(CONFIG, rngs=nnx.Rngs(seed))
-    return {name: np.asarray(array) for name, array in weights.flatten(model).items()}
+    return small_world.table(Generator, CONFIG, seed)
 
 
 def test_round_trip_and_replacement(tmp_path):

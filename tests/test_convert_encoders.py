@@ -27,8 +27,7 @@ def shaped(manifest, prefix):
 
 
 @pytest.mark.parametrize("case", ARCHITECTURES)
-def test_every_tensor_finds_its_place(case, monkeypatch):
-    monkeypatch.setattr(convert_psp, "in_memory", dict)
+def test_every_tensor_finds_its_place(case):
     manifest = oracles.manifest(case)
     state = shaped(manifest, "encoder.")
     mean = cases.latent_avg(manifest)
@@ -55,8 +54,7 @@ def hypernet_state():
 CHANNELS = hyperstyle.HypernetConfig().channels
 
 
-def test_hypernetwork_with_its_aliases(monkeypatch):
-    monkeypatch.setattr(convert_psp, "in_memory", dict)
+def test_hypernetwork_with_its_aliases():
     state, layers = hypernet_state()
     config, table, ignored = convert_hyperstyle.convert(state, layers, CHANNELS)
     assert config == hyperstyle.HypernetConfig()

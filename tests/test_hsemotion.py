@@ -11,7 +11,7 @@ from convert import emotion
 from emojax import emotions, weights
 from emojax.errors import UserError
 from emojax.models.hsemotion import EIGHT, SEVEN, EmotionConfig, EmotionNet
-from tests import judges, oracles
+from tests import judges, oracles, small_world
 
 CASES = ("hsemotion_b0", "hsemotion_b2")
 PARAMETERS = {
@@ -104,10 +104,9 @@ def test_every_published_value_is_used(case: str) -> None:
 
 
 def small(**changes: object) -> EmotionNet:
-    from flax import nnx
-
     config = EmotionConfig(width=0.15, depth=0.25, size=32, **changes)
-    return EmotionNet(config, rngs=nnx.Rngs(0))
+    table = small_world.table(EmotionNet, config, 0)
+    return weights.load(weights.abstract(EmotionNet, config), table)
 
 
 def test_valence_and_arousal_follow_the_classes() -> None:

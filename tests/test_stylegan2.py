@@ -27,7 +27,11 @@ from tests import oracles
 FLOOR = 2e-6
 ROSINALITY = ["stylegan2_ffhq1024", "stylegan2_256_cm1", "stylegan2_deltas"]
 NVLABS = ["nvlabs_256", "nvlabs_256_cb32768", "nvlabs_tiny"]
-CALLS = [(case, call) for case in ROSINALITY + NVLABS for call in oracles.manifest(case)["calls"]]
+CALLS = [
+    pytest.param(case, call, marks=[pytest.mark.slow] if case.endswith("1024") else [])
+    for case in ROSINALITY + NVLABS
+    for call in oracles.manifest(case)["calls"]
+]
 
 
 def build(case: str) -> Generator:

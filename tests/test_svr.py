@@ -144,7 +144,6 @@ def test_free_intercept_is_libsvm():
         assert cosine(fit.coef[target], coef) >= 0.9999
 
 
-@pytest.mark.slow  # compiles everything three times over
 @pytest.mark.parametrize("loss", LOSSES)
 def test_rows_on_several_devices_or_in_host_memory_change_nothing(loss):
     x, y = softmax_problem(999, 4, 3, condition=100)
@@ -265,7 +264,6 @@ def test_estimator_is_the_solver(small):
 
 
 # Fits with weights and with repeated rows are compared to 1e-7 of the predictions: hence the gap.
-@pytest.mark.slow
 @parametrize_with_checks([LinearSVR(tol=1e-12)])
 def test_scikit_learn_estimator_checks(estimator, check):
     check(estimator)

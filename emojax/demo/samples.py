@@ -13,7 +13,7 @@ from emojax.demo import world
 from emojax.demo.factors import with_emotion
 from emojax.files import replacing
 
-PEOPLE = {"source": (13, "neutral"), "target": (7, "surprise")}
+PEOPLE = {"source": (13, "neutral"), "target": (11, "happiness")}
 """Whom the sample pictures show, by number, and what they feel."""
 
 

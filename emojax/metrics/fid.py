@@ -6,8 +6,6 @@ elsewhere.
 """
 
 import dataclasses
-import os
-import tempfile
 import zipfile
 import zlib
 from pathlib import Path
@@ -16,6 +14,7 @@ import jax
 import numpy as np
 
 from emojax.errors import UserError
+from emojax.files import make_folder, replacing
 
 
 @dataclasses.dataclass(frozen=True)
@@ -158,17 +157,16 @@ def kernel_distance(
 
 
 def save(path: Path, gaussian: Gaussian) -> None:
-    """Write `mu` and `sigma` as clean-fid and pytorch-fid read them, and our network and count."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".part", delete=False) as file:
-        np.savez(
-            file,
-            mu=gaussian.mean,
-            sigma=gaussian.covariance,
-            network=gaussian.network or "",
-            count=gaussian.count or 0,
-        )
-    os.replace(file.name, path)
+    """Write `mu` and `sigma` as clean-fid and pytorch-fid read them, and our network and count.
+
+    Raises:
+        UserError: the file cannot be written.
+    """
+    arrays = {"mu": gaussian.mean, "sigma": gaussian.covariance}
+    about = {"network": gaussian.network or "", "count": gaussian.count or 0}
+    make_folder(path.parent)
+    with replacing(path) as aside, aside.open("wb") as stream:  # a path would get .npz added
+        np.savez(stream, **arrays, **about)
 
 
 def load(path: Path) -> Gaussian:

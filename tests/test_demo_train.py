@@ -1,0 +1,153 @@
+"""The demo world's recipe: its loop, its batches and its losses, without training anything big."""
+
+import dataclasses
+import json
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+
+from emojax.convolution import ConvNorm
+from emojax.demo import generating, inverting, judging, train, world
+from emojax.demo.recipe import PROFILES
+from emojax.demo.training import Stage, fit, last_figures, seconds
+from emojax.errors import UserError
+
+TINY = dataclasses.replace(PROFILES["cpu"], resolution=16, channels=(8, 8, 8))
+
+
+class Small(nnx.Module):
+    """One normalised convolution that learns to double its input."""
+
+    def __init__(self):
+        self.layer = ConvNorm(1, 1, rngs=nnx.Rngs(0))
+
+    def __call__(self, x):
+        return self.layer(x)
+
+
+def small_stage(steps, statistics=0.5):
+    def draw(key):
+        return jax.random.normal(key, (4, 2, 2, 1))
+
+    def loss(model, frozen, x):
+        return jnp.mean(jnp.square(model(x) - frozen * x)), {"twice": 2 * x.mean()}
+
+    return Stage("small", Small(), draw, loss, jnp.float32(2), steps, 0.05, statistics=statistics)
+
+
+def values(model):
+    return [np.asarray(leaf) for leaf in jax.tree.leaves(nnx.state(model))]
+
+
+class Stopped(Exception):
+    """Stands for a kill."""
+
+
+def test_a_stopped_run_ends_as_one_that_was_not(tmp_path):
+    whole = fit(small_stage(40), tmp_path / "whole", 0)
+    broken = small_stage(40)
+    calls = iter(range(1000))
+
+    def draw(key):
+        if next(calls) == 25:
+            raise Stopped
+        return broken.draw(key)
+
+    with pytest.raises(Stopped):
+        fit(dataclasses.replace(broken, draw=draw), tmp_path / "parts", 0, save_every=0.0)
+    resumed = fit(small_stage(40), tmp_path / "parts", 0)
+    for a, b in zip(values(whole), values(resumed), strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert [file.name for file in (tmp_path / "parts/small").glob("step-*")] == ["step-40"]
+
+
+def test_the_loop_learns_and_says_so(tmp_path):
+    model = fit(small_stage(300, statistics=0.0), tmp_path, 0)
+    x = jnp.ones((1, 1, 1, 1))
+    assert float(model(x)[0, 0, 0, 0]) == pytest.approx(2.0, abs=0.05)
+    assert last_figures(tmp_path, "small")["step"] == 300
+    assert last_figures(tmp_path, "small")["loss"] < 0.01
+    assert seconds(tmp_path, "small") > 0
+    lines = (tmp_path / "small/losses.jsonl").read_text().splitlines()
+    assert [json.loads(line)["step"] for line in lines] == list(range(50, 301, 50))
+
+
+def test_statistics_follow_the_batches_only_while_they_are_meant_to(tmp_path):
+    still = fit(small_stage(3, statistics=0.0), tmp_path / "a", 0)
+    moved = fit(small_stage(3, statistics=1.0), tmp_path / "b", 0)
+    assert float(still.layer.var[...][0]) == 1.0
+    assert float(moved.layer.var[...][0]) != 1.0
+    assert moved.layer.use_running_average
+
+
+def test_normalising_by_the_batch_is_batch_normalisation():
+    layer = ConvNorm(2, 3, rngs=nnx.Rngs(0))
+    layer.train()
+    y = layer(jax.random.normal(jax.random.key(0), (8, 4, 4, 2)))
+    np.testing.assert_allclose(y.mean((0, 1, 2)), np.zeros(3), atol=1e-6)
+    np.testing.assert_allclose(y.std((0, 1, 2)), np.ones(3), rtol=2e-3)  # epsilon 1e-3
+
+
+def test_finishing_a_generator_keeps_its_pictures():
+    generator = generating.Taught(TINY, rngs=nnx.Rngs(0)).generator
+    z = world.latents(jax.random.key(3), count=2)
+    draw = jax.jit(lambda model, z: model(z))
+    before = draw(generator, z)
+    finished = generating.finish(generator, jax.random.key(0))
+    np.testing.assert_allclose(draw(finished, z), before, atol=2e-5)
+    assert float(jnp.abs(finished.latent_avg[...]).max()) > 0
+
+
+@pytest.mark.parametrize("count", [4, 7])
+def test_latents_have_unit_mean_square(count):
+    for draw in (world.latents, world.expressive_latents):
+        z = draw(jax.random.key(0), count=count)
+        np.testing.assert_allclose(jnp.square(z).mean(-1), np.ones(count), rtol=1e-5)
+
+
+def test_expressive_latents_show_rare_emotions_more_often():
+    def share(z):
+        shown = np.asarray(world.described(z).emotion.argmax(-1))
+        return np.mean((shown == 1) | (shown == 3))  # contempt, fear
+
+    key = jax.random.key(0)
+    often = share(world.expressive_latents(key, count=4000))
+    assert often > 2 * share(world.latents(key, count=4000))
+
+
+def test_attributes_are_named_one_by_one():
+    faces = world.described(world.latents(jax.random.key(0), count=3))
+    table = np.asarray(world.attributes(faces))
+    assert table.shape == (3, len(world.ATTRIBUTES))
+    assert len(set(world.ATTRIBUTES)) == len(world.ATTRIBUTES)
+    factors = table[:, : -2 * 16]
+    assert np.abs(factors).max() <= 1 + 1e-6
+    column = world.ATTRIBUTES.index("au12_right")
+    np.testing.assert_array_equal(table[:, column], faces.action_units[:, 8, 1])
+
+
+def test_every_stage_has_a_scalar_loss():
+    generator = generating.Taught(TINY, rngs=nnx.Rngs(0)).generator
+    stages = [
+        *generating.stages(TINY, 0),
+        inverting.psp(TINY, generator, 0),
+        inverting.w_encoder(TINY, generator, 0),
+        *(getattr(judging, name)(TINY, 0) for name in ("emotion", "attributes", "features")),
+    ]
+    assert {stage.name for stage in stages} == TINY.lengths.keys() - {"hyperstyle"}
+    for stage in stages:
+        batch = jax.eval_shape(stage.draw, jax.random.key(0))
+        value, figures = jax.eval_shape(stage.loss, stage.model, stage.frozen, batch)
+        assert value.shape == ()
+        assert all(figure.shape == () for figure in figures.values())
+        assert stage.steps == TINY.lengths[stage.name].steps
+
+
+def test_a_wrong_fraction_is_one_sentence(tmp_path):
+    with pytest.raises(UserError, match=r"--fraction is 0\.0, wanted more than 0"):
+        train.main(train.Options(fraction=0.0, work=tmp_path))
+    with pytest.raises(UserError, match="--until 'pspp' is no stage: choose one of mapping, gen"):
+        train.main(train.Options(until="pspp", work=tmp_path))
