@@ -218,6 +218,8 @@ def write(folder: Path, arrays: Arrays) -> None:
             raise OSError(f"it takes {size / 1e6:,.0f} MB and {room / 1e6:,.0f} MB are free")
         with ocp.StandardCheckpointer() as checkpointer:
             checkpointer.save(folder.absolute(), dict.fromkeys(arrays, np.zeros((), np.int8)))
+        # meant for stores without renaming; it names the place the bundle is about to leave
+        (folder / "commit_success.txt").unlink(missing_ok=True)
         _fill(folder, arrays)
     except (OSError, ValueError) as error:
         raise UserError(
