@@ -45,6 +45,10 @@ def conv(
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
 def _conv(x: jax.Array, kernel: jax.Array, stride: int, padding: Padding) -> jax.Array:
+    return _library(x, kernel, stride, padding)
+
+
+def _library(x: jax.Array, kernel: jax.Array, stride: int, padding: Padding) -> jax.Array:
     return jax.lax.conv_general_dilated(
         x, kernel, (stride, stride), padding, dimension_numbers=DIMENSIONS
     )
@@ -62,17 +66,12 @@ def _conv_backward(
     """The library's gradients, but for the kernel's on a CPU: one matrix product a tap.
 
     XLA's CPU backend makes a convolution with a picture-sized kernel of it, and has no fast form
-    for that: `up_conv`'s small kernels take 60 times as long as here.
+    for that: `up_conv`'s small kernels take 13 times as long as here.
     """
     x, kernel = kept
 
     def library(x: jax.Array, kernel: jax.Array, dy: jax.Array) -> jax.Array:
-        def of_kernel(kernel: jax.Array) -> jax.Array:
-            return jax.lax.conv_general_dilated(
-                x, kernel, (stride, stride), padding, dimension_numbers=DIMENSIONS
-            )
-
-        return jax.vjp(of_kernel, kernel)[1](dy)[0]
+        return jax.vjp(lambda kernel: _library(x, kernel, stride, padding), kernel)[1](dy)[0]
 
     def taps(x: jax.Array, kernel: jax.Array, dy: jax.Array) -> jax.Array:
         height, width = kernel.shape[:2]
@@ -87,13 +86,8 @@ def _conv_backward(
 
         return jax.lax.map(one, jnp.arange(height * width)).reshape(kernel.shape)
 
-    def of_input(x: jax.Array) -> jax.Array:
-        return jax.lax.conv_general_dilated(
-            x, kernel, (stride, stride), padding, dimension_numbers=DIMENSIONS
-        )
-
     d_kernel = jax.lax.platform_dependent(x, kernel, dy, cpu=taps, default=library)
-    return jax.vjp(of_input, x)[1](dy)[0], d_kernel
+    return jax.vjp(lambda x: _library(x, kernel, stride, padding), x)[1](dy)[0], d_kernel
 
 
 _conv.defvjp(_conv_forward, _conv_backward)

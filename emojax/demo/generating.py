@@ -46,7 +46,7 @@ def stages(profile: Profile, seed: int) -> tuple[Stage, Stage]:
 
     def latents_only(key: jax.Array) -> tuple[jax.Array, jax.Array]:
         z = world.expressive_latents(key, count=length.batch)
-        return z, _targets(world.described(z))
+        return z, world.targets(world.described(z))
 
     def read(model: Taught, z: jax.Array, targets: jax.Array) -> tuple[jax.Array, jax.Array]:
         w = model.generator.mapping(z)
@@ -58,7 +58,7 @@ def stages(profile: Profile, seed: int) -> tuple[Stage, Stage]:
     def with_pictures(key: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
         z = world.expressive_latents(key, count=profile.lengths["generator"].batch)
         faces = world.described(z)
-        return z, _targets(faces), world.draw(faces, side)
+        return z, world.targets(faces), world.draw(faces, side)
 
     def regress(model: Taught, frozen: None, batch: tuple) -> tuple[jax.Array, Figures]:
         z, targets, pictures = batch
@@ -130,10 +130,6 @@ def finish(generator: Generator, key: jax.Array) -> Generator:
         layer.modulation.weight[...] = layer.modulation.weight[...] / scale
     generator.latent_avg[...] = jax.jit(mean_latent)(generator, key)
     return generator
-
-
-def _targets(faces: world.Params) -> jax.Array:
-    return jnp.concatenate([world.attributes(faces), faces.emotion], -1)
 
 
 def _target_weights() -> np.ndarray:

@@ -38,11 +38,7 @@ def attributes(profile: Profile, seed: int) -> Stage:
 
 def features(profile: Profile, seed: int) -> Stage:
     """Learn attributes and emotions, for the features that come of it."""
-
-    def targets(faces: world.Params) -> jax.Array:
-        return jnp.concatenate([world.attributes(faces), faces.emotion], -1)
-
-    return _stage(profile, "features", seed, _regression(targets))
+    return _stage(profile, "features", seed, _regression(world.targets))
 
 
 def _regression(targets: Callable[[world.Params], jax.Array]) -> Callable:

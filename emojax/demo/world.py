@@ -119,6 +119,11 @@ def attributes(faces: Params) -> jax.Array:
     return jnp.concatenate([jnp.stack(scaled, -1), units], -1)
 
 
+def targets(faces: Params) -> jax.Array:
+    """Return attributes and emotion weights of N faces, [N, A + 8]."""
+    return jnp.concatenate([attributes(faces), faces.emotion], -1)
+
+
 def face_weights(resolution: int, extra: float = 2.0) -> np.ndarray:
     """Weights [R, R, 1] of mean one: a pixel of the face counts up to 1 + extra times the rest."""
     along = (np.arange(resolution) + 0.5) / resolution * 2 - 1
@@ -149,5 +154,6 @@ __all__ = [
     "latents",
     "photographed",
     "strangers",
+    "targets",
     "tinted",
 ]
