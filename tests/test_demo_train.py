@@ -12,10 +12,12 @@ from flax import nnx
 from emojax.convolution import ConvNorm
 from emojax.demo import generating, inverting, judging, train, world
 from emojax.demo.recipe import PROFILES
-from emojax.demo.training import Stage, fit, last_figures, seconds
+from emojax.demo.training import Stage, _matrix_axes, fit, last_figures, seconds
 from emojax.errors import UserError
 
 TINY = dataclasses.replace(PROFILES["cpu"], resolution=16, channels=(8, 8, 8))
+
+KEY = jax.random.key(0)
 
 
 class Small(nnx.Module):
@@ -101,6 +103,39 @@ def test_finishing_a_generator_keeps_its_pictures():
     assert float(jnp.abs(finished.latent_avg[...]).max()) > 0
 
 
+def test_w_is_three_deviations_of_any_coordinate_for_the_papers_k():
+    finished = generating.finish(generating.Taught(TINY, rngs=nnx.Rngs(0)).generator, KEY)
+    w = finished.mapping(world.latents(KEY, count=4000))
+    k_of_a_layer = 20 / np.sqrt(finished.config.n_latent)
+    deviation = np.sqrt(np.asarray(w).var(0).mean())
+    assert 3 * deviation == pytest.approx(k_of_a_layer, rel=0.02)
+
+
+def test_w_is_taught_to_be_as_wide_in_all_directions():
+    stage = generating.stage(TINY, "mapping", None, 0)
+    batch = stage.draw(KEY)
+    before = stage.loss(stage.model, None, batch)[1]["spread"]
+    rate = 1e-3 / 0.01**2  # the mapping's weights are stored divided by 0.01
+    slope = nnx.grad(lambda model: stage.loss(model, None, batch)[1]["spread"])(stage.model)
+    state = nnx.state(stage.model, nnx.Param)
+    nnx.update(stage.model, jax.tree.map(lambda a, b: a - rate * b, state, slope))
+    assert stage.loss(stage.model, None, batch)[1]["spread"] < before
+
+
+def test_only_matrices_go_by_muon():
+    def axes(*shape, faster=1.0):
+        found = _matrix_axes(jnp.zeros(shape), faster)
+        return found and (found.reduction_axis, found.output_axis)
+
+    assert axes(3, 3, 16, 32) == ((0, 1, 2), (3,))
+    assert axes(16, 32) == ((0,), (1,))
+    assert axes(16, 32, faster=10.0) is None
+    assert axes(3, 3, 1, 32) is None  # depthwise
+    assert axes(1, 1, 32, 3) is None  # three colours
+    assert axes(4, 4, 32) is None
+    assert axes(32) is None
+
+
 @pytest.mark.parametrize("count", [4, 7])
 def test_latents_have_unit_mean_square(count):
     for draw in (world.latents, world.expressive_latents):
@@ -132,7 +167,7 @@ def test_attributes_are_named_one_by_one():
 def test_every_stage_has_a_scalar_loss():
     generator = generating.Taught(TINY, rngs=nnx.Rngs(0)).generator
     stages = [
-        *generating.stages(TINY, 0),
+        *(generating.stage(TINY, name, None, 0) for name in ("mapping", "coarse", "generator")),
         inverting.psp(TINY, generator, 0),
         inverting.w_encoder(TINY, generator, 0),
         *(getattr(judging, name)(TINY, 0) for name in ("emotion", "attributes", "features")),
@@ -149,5 +184,5 @@ def test_every_stage_has_a_scalar_loss():
 def test_a_wrong_fraction_is_one_sentence(tmp_path):
     with pytest.raises(UserError, match=r"--fraction is 0\.0, wanted more than 0"):
         train.main(train.Options(fraction=0.0, work=tmp_path))
-    with pytest.raises(UserError, match="--until 'pspp' is no stage: choose one of mapping, gen"):
-        train.main(train.Options(until="pspp", work=tmp_path))
+    with pytest.raises(UserError, match="'pspp', which is none: choose among mapping, coarse, gen"):
+        train.main(train.Options(stages=("pspp",), work=tmp_path))

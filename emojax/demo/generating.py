@@ -1,7 +1,7 @@
 """The generator's part of the recipe: regression from latents to their drawn faces."""
 
-from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -17,10 +17,16 @@ from emojax.demo.training import Figures, Stage
 from emojax.models.stylegan2 import Generator, mean_latent
 
 _TARGETS = len(world.ATTRIBUTES) + len(EMOTIONS)
-_MAPPING_RATES = {"mapping": 60.0, "generator": 10.0}  # its weights are stored divided by 0.01
+_MAPPING_RATES = {
+    "mapping": 60.0,
+    "coarse": 10.0,
+    "generator": 10.0,
+}  # its weights are stored divided by 0.01
 _UNITS, _EMOTIONS = 2.0, 8.0  # weights of a target, a factor's being 1
+_SPREAD = 0.1  # weight of W's mean and covariance
+_TAUGHT = 256  # codes at a time that W is taught on
 _STRENGTH = 20.0  # the paper's k ...
-_SIGMAS = 3.0  # ... is to be so many deviations of the neutral coordinate
+_SIGMAS = 3.0  # ... is to be so many deviations of a coordinate
 
 
 class Taught(nnx.Module):
@@ -37,68 +43,83 @@ class Taught(nnx.Module):
             to_rgb.weight[...] = 0.1 * to_rgb.weight[...]
 
 
-def stages(profile: Profile, seed: int) -> tuple[Stage, Stage]:
-    """Return the mapping's warm-up and the generator's training; the second starts from the
-    first's result, which the caller puts in its `model`."""
-    side, face = profile.resolution, world.face_weights(profile.resolution)
-    model = Taught(profile, rngs=nnx.Rngs(seed))
-    length, weights = profile.lengths["mapping"], _target_weights()
+def stage(profile: Profile, name: str, model: Taught | None, seed: int) -> Stage:
+    """Return one of the generator's three stages.
 
-    def latents_only(key: jax.Array) -> tuple[jax.Array, jax.Array]:
-        z = world.expressive_latents(key, count=length.batch)
+    Args:
+        profile: of the world.
+        name: "mapping" warms the mapping network up, "coarse" trains all but the last block on
+            pictures of half the size, at a third of the cost, and "generator" the whole.
+        model: what the stage before made; the first starts from nothing.
+        seed: of the weights.
+    """
+    model = model or Taught(profile, rngs=nnx.Rngs(seed))
+    length = profile.lengths[name]
+    rates = {"generator.mapping": _MAPPING_RATES[name], "reading": 0.2}
+    common = {
+        "name": name,
+        "model": model,
+        "frozen": None,
+        "steps": length.steps,
+        "rate": length.rate,
+        "faster": lambda parameter: _rate(rates, parameter),
+    }
+    if name == "mapping":
+        return _warm_up(length.batch, common)
+    side = profile.resolution // (2 if name == "coarse" else 1)
+    return _regression(length.batch, side, common)
+
+
+def _warm_up(count: int, common: dict[str, Any]) -> Stage:
+    def draw(key: jax.Array) -> tuple[jax.Array, jax.Array]:
+        z = world.expressive_latents(key, count=count)
         return z, world.targets(world.described(z))
 
-    def read(model: Taught, z: jax.Array, targets: jax.Array) -> tuple[jax.Array, jax.Array]:
-        w = model.generator.mapping(z)
-        return w, jnp.mean(weights * jnp.square(model.reading(w) - targets))
+    def loss(model: Taught, frozen: None, batch: tuple) -> tuple[jax.Array, Figures]:
+        _, reading, spread = _taught(model, *batch)
+        return reading + _SPREAD * spread, {"reading": reading, "spread": spread}
 
-    def warm_up(model: Taught, frozen: None, batch: tuple) -> tuple[jax.Array, Figures]:
-        return read(model, *batch)[1], {}
+    return Stage(draw=draw, loss=loss, muon=False, **common)
 
-    def with_pictures(key: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
-        z = world.expressive_latents(key, count=profile.lengths["generator"].batch)
+
+def _regression(count: int, side: int, common: dict[str, Any]) -> Stage:
+    """Pictures of the first `count` codes; W is taught on more, which cost next to nothing."""
+    face = world.face_weights(side)
+
+    def draw(key: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+        z = world.expressive_latents(key, count=max(count, _TAUGHT))
         faces = world.described(z)
-        return z, world.targets(faces), world.draw(faces, side)
+        drawn = world.draw(jax.tree.map(lambda a: a[:count], faces), side)
+        return z, world.targets(faces), drawn
 
-    def regress(model: Taught, frozen: None, batch: tuple) -> tuple[jax.Array, Figures]:
+    def loss(model: Taught, frozen: None, batch: tuple) -> tuple[jax.Array, Figures]:
         z, targets, pictures = batch
-        w, reading = read(model, z, targets)
-        drawn = model.generator.synthesis(model.generator.w_plus(w))
+        w, reading, spread = _taught(model, z, targets)
+        drawn = model.generator.synthesis(model.generator.w_plus(w[:count]), resolution=side)
         square = jnp.square(drawn - pictures)
-        loss = jnp.mean(face * square) + 0.02 * reading
-        return loss, {"psnr": psnr(square), "reading": reading}
+        total = jnp.mean(face * square) + 0.02 * (reading + _SPREAD * spread)
+        return total, {"psnr": psnr(square), "reading": reading, "spread": spread}
 
     def sheet(model: Taught, file: Path) -> None:
         z = world.latents(jax.random.key(1), count=16)
         truth = world.draw(world.described(z), side)
-        write_pairs(file, [truth, jax.jit(lambda m, z: m(z))(model.generator, z)])
+        draw = jax.jit(lambda model, z: model(z, resolution=side))
+        write_pairs(file, [truth, draw(model.generator, z)])
 
-    def rate(stage: str) -> Callable[[str], float]:
-        rates = {"generator.mapping": _MAPPING_RATES[stage], "reading": 0.2}
-        return lambda name: _rate(rates, name)
+    return Stage(draw=draw, loss=loss, sheet=sheet, **common)
 
-    common = {"model": model, "frozen": None}
-    return (
-        Stage(
-            "mapping",
-            draw=latents_only,
-            loss=warm_up,
-            steps=length.steps,
-            rate=length.rate,
-            faster=rate("mapping"),
-            **common,
-        ),
-        Stage(
-            "generator",
-            draw=with_pictures,
-            loss=regress,
-            steps=profile.lengths["generator"].steps,
-            rate=profile.lengths["generator"].rate,
-            faster=rate("generator"),
-            sheet=sheet,
-            **common,
-        ),
-    )
+
+def _taught(
+    model: Taught, z: jax.Array, targets: jax.Array
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Return w [N, D], how far what is read off it is from the targets, and how far its mean and
+    covariance are from 0 and 1: a W as wide in all directions is what Euclidean edits ask for."""
+    w = model.generator.mapping(z)
+    reading = jnp.mean(_target_weights() * jnp.square(model.reading(w) - targets))
+    mean = w.mean(0)
+    excess = (w - mean).T @ (w - mean) / len(w) - jnp.eye(w.shape[1])
+    spread = (jnp.sum(jnp.square(excess)) + jnp.sum(jnp.square(mean))) / w.shape[1]
+    return w, reading, spread
 
 
 def psnr(square: jax.Array) -> jax.Array:
@@ -109,20 +130,14 @@ def psnr(square: jax.Array) -> jax.Array:
 def finish(generator: Generator, key: jax.Array) -> Generator:
     """Measure the mean latent and settle the length of w.
 
-    Nothing in training fixes the unit of W. It is chosen so that a code whose neutral coordinate
-    is the paper's k = 20 lies three deviations beyond the mean, as far as edits stay faces. The
-    pictures do not change.
+    Nothing in training fixes the unit of W. It is chosen so that the paper's k = 20, a layer's
+    share of it, is three deviations of a code's coordinate along any direction: as far as edits
+    stay faces. The pictures do not change.
     """
     z = world.latents(key, count=20_000)
     w = np.asarray(jax.jit(lambda mapping, z: mapping(z))(generator.mapping, z), np.float64)
-    neutral = np.asarray(world.described(z).emotion[:, EMOTIONS.index("neutral")], np.float64)
-    centred = w - w.mean(0)
-    spread = centred.T @ centred / len(w)
-    ridge = 1e-3 * np.trace(spread) / len(spread) * np.eye(len(spread))
-    direction = np.linalg.solve(spread + ridge, centred.T @ (neutral - neutral.mean()))
-    coordinate = w @ (direction / np.linalg.norm(direction))
-    wanted = _STRENGTH / np.sqrt(generator.config.n_latent)  # a layer's share of k
-    scale = np.float32(wanted / (coordinate.mean() + _SIGMAS * coordinate.std()))
+    deviation = np.sqrt(w.var(0).mean())
+    scale = np.float32(_STRENGTH / np.sqrt(generator.config.n_latent) / (_SIGMAS * deviation))
     last = generator.mapping.layers[-1]  # leaky ReLU follows, which keeps positive factors
     last.weight[...] = scale * last.weight[...]
     last.bias[...] = scale * last.bias[...]

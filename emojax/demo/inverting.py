@@ -18,7 +18,7 @@ from emojax.models.hyperstyle import Hypernet
 from emojax.models.psp import Encoder
 from emojax.models.stylegan2 import Generator
 
-_CODES = 0.05  # weight of the known codes of generated pictures
+_CODES = 0.1  # weight of the pictures' known codes
 _NEAR = 0.002  # weight of the codes' distance from the average, pSp's w-norm loss
 _STATISTICS = 0.5
 _PASSES = 5
@@ -35,7 +35,7 @@ def w_encoder(profile: Profile, generator: Generator, seed: int) -> Stage:
 
 
 def _encoder(profile: Profile, name: str, generator: Generator, seed: int) -> Stage:
-    """Pixel loss, known codes where there are any, and the distance from the average code."""
+    """Pixel loss, the known codes, and the distance from the average code."""
     length, face = profile.lengths[name], world.face_weights(profile.resolution)
     config = getattr(profile, name)
     model = Encoder(config, rngs=nnx.Rngs(seed))
@@ -49,7 +49,7 @@ def _encoder(profile: Profile, name: str, generator: Generator, seed: int) -> St
         w, pictures = batch
         codes = model(pictures)
         square = jnp.square(generator.synthesis(codes) - pictures)
-        known = jnp.mean(jnp.square(codes[: len(w)] - w[:, None])) / spread
+        known = jnp.mean(jnp.square(codes - w[:, None])) / spread
         near = jnp.mean(jnp.square(codes - generator.latent_avg[...])) / spread
         total = jnp.mean(face * square) + _CODES * known + _NEAR * near
         return total, {"psnr": psnr(square), "known": known}
@@ -158,18 +158,19 @@ def _calibrated(
 
 
 def _draw(profile: Profile, generator: Generator, batch: int) -> Callable[[jax.Array], Any]:
-    """Half generated pictures with their codes, half drawn faces in other colours."""
+    """Pictures and the codes of their latents: half generated, half drawn and in other colours."""
     half = batch // 2
 
     @jax.jit
-    def generated(generator: Generator, key: jax.Array) -> tuple[jax.Array, jax.Array]:
-        w = generator.mapping(world.latents(key, count=half))
-        return w, generator.synthesis(generator.w_plus(w))
+    def generated(generator: Generator, z: jax.Array) -> tuple[jax.Array, jax.Array]:
+        w = generator.mapping(z)
+        return w, generator.synthesis(generator.w_plus(w[:half]))
 
     def draw(key: jax.Array) -> tuple[jax.Array, jax.Array]:
-        latents, faces, colours = jax.random.split(key, 3)
-        w, made = generated(generator, latents)
-        drawn = world.draw(world.balanced(faces, count=batch - half), profile.resolution)
+        latents, colours = jax.random.split(key)
+        z = world.expressive_latents(latents, count=batch)
+        w, made = generated(generator, z)
+        drawn = world.draw(world.described(z[half:]), profile.resolution)
         return w, jnp.concatenate([made.clip(-1, 1), world.tinted(colours, drawn)])
 
     return draw

@@ -13,6 +13,7 @@ import logging
 import math
 import shutil
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -29,6 +30,16 @@ from emojax.errors import UserError
 
 log = logging.getLogger(__name__)
 
+_STEPS_TO_GENERATOR = ("mapping", "coarse")
+_NEEDS = {
+    "coarse": ("mapping",),
+    "generator": ("coarse",),
+    "psp": ("generator",),
+    "w_encoder": ("generator",),
+    "hyperstyle": ("generator", "w_encoder"),
+}
+"""The stages that start from others' networks, and which."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Options:
@@ -44,8 +55,9 @@ class Options:
     """Of the weights and the data."""
     fraction: float = 1.0
     """Share of every stage's steps; less than 1 for a trial."""
-    until: str = ""
-    """Stop when this stage is done; by default all are trained and the bundle is written."""
+    stages: tuple[str, ...] = ()
+    """Train these and what they need, and write nothing; by default all, and the bundle. Stages
+    that need nothing of each other may be trained at the same time by several commands."""
     scored: int = 60_000
     """Faces of the new generator that the directions are fitted on."""
 
@@ -55,52 +67,54 @@ def main(options: Options) -> None:
     if not 0 < options.fraction <= 1:
         raise UserError(f"--fraction is {options.fraction}, wanted more than 0 and at most 1")
     profile = _shortened(PROFILES[options.profile], options.fraction)
-    if options.until and options.until not in profile.lengths:
-        raise UserError(
-            f"--until {options.until!r} is no stage: choose one of {', '.join(profile.lengths)}"
-        )
-    networks = train(profile, options.work, options.seed, options.until)
-    if not options.until:
+    for name in options.stages:
+        if name not in profile.lengths:
+            known = ", ".join(profile.lengths)
+            raise UserError(f"--stages names {name!r}, which is none: choose among {known}")
+    networks = train(profile, options.work, options.seed, options.stages)
+    if not options.stages:
         write(profile, options, networks)
         samples.write(options.out, profile.resolution)
         find_directions(options)
 
 
-def train(profile: Profile, work: Path, seed: int, until: str = "") -> dict[str, nnx.Module]:
-    """Train every network, each from where it stands.
+def train(
+    profile: Profile, work: Path, seed: int, wanted: Sequence[str] = ()
+) -> dict[str, nnx.Module]:
+    """Train networks, each from where it stands.
 
     Args:
         profile: see `recipe.PROFILES`.
         work: folder of the checkpoints.
         seed: of weights and data.
-        until: the last stage to run; empty for all.
+        wanted: stages to train, with what they need; empty for all.
 
     Returns:
         The networks by the name of their part of a bundle, as many as were reached.
     """
     done: dict[str, nnx.Module] = {}
-    for number, name in enumerate(profile.lengths):
-        stage = _stage(profile, name, done, seed + number)
-        done[name] = fit(stage, work, seed + number)
-        if name == "generator":
-            done[name] = generating.finish(done[name].generator, jax.random.key(seed))
-        if name == until:
-            break
-    done.pop("mapping")
-    return done
+    order = list(profile.lengths)
+
+    def reach(name: str) -> nnx.Module:
+        if name not in done:
+            needed = [reach(each) for each in _NEEDS.get(name, ())]
+            number = seed + order.index(name)
+            network = fit(_stage(profile, name, needed, number), work, number)
+            if name == "generator":
+                network = generating.finish(network.generator, jax.random.key(seed))
+            done[name] = network
+        return done[name]
+
+    for name in wanted or order:
+        reach(name)
+    return {name: network for name, network in done.items() if name not in _STEPS_TO_GENERATOR}
 
 
-def _stage(profile: Profile, name: str, done: dict[str, nnx.Module], seed: int) -> Stage:
-    if name in ("mapping", "generator"):
-        mapping, generator = generating.stages(profile, seed)
-        if name == "mapping":
-            return mapping
-        return dataclasses.replace(generator, model=done["mapping"])
-    if name in ("psp", "w_encoder"):
-        return getattr(inverting, name)(profile, done["generator"], seed)
-    if name == "hyperstyle":
-        return inverting.hyperstyle(profile, done["generator"], done["w_encoder"], seed)
-    return getattr(judging, name)(profile, seed)
+def _stage(profile: Profile, name: str, needed: list[nnx.Module], seed: int) -> Stage:
+    if name == "generator" or name in _STEPS_TO_GENERATOR:
+        return generating.stage(profile, name, needed[0] if needed else None, seed)
+    part = inverting if name in _NEEDS else judging
+    return getattr(part, name)(profile, *needed, seed)
 
 
 def write(profile: Profile, options: Options, networks: dict[str, nnx.Module]) -> None:
