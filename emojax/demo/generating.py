@@ -22,7 +22,9 @@ _MAPPING_RATES = {
     "coarse": 10.0,
     "generator": 10.0,
 }  # its weights are stored divided by 0.01
-_UNITS, _EMOTIONS = 2.0, 8.0  # weights of a target, a factor's being 1
+_UNITS, _EMOTIONS = 2.0, 1.2  # weights of a target, a factor's being 1; an emotion's per variance
+_DEVIATIONS = (0.22, 0.12, 0.18, 0.13, 0.40, 0.30, 0.25, 0.23)
+"""Standard deviation of each emotion's weight among expressive latents, in the order of EMOTIONS."""
 _SPREAD = 0.1  # weight of W's mean and covariance
 _TAUGHT = 256  # codes at a time that W is taught on
 _STRENGTH = 20.0  # the paper's k ...
@@ -148,10 +150,11 @@ def finish(generator: Generator, key: jax.Array) -> Generator:
 
 
 def _target_weights() -> np.ndarray:
-    """Weights of the reading's targets: emotions, above all the rare ones, vary least."""
+    """Weights of the reading's targets: each emotion, common or rare, counts the same."""
     factors = len(FACTORS)
     units = len(world.ATTRIBUTES) - factors
-    return np.repeat(np.float32([1, _UNITS, _EMOTIONS]), [factors, units, len(EMOTIONS)])
+    same = [np.full(factors, 1.0), np.full(units, _UNITS)]
+    return np.concatenate([*same, _EMOTIONS / np.square(_DEVIATIONS)]).astype(np.float32)
 
 
 def _rate(rates: dict[str, float], name: str) -> float:
