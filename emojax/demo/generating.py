@@ -24,7 +24,7 @@ _MAPPING_RATES = {
 }  # its weights are stored divided by 0.01
 _UNITS, _EMOTIONS = 2.0, 1.2  # weights of a target, a factor's being 1; an emotion's per variance
 _DEVIATIONS = (0.22, 0.12, 0.18, 0.13, 0.40, 0.30, 0.25, 0.23)
-"""Standard deviation of each emotion's weight among expressive latents, in the order of EMOTIONS."""
+"""Standard deviations of the weights of EMOTIONS among expressive latents."""
 _SPREAD = 0.1  # weight of W's mean and covariance
 _TAUGHT = 256  # codes at a time that W is taught on
 _STRENGTH = 20.0  # the paper's k ...
