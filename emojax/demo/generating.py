@@ -25,7 +25,6 @@ _MAPPING_RATES = {
 _UNITS, _EMOTIONS = 2.0, 1.2  # weights of a target, a factor's being 1; an emotion's per variance
 _DEVIATIONS = (0.22, 0.12, 0.18, 0.13, 0.40, 0.30, 0.25, 0.23)
 """Standard deviations of the weights of EMOTIONS among expressive latents."""
-_SPREAD = 0.1  # weight of W's mean and covariance
 _TAUGHT = 256  # codes at a time that W is taught on
 _STRENGTH = 20.0  # the paper's k ...
 _SIGMAS = 3.0  # ... is to be so many deviations of a coordinate
@@ -79,7 +78,7 @@ def _warm_up(count: int, common: dict[str, Any]) -> Stage:
 
     def loss(model: Taught, frozen: None, batch: tuple) -> tuple[jax.Array, Figures]:
         _, reading, spread = _taught(model, *batch)
-        return reading + _SPREAD * spread, {"reading": reading, "spread": spread}
+        return reading + 0.1 * spread, {"reading": reading, "spread": spread}
 
     return Stage(draw=draw, loss=loss, muon=False, **common)
 
@@ -99,7 +98,7 @@ def _regression(count: int, side: int, common: dict[str, Any]) -> Stage:
         w, reading, spread = _taught(model, z, targets)
         drawn = model.generator.synthesis(model.generator.w_plus(w[:count]), resolution=side)
         square = jnp.square(drawn - pictures)
-        total = jnp.mean(face * square) + 0.02 * (reading + _SPREAD * spread)
+        total = jnp.mean(face * square) + 0.02 * reading + 0.005 * spread
         return total, {"psnr": psnr(square), "reading": reading, "spread": spread}
 
     def sheet(model: Taught, file: Path) -> None:
