@@ -45,7 +45,7 @@ class Options:
 
 
 def compare(place: Path, pictures: int, side: int, *, together: bool) -> dict:
-    """Return both sides' seconds; each is printed as soon as it is known.
+    """Return both sides' seconds; each side prints its own as soon as it is known.
 
     Args:
         place: where the folders are, or are to be.
@@ -57,6 +57,8 @@ def compare(place: Path, pictures: int, side: int, *, together: bool) -> dict:
         draw(place / name, pictures, side, seed)
     setting = {"pictures": pictures, "cores": 1 if together else len(os.sched_getaffinity(0))}
     missing = [which for which in SIDES if not _result(place, which, setting)]
+    if together and len(os.sched_getaffinity(0)) < 2:
+        raise SystemExit("--together wants two cores, this process may use one")
     if together:
         for process in [_start(which, place, core) for core, which in enumerate(missing)]:
             _succeeded(process)

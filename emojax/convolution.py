@@ -1,20 +1,16 @@
 """Convolutions of inference networks, each in the form that is fastest where it runs.
 
 XLA's CPU backend has no good kernel for depthwise convolutions; a sum of shifted products is ten
-to twenty times as fast there, and rows and columns of 7 taps take fewer products (`toom_cook`). 1×1
-convolutions are matrix products everywhere. GPUs and TPUs get their library's own convolution for
-the rest. All shapes are NHWC and HWIO.
+to twenty times as fast there. 1×1 convolutions are matrix products everywhere. GPUs and TPUs get
+their library's own convolution for the rest. All shapes are NHWC and HWIO.
 """
 
-import functools
 from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
 from jax import lax
-
-from emojax import toom_cook
 
 
 class ConvNorm(nnx.Module):
@@ -87,10 +83,7 @@ def convolution(
     """Convolve [B,H,W,I] with [h,w,I,O]; `padding` is "SAME" (TensorFlow's) or "VALID"."""
     if kernel.shape[:2] == (1, 1) and stride == 1:
         return x @ kernel[0, 0]
-    library = functools.partial(_library, stride=stride, padding=padding)
-    if toom_cook.pays(x, kernel, stride, padding):
-        return lax.platform_dependent(x, kernel, cpu=toom_cook.convolve, default=library)
-    return library(x, kernel)
+    return _library(x, kernel, stride, padding)
 
 
 def depthwise(x: jax.Array, kernel: jax.Array, stride: int = 1, padding: str = "SAME") -> jax.Array:
