@@ -70,7 +70,7 @@ def compare(place: Path, pictures: int, side: int, *, together: bool) -> dict:
         raise SystemExit(f"{place} holds other pictures than {pictures}: name another place")
     seconds = {which: row["seconds"] for which, row in found.items()}
     ratio = seconds["torch"] / seconds["jax"]
-    return {"what": "fid", **setting, "together": together, "seconds": seconds, "ratio": ratio}
+    return {"what": "fid", **setting, "seconds": seconds, "ratio": ratio}
 
 
 def draw(folder: Path, pictures: int, side: int, seed: int) -> None:
@@ -141,11 +141,15 @@ def _collate(names: list[str]) -> torch.Tensor:
 
 
 def _start(which: str, place: Path, core: int | None = None) -> subprocess.Popen:
+    """Start one side, on the core of that index or on all; a process inherits its parent's cores."""
     command = [sys.executable, "-m", "benchmarks.folders", which, str(place)]
-    if core is None:
+    cores = os.sched_getaffinity(0)
+    if core is not None:
+        os.sched_setaffinity(0, {sorted(cores)[core]})
+    try:
         return subprocess.Popen(command)
-    core = sorted(os.sched_getaffinity(0))[core]
-    return subprocess.Popen(command, preexec_fn=lambda: os.sched_setaffinity(0, {core}))
+    finally:
+        os.sched_setaffinity(0, cores)
 
 
 def _succeeded(process: subprocess.Popen) -> None:
