@@ -141,7 +141,7 @@ def _collate(names: list[str]) -> torch.Tensor:
 
 
 def _start(which: str, place: Path, core: int | None = None) -> subprocess.Popen:
-    """Start one side, on the core of that index or on all; a process inherits its parent's cores."""
+    """Start one side, on the core of that index or on all; it inherits what its parent may use."""
     command = [sys.executable, "-m", "benchmarks.folders", which, str(place)]
     cores = os.sched_getaffinity(0)
     if core is not None:
