@@ -1,11 +1,11 @@
 """Emotion classifier, Inception and FID of two folders, beside PyTorch.
 
     python -m benchmarks.judges --what b0 b2 inception
-    python -m benchmarks.judges --what fid --pictures 5000
+    python -m benchmarks.judges --what fid --pictures 5000 --place fid5000 --together
 
-One JSON line each. Both frameworks take turns in one process, each at the best of a few batch sizes
+One JSON line each. The networks take turns in one process, each at the best of a few batch sizes
 (PyTorch also at the better of its two memory layouts), so that a busy machine slows both. Weights
-are random; the FID partner decodes and resizes with Pillow in loader processes, as clean-fid does.
+are random. The FID of two folders is in `benchmarks/folders.py`, one process a framework.
 """
 
 import dataclasses
@@ -23,12 +23,11 @@ import numpy as np
 import torch
 import tyro
 from flax import nnx
-from PIL import Image
 
+from benchmarks import folders
 from benchmarks.torch_models import hsemotion as torch_hsemotion
 from benchmarks.torch_models import inception as torch_inception
 from emojax import compiling
-from emojax.metrics import features, fid
 from emojax.models.hsemotion import EmotionConfig, EmotionNet
 from emojax.models.inception import Inception, InceptionConfig
 
@@ -49,6 +48,10 @@ class Options:
     """Pictures in each folder of the FID comparison."""
     side: int = 256
     """Side of those pictures."""
+    place: Path | None = None
+    """Where to keep them and each side's result; a second call goes on from there."""
+    together: bool = False
+    """Run both sides of the FID comparison at once, each on one core: half the time."""
 
 
 NETWORKS = {  # our network, PyTorch's, side, whether dense compiler options suit it
@@ -92,31 +95,11 @@ def compare_network(name: str, options: Options) -> dict:
     }
 
 
-def compare_fid(options: Options) -> dict:
+def compare_folders(options: Options) -> dict:
     """Return seconds for the FID of two folders of PNG pictures, both frameworks."""
-    with tempfile.TemporaryDirectory() as place:
-        folders = [_draw(Path(place) / name, options, seed) for seed, name in enumerate("ab")]
-        model = Inception(InceptionConfig(), rngs=nnx.Rngs(0))
-        network = features.Network("benchmark", model, features.inception_features)
-        features.measure(features.Source(*_first(folders[0], 8)), network)  # compile
-        start = time.perf_counter()
-        sides = [features.measure(features.folder(f), network).moments.gaussian() for f in folders]
-        distance = fid.frechet_distance(*sides)
-        ours = time.perf_counter() - start
-        torch_model = (
-            torch_inception.Inception().eval().to(DEVICE, memory_format=torch.channels_last)
-        )
-        start = time.perf_counter()
-        sides = [fid.Moments.of(_torch_features(torch_model, f)).gaussian() for f in folders]
-        fid.frechet_distance(*sides)
-        theirs = time.perf_counter() - start
-    return {
-        "what": "fid",
-        "pictures": options.pictures,
-        "seconds": {"jax": ours, "torch": theirs},
-        "ratio": theirs / ours,
-        "distance": distance,
-    }
+    with tempfile.TemporaryDirectory() as temporary:
+        place = options.place or Path(temporary)
+        return folders.compare(place, options.pictures, options.side, together=options.together)
 
 
 def _jax_run(model: nnx.Module, side: int, batch: int, dense: bool) -> Callable[[], object]:
@@ -153,49 +136,6 @@ def _rates(runs: dict[str, tuple[int, Callable]], rounds: int) -> dict[str, floa
     return {name: round(runs[name][0] / seconds, 2) for name, seconds in best.items()}
 
 
-def _draw(folder: Path, options: Options, seed: int) -> Path:
-    folder.mkdir()
-    rng = np.random.RandomState(seed)
-    for i in range(options.pictures):
-        coarse = rng.randint(0, 256, (16, 16, 3), np.uint8)
-        Image.fromarray(coarse).resize((options.side,) * 2, Image.BICUBIC).save(folder / f"{i}.png")
-    return folder
-
-
-def _first(folder: Path, count: int) -> tuple[list[str], Callable]:
-    source = features.folder(folder)
-    return source.names[:count], source.read
-
-
-def _torch_features(model: torch.nn.Module, folder: Path) -> np.ndarray:
-    """clean-fid's way: loader processes decode and resize, batches go through the network."""
-    names = features.folder(folder).names
-    loader = torch.utils.data.DataLoader(
-        names,
-        8 if DEVICE == "cpu" else 64,
-        collate_fn=_collate,
-        num_workers=2,
-        multiprocessing_context="spawn",  # forking a process that runs JAX may hang
-    )
-    rows = []
-    with torch.inference_mode():
-        for batch in loader:
-            x = batch.to(DEVICE, memory_format=torch.channels_last)
-            rows.append(model((x - 128) / 128).cpu().numpy())
-    return np.concatenate(rows)
-
-
-def _collate(names: list[str]) -> torch.Tensor:
-    pictures = []
-    for name in names:
-        planes = [
-            np.asarray(plane.convert("F").resize((299, 299), Image.BICUBIC))
-            for plane in Image.open(name).convert("RGB").split()
-        ]
-        pictures.append(np.clip(np.stack(planes), 0, 255))
-    return torch.from_numpy(np.stack(pictures))
-
-
 def main(options: Options) -> None:
     """Run the comparisons one after another."""
     machine = {
@@ -205,8 +145,8 @@ def main(options: Options) -> None:
         "torch": torch.__version__,
     }
     for what in options.what:
-        result = compare_fid(options) if what == "fid" else compare_network(what, options)
-        sys.stdout.write(json.dumps({**result, **machine}) + "\n")
+        result = compare_folders(options) if what == "fid" else compare_network(what, options)
+        sys.stdout.write(json.dumps({**machine, **result}) + "\n")
         sys.stdout.flush()
 
 
