@@ -17,6 +17,9 @@ EPSILON = 1e-8
 
 Padding = tuple[tuple[int, int], tuple[int, int]]
 
+SAME: Padding = ((1, 1), (1, 1))
+"""What a 3x3 kernel needs to keep the size."""
+
 DIMENSIONS = ("NHWC", "HWIO", "NHWC")
 
 
@@ -45,13 +48,39 @@ def conv(
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
 def _conv(x: jax.Array, kernel: jax.Array, stride: int, padding: Padding) -> jax.Array:
-    return _library(x, kernel, stride, padding)
+    def library(x: jax.Array, kernel: jax.Array) -> jax.Array:
+        return _library(x, kernel, stride, padding)
+
+    def on_cpu(x: jax.Array, kernel: jax.Array) -> jax.Array:
+        if padding == SAME and winograd.pays(x, kernel, stride):
+            return winograd.conv3x3(x, kernel, stride)
+        if _outputs(x, kernel, stride, padding) == (1, 1):
+            return _one_pixel(x, kernel, padding)
+        return library(x, kernel)
+
+    return jax.lax.platform_dependent(x, kernel, cpu=on_cpu, default=library)
 
 
 def _library(x: jax.Array, kernel: jax.Array, stride: int, padding: Padding) -> jax.Array:
     return jax.lax.conv_general_dilated(
         x, kernel, (stride, stride), padding, dimension_numbers=DIMENSIONS
     )
+
+
+def _outputs(x: jax.Array, kernel: jax.Array, stride: int, padding: Padding) -> tuple[int, ...]:
+    """Return the height and width of a convolution's output."""
+    sizes = zip(x.shape[1:3], padding, kernel.shape[:2], strict=True)
+    return tuple((size + sum(pads) - taps) // stride + 1 for size, pads, taps in sizes)
+
+
+def _one_pixel(x: jax.Array, kernel: jax.Array, padding: Padding) -> jax.Array:
+    """Correlate where only one pixel comes out: one product, its window being the whole kernel.
+
+    XLA's CPU backend would turn the kernel round first, which takes ten times as long.
+    """
+    height, width, _, outputs = kernel.shape
+    window = jnp.pad(x, ((0, 0), *padding, (0, 0)))[:, :height, :width]
+    return (window.reshape(len(x), -1) @ kernel.reshape(-1, outputs))[:, None, None]
 
 
 def _conv_forward(
@@ -198,10 +227,4 @@ def modulated_conv(
 
 def _conv_same(x: jax.Array, kernel: jax.Array) -> jax.Array:
     """Convolve with the padding that keeps the size."""
-
-    def plain(x: jax.Array, kernel: jax.Array) -> jax.Array:
-        return conv(x, kernel, padding=kernel.shape[0] // 2)
-
-    if not winograd.pays(x, kernel):
-        return plain(x, kernel)
-    return jax.lax.platform_dependent(x, kernel, cpu=winograd.conv3x3, default=plain)
+    return conv(x, kernel, padding=kernel.shape[0] // 2)

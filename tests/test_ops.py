@@ -1,11 +1,46 @@
-"""Gradients of the convolution: its own on a CPU, the library's elsewhere."""
+"""The convolution's forms for a CPU, and its gradients, against the library's."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from emojax import ops
+from emojax import ops, winograd
+
+
+def _library(x, kernel, stride, padding):
+    pads = ((padding, padding), (padding, padding))
+    return jax.lax.conv_general_dilated(
+        x, kernel, (stride, stride), pads, dimension_numbers=("NHWC", "HWIO", "NHWC")
+    )
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize(("batch", "outputs"), [(2, 6), (1, 6), (1, winograd.HALVED)])
+def test_winograd_is_the_librarys_convolution(stride, batch, outputs):
+    """float32 at 1e-6 of the output's norm, as published for F(2x2, 3x3)."""
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((batch, 8, 12, 5), np.float32)
+    kernel = rng.standard_normal((3, 3, 5, outputs), np.float32)
+    mine = jax.jit(winograd.conv3x3, static_argnums=2)(x, kernel, stride)
+    theirs = _library(x, kernel, stride, 1)
+    assert mine.shape == theirs.shape
+    assert np.linalg.norm(mine - theirs) < 1e-6 * np.linalg.norm(theirs)
+
+
+@pytest.mark.parametrize(
+    ("side", "stride", "wide"),
+    [(64, 2, 256), (32, 1, 64), (2, 2, 8), (16, 1, 64), (32, 1, 32), (33, 1, 64)],
+)
+def test_every_form_of_the_convolution_gives_the_same(side, stride, wide):
+    """Winograd at both strides, one pixel, and shapes that neither takes."""
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((1, side, side, wide), np.float32)
+    kernel = rng.standard_normal((3, 3, wide, wide), np.float32)
+    mine = jax.jit(lambda x, kernel: ops.conv(x, kernel, stride=stride, padding=1))(x, kernel)
+    theirs = _library(x, kernel, stride, 1)
+    assert mine.shape == theirs.shape
+    assert np.linalg.norm(mine - theirs) < 1e-6 * np.linalg.norm(theirs)
 
 
 @pytest.mark.parametrize(
@@ -20,10 +55,7 @@ def test_gradients_of_a_convolution_are_the_librarys(size, stride, padding):
     )
 
     def library(x, kernel):
-        pads = ((padding, padding), (padding, padding))
-        return jax.lax.conv_general_dilated(
-            x, kernel, (stride, stride), pads, dimension_numbers=("NHWC", "HWIO", "NHWC")
-        )
+        return _library(x, kernel, stride, padding)
 
     def ours(x, kernel):
         return ops.conv(x, kernel, stride=stride, padding=padding)

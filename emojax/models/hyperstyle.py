@@ -82,9 +82,9 @@ class BasicBlock(nnx.Module):
         self, inputs: int, outputs: int, stride: int, *, dtype: str = "float32", rngs: nnx.Rngs
     ) -> None:
         common = {"dtype": dtype, "rngs": rngs}
-        self.conv1 = irse.convolution(inputs, outputs, stride=stride, bias=False, **common)
+        self.conv1 = irse.Conv(inputs, outputs, stride=stride, bias=False, **common)
         self.norm1 = irse.batch_norm(outputs, **common)
-        self.conv2 = irse.convolution(outputs, outputs, bias=False, **common)
+        self.conv2 = irse.Conv(outputs, outputs, bias=False, **common)
         self.norm2 = irse.batch_norm(outputs, **common)
         changes = stride > 1 or inputs != outputs
         self.shortcut = irse.Shortcut(inputs, outputs, stride, **common) if changes else None
@@ -176,7 +176,7 @@ class Hypernet(nnx.Module):
     def __init__(self, config: HypernetConfig, *, rngs: nnx.Rngs) -> None:
         self.config = config
         common = {"dtype": config.dtype, "rngs": rngs}
-        self.conv = irse.convolution(6, config.widths[0], size=7, stride=2, bias=False, **common)
+        self.conv = irse.Conv(6, config.widths[0], size=7, stride=2, bias=False, **common)
         self.norm = irse.batch_norm(config.widths[0], **common)
         self.prelu = irse.PReLU(config.widths[0])
         self.body = nnx.List(_body(config, rngs=rngs))
@@ -243,16 +243,16 @@ def _block(config: HypernetConfig, layer: int, *, rngs: nnx.Rngs) -> SharedBlock
 
 def _convs(
     outer: int, inner: int, strides: Sequence[int], *, dtype: str, rngs: nnx.Rngs
-) -> nnx.List[nnx.Conv]:
+) -> nnx.List[irse.Conv]:
     """3×3 convolutions from `outer` channels through `inner` ones back to `outer`."""
     widths = [outer, *[inner] * (len(strides) - 1), outer]
     return nnx.List(
-        irse.convolution(widths[i], widths[i + 1], stride=stride, dtype=dtype, rngs=rngs)
+        irse.Conv(widths[i], widths[i + 1], stride=stride, dtype=dtype, rngs=rngs)
         for i, stride in enumerate(strides)
     )
 
 
-def _refine(convs: Sequence[nnx.Conv], features: jax.Array) -> jax.Array:
+def _refine(convs: Sequence[irse.Conv], features: jax.Array) -> jax.Array:
     for conv in convs:
         features = leaky_relu(conv(features), SLOPE, 1.0)
     return features.astype(jnp.float32)

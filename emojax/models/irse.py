@@ -10,6 +10,8 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
+from emojax.ops import conv
+
 BATCH_NORM_EPSILON = 1e-5
 REDUCTION = 16
 """Channels of a squeeze-excite gate per hidden channel."""
@@ -59,9 +61,7 @@ class Shortcut(nnx.Module):
     def __init__(
         self, inputs: int, outputs: int, stride: int, *, dtype: str = "float32", rngs: nnx.Rngs
     ) -> None:
-        self.conv = convolution(
-            inputs, outputs, size=1, stride=stride, bias=False, dtype=dtype, rngs=rngs
-        )
+        self.conv = Conv(inputs, outputs, size=1, stride=stride, bias=False, dtype=dtype, rngs=rngs)
         self.norm = batch_norm(outputs, dtype=dtype, rngs=rngs)
 
     def __call__(self, x: jax.Array) -> jax.Array:
@@ -81,9 +81,9 @@ class Unit(nnx.Module):
         common = {"dtype": dtype, "rngs": rngs}
         self.stride = stride
         self.norm1 = batch_norm(inputs, **common)
-        self.conv1 = convolution(inputs, outputs, bias=False, **common)
+        self.conv1 = Conv(inputs, outputs, bias=False, **common)
         self.prelu = PReLU(outputs)
-        self.conv2 = convolution(outputs, outputs, stride=stride, bias=False, **common)
+        self.conv2 = Conv(outputs, outputs, stride=stride, bias=False, **common)
         self.norm2 = batch_norm(outputs, **common)
         self.gate = SqueezeExcite(outputs, **common)
         self.shortcut = None if inputs == outputs else Shortcut(inputs, outputs, stride, **common)
@@ -99,7 +99,7 @@ class Trunk(nnx.Module):
 
     def __init__(self, config: TrunkConfig, *, dtype: str = "float32", rngs: nnx.Rngs) -> None:
         self.config, self.dtype = config, dtype
-        self.conv = convolution(3, config.stem, bias=False, dtype=dtype, rngs=rngs)
+        self.conv = Conv(3, config.stem, bias=False, dtype=dtype, rngs=rngs)
         self.norm = batch_norm(config.stem, dtype=dtype, rngs=rngs)
         self.prelu = PReLU(config.stem)
         self.body = nnx.List([])
@@ -129,28 +129,30 @@ class Trunk(nnx.Module):
         return stages
 
 
-def convolution(
-    inputs: int,
-    outputs: int,
-    *,
-    size: int = 3,
-    stride: int = 1,
-    bias: bool = True,
-    dtype: str = "float32",
-    rngs: nnx.Rngs,
-) -> nnx.Conv:
-    """Return a square convolution padded by size // 2 on every side, as PyTorch pads."""
-    pad = (size // 2, size // 2)
-    return nnx.Conv(
-        inputs,
-        outputs,
-        (size, size),
-        strides=stride,
-        padding=(pad, pad),
-        use_bias=bias,
-        dtype=dtype,
-        rngs=rngs,
-    )
+class Conv(nnx.Module):
+    """Square convolution padded by size // 2 on every side, as PyTorch pads."""
+
+    def __init__(
+        self,
+        inputs: int,
+        outputs: int,
+        *,
+        size: int = 3,
+        stride: int = 1,
+        bias: bool = True,
+        dtype: str = "float32",
+        rngs: nnx.Rngs,
+    ) -> None:
+        self.size, self.stride, self.dtype = size, stride, dtype
+        init = nnx.initializers.lecun_normal()
+        self.kernel = nnx.Param(init(rngs.params(), (size, size, inputs, outputs)))
+        self.bias = nnx.Param(jnp.zeros((outputs,))) if bias else None
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """Map [B,H,W,I] to [B,H',W',O] in `dtype`."""
+        x, kernel = x.astype(self.dtype), self.kernel[...].astype(self.dtype)
+        y = conv(x, kernel, stride=self.stride, padding=self.size // 2)
+        return y if self.bias is None else y + self.bias[...].astype(self.dtype)
 
 
 def batch_norm(channels: int, *, dtype: str = "float32", rngs: nnx.Rngs) -> nnx.BatchNorm:

@@ -72,7 +72,7 @@ class StyleHead(nnx.Module):
     ) -> None:
         self.convs = nnx.List([])
         for _ in range(int(math.log2(side))):
-            self.convs.append(irse.convolution(inputs, outputs, stride=2, dtype=dtype, rngs=rngs))
+            self.convs.append(irse.Conv(inputs, outputs, stride=2, dtype=dtype, rngs=rngs))
             inputs = outputs
         self.linear = EqualLinear(outputs, outputs, rngs=rngs)
 
@@ -94,8 +94,8 @@ class GradualHead(nnx.Module):
     def __init__(self, config: EncoderConfig, *, rngs: nnx.Rngs) -> None:
         _, fine, middle, coarse = config.widths
         common = {"dtype": config.dtype, "rngs": rngs}
-        self.lateral1 = irse.convolution(middle, coarse, size=1, **common)
-        self.lateral2 = irse.convolution(fine, coarse, size=1, **common)
+        self.lateral1 = irse.Conv(middle, coarse, size=1, **common)
+        self.lateral2 = irse.Conv(fine, coarse, size=1, **common)
         sides = [config.resolution // 16 << level(i) for i in range(config.n_styles)]
         self.heads = nnx.List(StyleHead(coarse, config.style_dim, side, **common) for side in sides)
 
