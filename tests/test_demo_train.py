@@ -18,6 +18,7 @@ from emojax.errors import UserError
 TINY = dataclasses.replace(PROFILES["cpu"], resolution=16, channels=(8, 8, 8))
 
 KEY = jax.random.key(0)
+INVERTING = ("psp", "w_encoder")
 
 
 class Small(nnx.Module):
@@ -179,6 +180,9 @@ def test_every_stage_has_a_scalar_loss():
         assert value.shape == ()
         assert all(figure.shape == () for figure in figures.values())
         assert stage.steps == TINY.lengths[stage.name].steps
+        assert 0 <= stage.statistics < 1
+        assert stage.muon == (stage.name != "mapping")
+        assert (stage.sheet is not None) == (stage.name in ("coarse", "generator", *INVERTING))
 
 
 def test_a_wrong_fraction_is_one_sentence(tmp_path):

@@ -70,9 +70,9 @@ def _encoder(profile: Profile, name: str, generator: Generator, seed: int) -> St
         generator,
         length.steps,
         length.rate,
-        rate,
-        _STATISTICS,
-        sheet,
+        faster=rate,
+        statistics=_STATISTICS,
+        sheet=sheet,
     )
 
 

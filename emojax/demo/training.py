@@ -42,9 +42,9 @@ class Stage:
         steps: number of updates.
         rate: the learning rate at its height; warms up over 2 % and falls as a cosine.
         faster: how many times `rate` a parameter of this dotted name gets.
-        muon: kernels and matrices go by Muon, see `_matrix_axes`; else Adam takes everything.
         statistics: share of the steps in which BatchNorm goes by its batch; stored after that.
         sheet: writes a picture of how things stand to a file; called at each checkpoint.
+        muon: kernels and matrices go by Muon, see `_matrix_axes`; else Adam takes everything.
     """
 
     name: str
@@ -55,9 +55,9 @@ class Stage:
     steps: int
     rate: float
     faster: Callable[[str], float] = lambda name: 1.0
-    muon: bool = True
     statistics: float = 0.0
     sheet: Callable[[nnx.Module, Path], None] | None = None
+    muon: bool = True
 
 
 def fit(stage: Stage, folder: Path, seed: int, *, save_every: float = 120.0) -> nnx.Module:
