@@ -45,7 +45,7 @@ def conv3x3(x: jax.Array, kernel: jax.Array, stride: int = 1) -> jax.Array:
 
     Samples go one after another: their transforms then stay in the cache.
     """
-    if len(x) == 1 and kernel.shape[3] >= HALVED:
+    if len(x) == 1 and kernel.shape[3] >= HALVED and kernel.shape[3] % 2 == 0:
         return _in_halves(x[0], kernel, stride)[None]
     planes = _planes(kernel, stride)
     return jax.lax.map(lambda sample: _outputs(_tiles(sample, stride), planes, stride), x)
