@@ -112,7 +112,7 @@ PROFILES: Final = {
             "emotion": Length(1_200, 64, 4e-3),
             "psp": Length(900, 24, 2e-3),
             "w_encoder": Length(450, 24, 2e-3),
-            "hyperstyle": Length(500, 12, 1e-3),
+            "hyperstyle": Length(400, 12, 1e-3),
             "attributes": Length(900, 64, 4e-3),
             "features": Length(450, 64, 4e-3),
         },
