@@ -134,4 +134,4 @@ PROFILES: Final = {
         },
     ),
 }
-"""By name: "cpu" for two cores in two hours, "gpu" for one large GPU in twenty minutes."""
+"""By name: "cpu" for two cores in an hour and a half, "gpu" for one large GPU in twenty minutes."""
