@@ -40,6 +40,8 @@ class Options:
     """Which method to time."""
     threads: int = os.cpu_count() or 1
     """Torch's CPU threads."""
+    torch_batch: int = 0
+    """Faces torch takes at a time, 0 for all; HyperStyle's form takes 3 GB a face."""
     bfloat16: bool = False
     """Compute emojax's convolutions in bfloat16."""
     torch: bool = True
@@ -100,9 +102,12 @@ def _hyperstyle(pictures: np.ndarray, options: Options) -> dict[str, float]:
         return inversion.synthesize(networks, face, batch=options.batch)
 
     def theirs() -> np.ndarray:
-        x, average = nchw(pictures), torch.from_numpy(mean)
-        found = torch_hyperstyle.invert(generator, w_encoder, average, hypernet, x, options.passes)
-        return found[2].numpy().transpose(0, 2, 3, 1)
+        average, passes = torch.from_numpy(mean), options.passes
+        drawn = [
+            torch_hyperstyle.invert(generator, w_encoder, average, hypernet, x, passes)[2]
+            for x in nchw(pictures).split(options.torch_batch or options.batch)
+        ]
+        return torch.cat(drawn).numpy().transpose(0, 2, 3, 1)
 
     return _compare(ours, theirs, options)
 

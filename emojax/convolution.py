@@ -5,6 +5,7 @@ to twenty times as fast there. 1×1 convolutions are matrix products everywhere.
 their library's own convolution for the rest. All shapes are NHWC and HWIO.
 """
 
+import functools
 from collections.abc import Callable
 
 import jax
@@ -88,12 +89,56 @@ def convolution(
 
 def depthwise(x: jax.Array, kernel: jax.Array, stride: int = 1, padding: str = "SAME") -> jax.Array:
     """Convolve every channel of [B,H,W,C] with its own [h,w] filter of [h,w,1,C]."""
+    return _depthwise(x, kernel, stride, padding)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
+def _depthwise(x: jax.Array, kernel: jax.Array, stride: int, padding: str) -> jax.Array:
     return lax.platform_dependent(
         x,
         kernel,
         cpu=lambda x, kernel: _shifted(x, kernel, stride, padding),
         default=lambda x, kernel: _library(x, kernel, stride, padding),
     )
+
+
+def _depthwise_forward(
+    x: jax.Array, kernel: jax.Array, stride: int, padding: str
+) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
+    return _depthwise(x, kernel, stride, padding), (x, kernel)
+
+
+def _depthwise_backward(
+    stride: int, padding: str, kept: tuple[jax.Array, jax.Array], dy: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    """The library's gradients; on a CPU, sums of shifted products as the convolution is.
+
+    Left to itself, the gradient of `_shifted` adds up one padded picture a tap.
+    """
+
+    def library(x: jax.Array, kernel: jax.Array, dy: jax.Array) -> tuple[jax.Array, jax.Array]:
+        return jax.vjp(lambda x, kernel: _library(x, kernel, stride, padding), x, kernel)[1](dy)
+
+    def shifted(x: jax.Array, kernel: jax.Array, dy: jax.Array) -> tuple[jax.Array, jax.Array]:
+        height, width, _, channels = kernel.shape
+        pads = lax.padtype_to_pads(x.shape[1:3], kernel.shape[:2], (stride, stride), padding)
+        # dy with zeros between, and around so that every pixel of x has all its taps
+        around = [
+            (taps - 1 - low, size + low - stride * (out - 1) - 1, stride - 1)
+            for size, out, taps, (low, _) in zip(
+                x.shape[1:3], dy.shape[1:3], kernel.shape[:2], pads, strict=True
+            )
+        ]
+        spread = lax.pad(dy, jnp.zeros((), dy.dtype), ((0, 0, 0), *around, (0, 0, 0)))
+        dx = _shifted(spread, kernel[::-1, ::-1], 1, "VALID")
+        seen = views(x, kernel.shape, stride, padding)
+        taps = [jnp.sum(view * dy, (0, 1, 2)) for view in seen]
+        return dx, jnp.stack(taps).reshape(height, width, 1, channels)
+
+    return lax.platform_dependent(*kept, dy, cpu=shifted, default=library)
+
+
+_depthwise.defvjp(_depthwise_forward, _depthwise_backward)
 
 
 def _library(x: jax.Array, kernel: jax.Array, stride: int, padding: str) -> jax.Array:

@@ -15,10 +15,10 @@ from emojax.demo.recipe import PROFILES
 from emojax.demo.training import Stage, _matrix_axes, fit, last_figures, seconds
 from emojax.errors import UserError
 
-TINY = dataclasses.replace(PROFILES["cpu"], resolution=16, channels=(8, 8, 8))
+TINY = dataclasses.replace(PROFILES["cpu"], resolution=32, channels=(8, 8, 8, 8))
 
 KEY = jax.random.key(0)
-INVERTING = ("psp", "w_encoder")
+INVERTING = ("psp", "w_encoder", "hyperstyle")
 
 
 class Small(nnx.Module):
@@ -165,15 +165,20 @@ def test_attributes_are_named_one_by_one():
     np.testing.assert_array_equal(table[:, column], faces.action_units[:, 8, 1])
 
 
-def test_every_stage_has_a_scalar_loss():
+def test_every_stage_has_a_scalar_loss(monkeypatch):
+    monkeypatch.setattr(inverting, "_calibrated", lambda model, *rest: model)  # it computes
     generator = generating.Taught(TINY, rngs=nnx.Rngs(0)).generator
+    trunk = inverting.trunk(TINY, 0)
+    w_encoder = inverting.w_encoder(TINY, generator, trunk.model, 0)
     stages = [
         *(generating.stage(TINY, name, None, 0) for name in ("mapping", "coarse", "generator")),
-        inverting.psp(TINY, generator, 0),
-        inverting.w_encoder(TINY, generator, 0),
+        trunk,
+        inverting.psp(TINY, generator, trunk.model, 0),
+        w_encoder,
+        inverting.hyperstyle(TINY, generator, w_encoder.model, 0),
         *(getattr(judging, name)(TINY, 0) for name in ("emotion", "attributes", "features")),
     ]
-    assert {stage.name for stage in stages} == TINY.lengths.keys() - {"hyperstyle"}
+    assert {stage.name for stage in stages} == TINY.lengths.keys()
     for stage in stages:
         batch = jax.eval_shape(stage.draw, jax.random.key(0))
         value, figures = jax.eval_shape(stage.loss, stage.model, stage.frozen, batch)
@@ -183,6 +188,25 @@ def test_every_stage_has_a_scalar_loss():
         assert 0 <= stage.statistics < 1
         assert stage.muon == (stage.name != "mapping")
         assert (stage.sheet is not None) == (stage.name in ("coarse", "generator", *INVERTING))
+
+
+def test_encoders_start_from_the_taught_trunk():
+    generator = generating.Taught(TINY, rngs=nnx.Rngs(0)).generator
+    taught = inverting.trunk(TINY, 5).model
+    model = inverting.psp(TINY, generator, taught, 0).model
+    assert jax.tree.all(
+        jax.tree.map(
+            lambda a, b: a is not b and bool(jnp.all(a == b)),
+            nnx.state(model.trunk),
+            nnx.state(taught.trunk),
+        )
+    )
+
+
+def test_codes_are_read_by_a_linear_regression():
+    keys = jax.random.split(KEY, 2)
+    w, matrix = jax.random.normal(keys[0], (200, 5)), jax.random.normal(keys[1], (5, 3))
+    np.testing.assert_allclose(inverting._linear(w + 1, w @ matrix - 2), matrix, atol=1e-5)
 
 
 def test_a_wrong_fraction_is_one_sentence(tmp_path):

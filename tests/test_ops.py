@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from emojax import ops, winograd
+from emojax import convolution, ops, winograd
 
 
 def _library(x, kernel, stride, padding):
@@ -67,3 +67,34 @@ def test_gradients_of_a_convolution_are_the_librarys(size, stride, padding):
     ]
     for mine, theirs in zip(*gradients, strict=True):
         np.testing.assert_allclose(mine, theirs, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("padding", ["SAME", "VALID"])
+@pytest.mark.parametrize(("size", "stride"), [(3, 1), (3, 2), (5, 1), (5, 2)])
+@pytest.mark.parametrize("side", [7, 8])
+def test_gradients_of_a_depthwise_convolution_are_the_librarys(side, size, stride, padding):
+    keys = jax.random.split(jax.random.key(0), 3)
+    x = jax.random.normal(keys[0], (2, side, side + 1, 3))
+    kernel = jax.random.normal(keys[1], (size, size, 1, 3))
+
+    def library(x, kernel):
+        return jax.lax.conv_general_dilated(
+            x,
+            kernel,
+            (stride, stride),
+            padding,
+            dimension_numbers=("NHWC", "HWIO", "NHWC"),
+            feature_group_count=3,
+        )
+
+    def ours(x, kernel):
+        return convolution.depthwise(x, kernel, stride, padding)
+
+    np.testing.assert_allclose(ours(x, kernel), library(x, kernel), rtol=1e-5, atol=1e-5)
+    weights = jax.random.normal(keys[2], jax.eval_shape(ours, x, kernel).shape)
+    gradients = [
+        jax.jit(jax.grad(lambda x, k, f=f: jnp.sum(weights * f(x, k)), (0, 1)))(x, kernel)
+        for f in (ours, library)
+    ]
+    for mine, theirs in zip(*gradients, strict=True):
+        np.testing.assert_allclose(mine, theirs, rtol=2e-5, atol=2e-5)

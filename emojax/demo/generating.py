@@ -9,22 +9,16 @@ import numpy as np
 from flax import nnx
 
 from emojax.demo import world
-from emojax.demo.expressions import EMOTIONS
-from emojax.demo.factors import FACTORS
 from emojax.demo.recipe import Profile
 from emojax.demo.sheets import write_pairs
 from emojax.demo.training import Figures, Stage
 from emojax.models.stylegan2 import Generator, mean_latent
 
-_TARGETS = len(world.ATTRIBUTES) + len(EMOTIONS)
 _MAPPING_RATES = {
     "mapping": 60.0,
     "coarse": 10.0,
     "generator": 10.0,
 }  # its weights are stored divided by 0.01
-_UNITS, _EMOTIONS = 2.0, 1.2  # weights of a target, a factor's being 1; an emotion's per variance
-_DEVIATIONS = (0.22, 0.12, 0.18, 0.13, 0.40, 0.30, 0.25, 0.23)
-"""Standard deviations of the weights of EMOTIONS among expressive latents."""
 _TAUGHT = 256  # codes at a time that W is taught on
 _STRENGTH = 20.0  # the paper's k ...
 _SIGMAS = 3.0  # ... is to be so many deviations of a coordinate
@@ -39,7 +33,7 @@ class Taught(nnx.Module):
 
     def __init__(self, profile: Profile, *, rngs: nnx.Rngs) -> None:
         self.generator = Generator(profile.generator, rngs=rngs)
-        self.reading = nnx.Linear(profile.generator.style_dim, _TARGETS, rngs=rngs)
+        self.reading = nnx.Linear(profile.generator.style_dim, len(world.TARGETS), rngs=rngs)
         for to_rgb in self.generator.synthesis.to_rgbs:
             to_rgb.weight[...] = 0.1 * to_rgb.weight[...]
 
@@ -116,7 +110,7 @@ def _taught(
     """Return w [N, D], how far what is read off it is from the targets, and how far its mean and
     covariance are from 0 and 1: a W as wide in all directions is what Euclidean edits ask for."""
     w = model.generator.mapping(z)
-    reading = jnp.mean(_target_weights() * jnp.square(model.reading(w) - targets))
+    reading = jnp.mean(world.target_weights() * jnp.square(model.reading(w) - targets))
     mean = w.mean(0)
     excess = (w - mean).T @ (w - mean) / len(w) - jnp.eye(w.shape[1])
     spread = (jnp.sum(jnp.square(excess)) + jnp.sum(jnp.square(mean))) / w.shape[1]
@@ -146,14 +140,6 @@ def finish(generator: Generator, key: jax.Array) -> Generator:
         layer.modulation.weight[...] = layer.modulation.weight[...] / scale
     generator.latent_avg[...] = jax.jit(mean_latent)(generator, key)
     return generator
-
-
-def _target_weights() -> np.ndarray:
-    """Weights of the reading's targets: each emotion, common or rare, counts the same."""
-    factors = len(FACTORS)
-    units = len(world.ATTRIBUTES) - factors
-    same = [np.full(factors, 1.0), np.full(units, _UNITS)]
-    return np.concatenate([*same, _EMOTIONS / np.square(_DEVIATIONS)]).astype(np.float32)
 
 
 def _rate(rates: dict[str, float], name: str) -> float:

@@ -1,4 +1,4 @@
-"""The inverters' part of the recipe: pSp, HyperStyle's W encoder and its hypernetwork."""
+"""The inverters' part of the recipe: the encoders' trunk, pSp, and HyperStyle's two networks."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -6,6 +6,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
 
 from emojax.demo import world
@@ -18,30 +19,65 @@ from emojax.models.hyperstyle import Hypernet
 from emojax.models.psp import Encoder
 from emojax.models.stylegan2 import Generator
 
-_CODES = 0.1  # weight of the pictures' known codes
+_CODES = 0.1  # weight of the pictures' known codes ...
+_READ = 0.2  # ... and of what a face's attributes and emotions are by them
 _NEAR = 0.002  # weight of the codes' distance from the average, pSp's w-norm loss
 _STATISTICS = 0.5
 _PASSES = 5
+_READERS = 16_384  # codes that the reading of codes is fitted on
 
 
-def psp(profile: Profile, generator: Generator, seed: int) -> Stage:
+def trunk(profile: Profile, seed: int) -> Stage:
+    """Teach the encoders' trunk what a face is like, on drawn faces alone.
+
+    The originals start from an IR-SE-50 that ArcFace taught to tell people apart.
+    """
+    length = profile.lengths["trunk"]
+    model = Encoder(profile.trunk, rngs=nnx.Rngs(seed))
+
+    def draw(key: jax.Array) -> tuple[jax.Array, jax.Array]:
+        z, pictures = _drawn(profile, key, length.batch)
+        return world.targets(world.described(z)), pictures
+
+    def loss(
+        model: Encoder, frozen: None, batch: tuple[jax.Array, jax.Array]
+    ) -> tuple[jax.Array, Figures]:
+        targets, pictures = batch
+        error = jnp.square(model(pictures)[:, 0] - targets)
+        return jnp.mean(world.target_weights() * error), {"plain": error.mean()}
+
+    return Stage(
+        "trunk", model, draw, loss, None, length.steps, length.rate, statistics=_STATISTICS
+    )
+
+
+def psp(profile: Profile, generator: Generator, trunk: Encoder, seed: int) -> Stage:
     """Train pSp's encoder, generator frozen."""
-    return _encoder(profile, "psp", generator, seed)
+    return _encoder(profile, "psp", generator, trunk, seed)
 
 
-def w_encoder(profile: Profile, generator: Generator, seed: int) -> Stage:
+def w_encoder(profile: Profile, generator: Generator, trunk: Encoder, seed: int) -> Stage:
     """Train HyperStyle's encoder to W, generator frozen."""
-    return _encoder(profile, "w_encoder", generator, seed)
+    return _encoder(profile, "w_encoder", generator, trunk, seed)
 
 
-def _encoder(profile: Profile, name: str, generator: Generator, seed: int) -> Stage:
-    """Pixel loss, the known codes, and the distance from the average code."""
+def _encoder(
+    profile: Profile, name: str, generator: Generator, taught: Encoder, seed: int
+) -> Stage:
+    """Pixel loss, the known codes, what they say of the face, and the distance from the average.
+
+    What codes say stands where the original has ArcFace's identity loss: a code may be wrong
+    where it matters little, but not in whom and which emotion it shows.
+    """
     length, face = profile.lengths[name], world.face_weights(profile.resolution)
     config = getattr(profile, name)
     model = Encoder(config, rngs=nnx.Rngs(seed))
+    nnx.update(model.trunk, jax.tree.map(jnp.copy, nnx.state(taught.trunk)))
     model.latent_avg[...] = jnp.broadcast_to(generator.latent_avg[...], model.latent_avg.shape)
-    z = world.latents(jax.random.key(seed), count=4096)
-    spread = float(jnp.var(generator.mapping(z), axis=0).mean())
+    z = world.expressive_latents(jax.random.key(seed), count=_READERS)
+    w = generator.mapping(z)
+    spread = float(jnp.var(w, axis=0).mean())
+    reading = _linear(w, world.targets(world.described(z)))
 
     def loss(
         model: Encoder, generator: Generator, batch: tuple[jax.Array, jax.Array]
@@ -49,10 +85,12 @@ def _encoder(profile: Profile, name: str, generator: Generator, seed: int) -> St
         w, pictures = batch
         codes = model(pictures)
         square = jnp.square(generator.synthesis(codes) - pictures)
-        known = jnp.mean(jnp.square(codes - w[:, None])) / spread
+        missed = codes - w[:, None]
+        known = jnp.mean(jnp.square(missed)) / spread
+        read = jnp.mean(world.target_weights() * jnp.square(missed @ reading))
         near = jnp.mean(jnp.square(codes - generator.latent_avg[...])) / spread
-        total = jnp.mean(face * square) + _CODES * known + _NEAR * near
-        return total, {"psnr": psnr(square), "known": known}
+        total = jnp.mean(face * square) + _CODES * known + _READ * read + _NEAR * near
+        return total, {"psnr": psnr(square), "known": known, "read": read}
 
     def sheet(model: Encoder, file: Path) -> None:
         photos = _photos(profile.resolution)
@@ -79,41 +117,36 @@ def _encoder(profile: Profile, name: str, generator: Generator, seed: int) -> St
 def hyperstyle(profile: Profile, generator: Generator, encoder: Encoder, seed: int) -> Stage:
     """Train the hypernetwork, generator and W encoder frozen.
 
-    As in the original every pass is a step of its own: earlier passes, a random number of them,
-    are taken as they come, and the loss reaches the network through the last one only.
+    As in the original every pass has its own loss, which reaches the network through that pass
+    alone; here the passes of a batch make one step.
     """
     length, face = profile.lengths["hyperstyle"], world.face_weights(profile.resolution)
     model = Hypernet(profile.hyperstyle, rngs=nnx.Rngs(seed))
     for block in model.blocks:
         if hasattr(block, "output"):
             block.output.kernel[...] = 0.05 * block.output.kernel[...]
-    pictures = _draw(profile, generator, length.batch)
-    model = _calibrated(model, generator, encoder, lambda key: pictures(key)[1], seed)
+
+    def draw(key: jax.Array) -> jax.Array:
+        return _drawn(profile, key, length.batch)[1]
+
+    model = _calibrated(model, generator, encoder, draw, seed)
     shape = (length.batch, len(profile.hyperstyle.layers), profile.hyperstyle.widths[-1])
 
-    def loss(model: Hypernet, frozen: tuple, batch: tuple) -> tuple[jax.Array, Figures]:
+    def loss(model: Hypernet, frozen: tuple, pictures: jax.Array) -> tuple[jax.Array, Figures]:
         generator, encoder = frozen
-        before, pictures = batch
         codes = encoder(pictures)
 
-        def drawn(model: Hypernet, sums: jax.Array, passes: jax.Array) -> jax.Array:
-            return generator.synthesis(codes, deltas=model.deltas(sums, passes))
+        def one_pass(before: tuple, number: jax.Array) -> tuple:
+            sums, shown = jax.lax.stop_gradient(before)
+            sums = sums + model(pictures, shown)
+            shown = generator.synthesis(codes, deltas=model.deltas(sums, number))
+            square = jnp.square(shown - pictures)
+            return (sums, shown), (jnp.mean(face * square), psnr(square))
 
-        graph, state = nnx.split(model)
-        still = nnx.merge(graph, jax.tree.map(jax.lax.stop_gradient, state))
-
-        def one_pass(i: jax.Array, sums: jax.Array) -> jax.Array:
-            return sums + still(pictures, drawn(still, sums, i.astype(jnp.float32)))
-
-        sums = jax.lax.fori_loop(0, before, one_pass, jnp.zeros(shape))
-        sums = jax.lax.stop_gradient(sums)
-        now = jax.lax.stop_gradient(drawn(still, sums, before.astype(jnp.float32)))
-        sums = sums + model(pictures, now)
-        square = jnp.square(drawn(model, sums, before.astype(jnp.float32) + 1) - pictures)
-        return jnp.mean(face * square), {"psnr": psnr(square)}
-
-    def draw(key: jax.Array) -> tuple[jax.Array, jax.Array]:
-        return jax.random.randint(key, (), 0, _PASSES), pictures(key)[1]
+        start = jnp.zeros(shape), generator.synthesis(codes)
+        numbers = jnp.arange(1.0, _PASSES + 1)
+        _, (losses, quality) = jax.lax.scan(one_pass, start, numbers)
+        return losses.mean(), {"first": quality[0], "psnr": quality[-1]}
 
     def sheet(model: Hypernet, file: Path) -> None:
         photos, inverter = _photos(profile.resolution), Inverter(generator, encoder, model)
@@ -157,6 +190,13 @@ def _calibrated(
     return model
 
 
+def _linear(w: jax.Array, targets: jax.Array) -> np.ndarray:
+    """Return the matrix [D, T] of the linear regression of targets [N, T] on codes [N, D]."""
+    w, targets = (np.asarray(each, np.float64) for each in (w, targets))
+    found = np.linalg.lstsq(w - w.mean(0), targets - targets.mean(0))[0]
+    return found.astype(np.float32)
+
+
 def _draw(profile: Profile, generator: Generator, batch: int) -> Callable[[jax.Array], Any]:
     """Pictures and the codes of their latents: half generated, half drawn and in other colours."""
     half = batch // 2
@@ -167,13 +207,20 @@ def _draw(profile: Profile, generator: Generator, batch: int) -> Callable[[jax.A
         return w, generator.synthesis(generator.w_plus(w[:half]))
 
     def draw(key: jax.Array) -> tuple[jax.Array, jax.Array]:
-        latents, colours = jax.random.split(key)
-        z = world.expressive_latents(latents, count=batch)
+        one, other = jax.random.split(key)
+        z, pictures = _drawn(profile, one, batch - half)
+        z = jnp.concatenate([world.expressive_latents(other, count=half), z])
         w, made = generated(generator, z)
-        drawn = world.draw(world.described(z[half:]), profile.resolution)
-        return w, jnp.concatenate([made.clip(-1, 1), world.tinted(colours, drawn)])
+        return w, jnp.concatenate([made.clip(-1, 1), pictures])
 
     return draw
+
+
+def _drawn(profile: Profile, key: jax.Array, count: int) -> tuple[jax.Array, jax.Array]:
+    """Return latents and their drawn faces, in other colours."""
+    latents, colours = jax.random.split(key)
+    z = world.expressive_latents(latents, count=count)
+    return z, world.tinted(colours, world.draw(world.described(z), profile.resolution))
 
 
 def _photos(resolution: int) -> jax.Array:

@@ -5,7 +5,7 @@ from typing import Final
 
 from emojax.demo.expressions import EMOTIONS
 from emojax.demo.factors import LATENT_SIZE
-from emojax.demo.world import ATTRIBUTES
+from emojax.demo.world import ATTRIBUTES, TARGETS
 from emojax.models.hsemotion import EmotionConfig
 from emojax.models.hyperstyle import HypernetConfig
 from emojax.models.psp import EncoderConfig
@@ -53,6 +53,12 @@ class Profile:
         """HyperStyle's encoder to W."""
         return self._encoder("w", 1)
 
+    @property
+    def trunk(self) -> EncoderConfig:
+        """What teaches the encoders' trunk: "w" with targets in the place of a code."""
+        config = self._encoder("w", 0)
+        return dataclasses.replace(config, n_styles=1, style_dim=len(TARGETS))
+
     def _encoder(self, architecture: str, average_rows: int) -> EncoderConfig:
         return EncoderConfig(
             architecture,
@@ -61,7 +67,7 @@ class Profile:
             average_rows=average_rows,
             resolution=self.resolution,
             stem=16,
-            widths=(32, 48, 64, 96),
+            widths=(32, 64, 96, 128),
             units=(1, 1, 2, 1),
         )
 
@@ -94,7 +100,7 @@ class Profile:
     def features(self) -> EmotionConfig:
         """What the demo's Fréchet distance is measured in: the pooled features of a network that
         was taught attributes and emotions."""
-        return self._efficientnet(ATTRIBUTES + EMOTIONS)
+        return self._efficientnet(TARGETS)
 
     def _efficientnet(self, outputs: tuple[str, ...]) -> EmotionConfig:
         return EmotionConfig(width=0.35, depth=0.35, size=64, classes=outputs)
@@ -107,14 +113,15 @@ PROFILES: Final = {
         (128, 128, 128, 64, 32),
         {
             "mapping": Length(8_000, 256, 1e-2),
-            "coarse": Length(1_200, 32, 1.5e-2),
-            "generator": Length(1_800, 32, 1.2e-2),
-            "emotion": Length(1_200, 64, 4e-3),
-            "psp": Length(900, 24, 2e-3),
-            "w_encoder": Length(450, 24, 2e-3),
-            "hyperstyle": Length(400, 12, 1e-3),
-            "attributes": Length(900, 64, 4e-3),
-            "features": Length(450, 64, 4e-3),
+            "coarse": Length(3_200, 32, 1.5e-2),
+            "generator": Length(2_000, 32, 1.2e-2),
+            "emotion": Length(3_600, 64, 4e-3),
+            "psp": Length(1_800, 24, 2e-3),
+            "w_encoder": Length(900, 24, 2e-3),
+            "hyperstyle": Length(1_300, 6, 1e-3),
+            "attributes": Length(2_400, 64, 4e-3),
+            "features": Length(600, 64, 4e-3),
+            "trunk": Length(900, 64, 2e-3),
         },
     ),
     "gpu": Profile(
@@ -128,9 +135,10 @@ PROFILES: Final = {
             "emotion": Length(6_000, 128, 4e-3),
             "psp": Length(12_000, 64, 2e-3),
             "w_encoder": Length(8_000, 64, 2e-3),
-            "hyperstyle": Length(8_000, 32, 1e-3),
+            "hyperstyle": Length(6_000, 16, 1e-3),
             "attributes": Length(8_000, 128, 4e-3),
             "features": Length(6_000, 128, 4e-3),
+            "trunk": Length(8_000, 128, 2e-3),
         },
     ),
 }

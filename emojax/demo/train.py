@@ -31,11 +31,12 @@ from emojax.errors import UserError
 log = logging.getLogger(__name__)
 
 _STEPS_TO_GENERATOR = ("mapping", "coarse")
+_UNSTORED = (*_STEPS_TO_GENERATOR, "trunk")
 _NEEDS = {
     "coarse": ("mapping",),
     "generator": ("coarse",),
-    "psp": ("generator",),
-    "w_encoder": ("generator",),
+    "psp": ("generator", "trunk"),
+    "w_encoder": ("generator", "trunk"),
     "hyperstyle": ("generator", "w_encoder"),
 }
 """The stages that start from others' networks, and which."""
@@ -107,13 +108,13 @@ def train(
 
     for name in wanted or order:
         reach(name)
-    return {name: network for name, network in done.items() if name not in _STEPS_TO_GENERATOR}
+    return {name: network for name, network in done.items() if name not in _UNSTORED}
 
 
 def _stage(profile: Profile, name: str, needed: list[nnx.Module], seed: int) -> Stage:
     if name == "generator" or name in _STEPS_TO_GENERATOR:
         return generating.stage(profile, name, needed[0] if needed else None, seed)
-    part = inverting if name in _NEEDS else judging
+    part = inverting if hasattr(inverting, name) else judging
     return getattr(part, name)(profile, *needed, seed)
 
 

@@ -27,6 +27,12 @@ ATTRIBUTES: Final = tuple(factor.name for factor in FACTORS) + tuple(
     f"au{unit}_{side}" for unit in ACTION_UNITS for side in SIDES
 )
 """What the world's own judge tells of a face: the identity's factors, then the action units."""
+TARGETS: Final = ATTRIBUTES + EMOTIONS
+"""What networks are taught of a face: attributes, then emotions."""
+
+_UNITS, _EMOTIONS = 2.0, 1.2  # weights of a target, a factor's being 1; an emotion's per variance
+_DEVIATIONS = (0.22, 0.12, 0.18, 0.13, 0.40, 0.30, 0.25, 0.23)
+"""Standard deviations of the weights of EMOTIONS among expressive latents."""
 
 
 @functools.partial(jax.jit, static_argnames="count")
@@ -120,8 +126,15 @@ def attributes(faces: Params) -> jax.Array:
 
 
 def targets(faces: Params) -> jax.Array:
-    """Return attributes and emotion weights of N faces, [N, A + 8]."""
+    """Return attributes and emotion weights of N faces, [N, A + 8], as `TARGETS` names them."""
     return jnp.concatenate([attributes(faces), faces.emotion], -1)
+
+
+def target_weights() -> np.ndarray:
+    """Weights [A + 8] of errors in `targets`: each emotion, common or rare, counts the same."""
+    units = len(ATTRIBUTES) - len(FACTORS)
+    same = [np.full(len(FACTORS), 1.0), np.full(units, _UNITS)]
+    return np.concatenate([*same, _EMOTIONS / np.square(_DEVIATIONS)]).astype(np.float32)
 
 
 def face_weights(resolution: int, extra: float = 2.0) -> np.ndarray:
@@ -142,6 +155,7 @@ def dominant(faces: Params, above: float = 0.6) -> np.ndarray:
 __all__ = [
     "ATTRIBUTES",
     "EMOTIONS",
+    "TARGETS",
     "Identity",
     "Params",
     "attributes",
@@ -154,6 +168,7 @@ __all__ = [
     "latents",
     "photographed",
     "strangers",
+    "target_weights",
     "targets",
     "tinted",
 ]
