@@ -41,7 +41,7 @@ class Options:
     threads: int = os.cpu_count() or 1
     """Torch's CPU threads."""
     torch_batch: int = 0
-    """Faces torch takes at a time, 0 for all; HyperStyle's form takes 3 GB a face."""
+    """Faces torch takes at a time in HyperStyle, 3 GB each; 0 for all of the batch."""
     bfloat16: bool = False
     """Compute emojax's convolutions in bfloat16."""
     torch: bool = True

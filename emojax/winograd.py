@@ -18,8 +18,8 @@ Grid = list[list[jax.Array]]
 
 TILE = 2
 """Outputs of a tile along an axis."""
-HALVED = 256
-"""Output channels from which one sample takes them in two halves."""
+PART = 128
+"""Output channels that one sample takes at a time: their transformed kernels stay in the cache."""
 
 
 def pays(x: jax.Array, kernel: jax.Array, stride: int) -> bool:
@@ -47,26 +47,26 @@ def conv3x3(x: jax.Array, kernel: jax.Array, stride: int = 1) -> jax.Array:
 
     Samples go one after another: their transforms then stay in the cache.
     """
-    if len(x) == 1 and kernel.shape[3] >= HALVED and kernel.shape[3] % 2 == 0:
-        return _in_halves(x[0], kernel, stride)[None]
+    if len(x) == 1 and kernel.shape[3] > PART and kernel.shape[3] % PART == 0:
+        return _in_parts(x[0], kernel, stride)[None]
     planes = _planes(kernel, stride)
     return jax.lax.map(lambda sample: _outputs(_tiles(sample, stride), planes, stride), x)
 
 
-def _in_halves(x: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
-    """Take one half of the output channels, then the other.
+def _in_parts(x: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
+    """Take the output channels a part at a time.
 
     XLA transforms whatever kernels it can at the start of a program, all layers' into fresh
     memory. In a loop it waits, and every layer uses the same memory.
     """
-    tiles, half = _tiles(x, stride), kernel.shape[3] // 2
+    tiles = _tiles(x, stride)
 
     def outputs(start: jax.Array) -> jax.Array:
-        part = jax.lax.dynamic_slice_in_dim(kernel, start, half, axis=3)
+        part = jax.lax.dynamic_slice_in_dim(kernel, start, PART, axis=3)
         return _outputs(tiles, _planes(part, stride), stride)
 
-    halves = jax.lax.map(outputs, jnp.arange(0, kernel.shape[3], half))  # [2, H, W, O/2]
-    return jnp.concatenate(list(halves), -1)
+    parts = jax.lax.map(outputs, jnp.arange(0, kernel.shape[3], PART))  # [O/PART, H, W, PART]
+    return jnp.concatenate(list(parts), -1)
 
 
 def _planes(kernel: jax.Array, stride: int) -> Grid:

@@ -118,7 +118,7 @@ PROFILES: Final = {
             "emotion": Length(3_600, 64, 4e-3),
             "psp": Length(1_800, 24, 2e-3),
             "w_encoder": Length(900, 24, 2e-3),
-            "hyperstyle": Length(1_300, 6, 1e-3),
+            "hyperstyle": Length(400, 6, 1e-3),
             "attributes": Length(2_400, 64, 4e-3),
             "features": Length(600, 64, 4e-3),
             "trunk": Length(900, 64, 2e-3),
@@ -142,4 +142,4 @@ PROFILES: Final = {
         },
     ),
 }
-"""By name: "cpu" for two cores in an hour and a half, "gpu" for one large GPU in twenty minutes."""
+"""By name: "cpu" for two cores in under two hours, "gpu" for one large GPU in twenty minutes."""
