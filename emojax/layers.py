@@ -24,7 +24,7 @@ class EqualLinear(nnx.Module):
         self.lr_mul = lr_mul
         key = rngs.params()
         self.weight = nnx.Param(jax.random.normal(key, (inputs, outputs)) / lr_mul)  # [in, out]
-        self.bias = nnx.Param(jnp.full((outputs,), bias / lr_mul))
+        self.bias = nnx.Param(jnp.full((outputs,), bias / lr_mul, jnp.float32))
 
     def __call__(self, x: jax.Array) -> jax.Array:
         """Map [..., in] to [..., out]."""

@@ -184,6 +184,8 @@ def test_every_stage_has_a_scalar_loss(monkeypatch):
         value, figures = jax.eval_shape(stage.loss, stage.model, stage.frozen, batch)
         assert value.shape == ()
         assert all(figure.shape == () for figure in figures.values())
+        # a weakly typed parameter would be compiled for twice, as it starts and as updates leave it
+        assert not any(leaf.weak_type for leaf in jax.tree.leaves(nnx.state(stage.model)))
         assert stage.steps == TINY.lengths[stage.name].steps
         assert 0 <= stage.statistics < 1
         assert stage.muon == (stage.name != "mapping")

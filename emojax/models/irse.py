@@ -36,7 +36,7 @@ class PReLU(nnx.Module):
     """max(x, 0) + weight · min(x, 0), one weight a channel."""
 
     def __init__(self, channels: int) -> None:
-        self.weight = nnx.Param(jnp.full((channels,), 0.25))
+        self.weight = nnx.Param(jnp.full((channels,), 0.25, jnp.float32))
 
     def __call__(self, x: jax.Array) -> jax.Array:
         return jnp.where(x >= 0, x, x * self.weight[...].astype(x.dtype))
