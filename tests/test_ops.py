@@ -9,10 +9,27 @@ from emojax import convolution, ops, winograd
 
 
 def _library(x, kernel, stride, padding):
-    pads = ((padding, padding), (padding, padding))
+    """XLA's convolution; of every channel by itself where the kernel has one input."""
+    if isinstance(padding, int):
+        padding = ((padding, padding), (padding, padding))
     return jax.lax.conv_general_dilated(
-        x, kernel, (stride, stride), pads, dimension_numbers=("NHWC", "HWIO", "NHWC")
+        x,
+        kernel,
+        (stride, stride),
+        padding,
+        dimension_numbers=("NHWC", "HWIO", "NHWC"),
+        feature_group_count=x.shape[-1] // kernel.shape[2],
     )
+
+
+def _assert_gradients_agree(ours, library, x, kernel, key, tolerance):
+    weights = jax.random.normal(key, jax.eval_shape(ours, x, kernel).shape)
+    gradients = [
+        jax.jit(jax.grad(lambda x, k, f=f: jnp.sum(weights * f(x, k)), (0, 1)))(x, kernel)
+        for f in (ours, library)
+    ]
+    for mine, theirs in zip(*gradients, strict=True):
+        np.testing.assert_allclose(mine, theirs, rtol=tolerance, atol=tolerance)
 
 
 @pytest.mark.parametrize("stride", [1, 2])
@@ -60,13 +77,7 @@ def test_gradients_of_a_convolution_are_the_librarys(size, stride, padding):
     def ours(x, kernel):
         return ops.conv(x, kernel, stride=stride, padding=padding)
 
-    weights = jax.random.normal(keys[2], jax.eval_shape(ours, x, kernel).shape)
-    gradients = [
-        jax.jit(jax.grad(lambda x, k, f=f: jnp.sum(weights * f(x, k)), (0, 1)))(x, kernel)
-        for f in (ours, library)
-    ]
-    for mine, theirs in zip(*gradients, strict=True):
-        np.testing.assert_allclose(mine, theirs, rtol=1e-5, atol=1e-5)
+    _assert_gradients_agree(ours, library, x, kernel, keys[2], 1e-5)
 
 
 @pytest.mark.parametrize("padding", ["SAME", "VALID"])
@@ -78,23 +89,10 @@ def test_gradients_of_a_depthwise_convolution_are_the_librarys(side, size, strid
     kernel = jax.random.normal(keys[1], (size, size, 1, 3))
 
     def library(x, kernel):
-        return jax.lax.conv_general_dilated(
-            x,
-            kernel,
-            (stride, stride),
-            padding,
-            dimension_numbers=("NHWC", "HWIO", "NHWC"),
-            feature_group_count=3,
-        )
+        return _library(x, kernel, stride, padding)
 
     def ours(x, kernel):
         return convolution.depthwise(x, kernel, stride, padding)
 
     np.testing.assert_allclose(ours(x, kernel), library(x, kernel), rtol=1e-5, atol=1e-5)
-    weights = jax.random.normal(keys[2], jax.eval_shape(ours, x, kernel).shape)
-    gradients = [
-        jax.jit(jax.grad(lambda x, k, f=f: jnp.sum(weights * f(x, k)), (0, 1)))(x, kernel)
-        for f in (ours, library)
-    ]
-    for mine, theirs in zip(*gradients, strict=True):
-        np.testing.assert_allclose(mine, theirs, rtol=2e-5, atol=2e-5)
+    _assert_gradients_agree(ours, library, x, kernel, keys[2], 2e-5)

@@ -72,6 +72,7 @@ def _encoder(
     length, face = profile.lengths[name], world.face_weights(profile.resolution)
     config = getattr(profile, name)
     model = Encoder(config, rngs=nnx.Rngs(seed))
+    # copied, as training gives its parameters' memory away
     nnx.update(model.trunk, jax.tree.map(jnp.copy, nnx.state(taught.trunk)))
     model.latent_avg[...] = jnp.broadcast_to(generator.latent_avg[...], model.latent_avg.shape)
     z = world.expressive_latents(jax.random.key(seed), count=_READERS)

@@ -32,6 +32,7 @@ log = logging.getLogger(__name__)
 
 _STEPS_TO_GENERATOR = ("mapping", "coarse")
 _UNSTORED = (*_STEPS_TO_GENERATOR, "trunk")
+_INVERTING = ("trunk", "psp", "w_encoder", "hyperstyle")
 _NEEDS = {
     "coarse": ("mapping",),
     "generator": ("coarse",),
@@ -114,7 +115,7 @@ def train(
 def _stage(profile: Profile, name: str, needed: list[nnx.Module], seed: int) -> Stage:
     if name == "generator" or name in _STEPS_TO_GENERATOR:
         return generating.stage(profile, name, needed[0] if needed else None, seed)
-    part = inverting if hasattr(inverting, name) else judging
+    part = inverting if name in _INVERTING else judging
     return getattr(part, name)(profile, *needed, seed)
 
 
