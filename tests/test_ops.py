@@ -64,11 +64,14 @@ def test_every_form_of_the_convolution_gives_the_same(side, stride, wide):
     ("size", "stride", "padding"),
     [((3, 3), 1, 1), ((1, 2), 1, 1), ((3, 3), 2, 1), ((2, 2), 2, 0), ((1, 1), 1, 0)],
 )
-def test_gradients_of_a_convolution_are_the_librarys(size, stride, padding):
+@pytest.mark.parametrize("pictures", [4, 2])
+def test_gradients_of_a_convolution_are_the_librarys(monkeypatch, size, stride, padding, pictures):
+    """Over all pictures at a time, and over so many."""
+    monkeypatch.setattr(ops, "_PIXELS", pictures * 7 * 6)
     keys = jax.random.split(jax.random.key(0), 3)
     x, kernel = (
         jax.random.normal(key, shape)
-        for key, shape in zip(keys, [(2, 7, 6, 3), (*size, 3, 4)], strict=False)
+        for key, shape in zip(keys, [(4, 7, 6, 3), (*size, 3, 4)], strict=False)
     )
 
     def library(x, kernel):
