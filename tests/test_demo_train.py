@@ -154,6 +154,26 @@ def test_expressive_latents_show_rare_emotions_more_often():
     assert often > 2 * share(world.latents(key, count=4000))
 
 
+def test_expressive_latents_show_all_emotions_evenly_if_asked():
+    z = world.expressive_latents(jax.random.key(0), count=4000, evenly=True)
+    readied = np.asarray(world.described(z[1::2]).emotion.argmax(-1))
+    shares = np.delete(np.bincount(readied, minlength=8) / 2000, world.EMOTIONS.index("neutral"))
+    assert shares.min() > 0.07
+    assert shares.max() < 0.35  # happiness, which others end up in
+
+
+def test_pixels_count_more_where_the_expression_shows():
+    faces = world.described(world.latents(jax.random.key(0), count=4))
+    plain = world.face_weights(32)
+    for emotion, most in (("neutral", 1.0), ("surprise", 5.0)):
+        shown = world.with_emotion(faces, emotion)
+        times = np.asarray(world.expression_weights(shown, world.draw(shown, 32))) / plain
+        np.testing.assert_allclose(times.min((1, 2, 3)), 1, rtol=1e-5)
+        np.testing.assert_allclose(times.max((1, 2, 3)), most, rtol=1e-5)
+    mouth = times[:, 18:26, 12:20].mean()
+    assert mouth > 1.5 * times[:, :, :4].mean()  # the background stays as it is
+
+
 def test_attributes_are_named_one_by_one():
     faces = world.described(world.latents(jax.random.key(0), count=3))
     table = np.asarray(world.attributes(faces))

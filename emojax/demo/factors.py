@@ -192,7 +192,7 @@ FACTORS: Final = (
 # Fitted so that the strongest emotion is happiness in 42 % of faces, neutral in 35 %, sadness in
 # 8 %, surprise in 6 %, anger in 5 %, disgust in 2.5 %, fear in .8 % and contempt in .7 %: the
 # order of the paper's Figure 4 for FFHQ.
-_EMOTION_OFFSETS = {
+EMOTION_OFFSETS = {
     "anger": -1.38,
     "contempt": -2.22,
     "disgust": -1.7,
@@ -212,7 +212,7 @@ def sample(key: jax.Array) -> jax.Array:
 
 def emotion_weights(latent: jax.Array) -> jax.Array:
     """Emotion weights [8] of a latent [64]; they sum to one."""
-    offsets = np.array(list(_EMOTION_OFFSETS.values()), np.float32)
+    offsets = np.array(list(EMOTION_OFFSETS.values()), np.float32)
     felt = _EMOTION_SHARPNESS * (latent[: len(offsets)] + offsets)
     logits = jnp.insert(felt, EMOTIONS.index("neutral"), 0.0)
     return jax.nn.softmax(logits)
@@ -225,7 +225,7 @@ def params(latent: jax.Array) -> Params:
             f"a latent of the demo world has shape ({LATENT_SIZE},), not {latent.shape}; "
             "use jax.vmap for a batch"
         )
-    first = len(_EMOTION_OFFSETS) + 1
+    first = len(EMOTION_OFFSETS) + 1
     factors = {factor.name: factor(latent[first + i]) for i, factor in enumerate(FACTORS)}
     nothing = jnp.zeros(())
     identity = Identity(**factors, hat=nothing, earrings=nothing)

@@ -61,8 +61,9 @@ def stage(profile: Profile, name: str, model: Taught | None, seed: int) -> Stage
     }
     if name == "mapping":
         return _warm_up(length.batch, common)
-    side = profile.resolution // (2 if name == "coarse" else 1)
-    return _regression(length.batch, side, common)
+    coarse = name == "coarse"
+    side = profile.resolution // (2 if coarse else 1)
+    return _regression(length.batch, side, common, expressive=not coarse)
 
 
 def _warm_up(count: int, common: dict[str, Any]) -> Stage:
@@ -77,22 +78,26 @@ def _warm_up(count: int, common: dict[str, Any]) -> Stage:
     return Stage(draw=draw, loss=loss, muon=False, **common)
 
 
-def _regression(count: int, side: int, common: dict[str, Any]) -> Stage:
-    """Pictures of the first `count` codes; W is taught on more, which cost next to nothing."""
-    face = world.face_weights(side)
+def _regression(count: int, side: int, common: dict[str, Any], *, expressive: bool) -> Stage:
+    """Pictures of the first `count` codes; W is taught on more, which cost next to nothing.
 
-    def draw(key: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
-        z = world.expressive_latents(key, count=max(count, _TAUGHT))
+    `expressive`: emotions come evenly, and count where they show.
+    """
+
+    def draw(key: jax.Array) -> tuple[jax.Array, ...]:
+        z = world.expressive_latents(key, count=max(count, _TAUGHT), evenly=expressive)
         faces = world.described(z)
-        drawn = world.draw(jax.tree.map(lambda a: a[:count], faces), side)
-        return z, world.targets(faces), drawn
+        first = jax.tree.map(lambda a: a[:count], faces)
+        drawn = world.draw(first, side)
+        weights = world.expression_weights(first, drawn) if expressive else world.face_weights(side)
+        return z, world.targets(faces), drawn, weights
 
     def loss(model: Taught, frozen: None, batch: tuple) -> tuple[jax.Array, Figures]:
-        z, targets, pictures = batch
+        z, targets, pictures, weights = batch
         w, reading, spread = _taught(model, z, targets)
         drawn = model.generator.synthesis(model.generator.w_plus(w[:count]), resolution=side)
         square = jnp.square(drawn - pictures)
-        total = jnp.mean(face * square) + 0.02 * reading + 0.005 * spread
+        total = jnp.mean(weights * square) + 0.02 * reading + 0.005 * spread
         return total, {"psnr": psnr(square), "reading": reading, "spread": spread}
 
     def sheet(model: Taught, file: Path) -> None:

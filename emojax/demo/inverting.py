@@ -36,8 +36,8 @@ def trunk(profile: Profile, seed: int) -> Stage:
     model = Encoder(profile.trunk, rngs=nnx.Rngs(seed))
 
     def draw(key: jax.Array) -> tuple[jax.Array, jax.Array]:
-        z, pictures = _drawn(profile, key, length.batch)
-        return world.targets(world.described(z)), pictures
+        _, faces, _, pictures = _drawn(profile, key, length.batch)
+        return world.targets(faces), pictures
 
     def loss(
         model: Encoder, frozen: None, batch: tuple[jax.Array, jax.Array]
@@ -69,13 +69,13 @@ def _encoder(
     What codes say stands where the original has ArcFace's identity loss: a code may be wrong
     where it matters little, but not in whom and which emotion it shows.
     """
-    length, face = profile.lengths[name], world.face_weights(profile.resolution)
+    length = profile.lengths[name]
     config = getattr(profile, name)
     model = Encoder(config, rngs=nnx.Rngs(seed))
     # copied, as training gives its parameters' memory away
     nnx.update(model.trunk, jax.tree.map(jnp.copy, nnx.state(taught.trunk)))
     model.latent_avg[...] = jnp.broadcast_to(generator.latent_avg[...], model.latent_avg.shape)
-    z = world.expressive_latents(jax.random.key(seed), count=_READERS)
+    z = world.expressive_latents(jax.random.key(seed), count=_READERS, evenly=True)
     w = generator.mapping(z)
     spread = float(jnp.var(w, axis=0).mean())
     reading = _linear(w, world.targets(world.described(z)))
@@ -83,14 +83,14 @@ def _encoder(
     def loss(
         model: Encoder, generator: Generator, batch: tuple[jax.Array, jax.Array]
     ) -> tuple[jax.Array, Figures]:
-        w, pictures = batch
+        w, pictures, weights = batch
         codes = model(pictures)
         square = jnp.square(generator.synthesis(codes) - pictures)
         missed = codes - w[:, None]
         known = jnp.mean(jnp.square(missed)) / spread
         read = jnp.mean(world.target_weights() * jnp.square(missed @ reading))
         near = jnp.mean(jnp.square(codes - generator.latent_avg[...])) / spread
-        total = jnp.mean(face * square) + _CODES * known + _READ * read + _NEAR * near
+        total = jnp.mean(weights * square) + _CODES * known + _READ * read + _NEAR * near
         return total, {"psnr": psnr(square), "known": known, "read": read}
 
     def sheet(model: Encoder, file: Path) -> None:
@@ -121,20 +121,23 @@ def hyperstyle(profile: Profile, generator: Generator, encoder: Encoder, seed: i
     As in the original every pass has its own loss, which reaches the network through that pass
     alone; here the passes of a batch make one step.
     """
-    length, face = profile.lengths["hyperstyle"], world.face_weights(profile.resolution)
+    length = profile.lengths["hyperstyle"]
     model = Hypernet(profile.hyperstyle, rngs=nnx.Rngs(seed))
     for block in model.blocks:
         if hasattr(block, "output"):
             block.output.kernel[...] = 0.05 * block.output.kernel[...]
 
-    def draw(key: jax.Array) -> jax.Array:
-        return _drawn(profile, key, length.batch)[1]
+    def draw(key: jax.Array) -> tuple[jax.Array, jax.Array]:
+        _, faces, drawn, pictures = _drawn(profile, key, length.batch)
+        return pictures, world.expression_weights(faces, drawn)
 
-    model = _calibrated(model, generator, encoder, draw, seed)
+    model = _calibrated(model, generator, encoder, lambda key: draw(key)[0], seed)
     shape = (length.batch, len(profile.hyperstyle.layers), profile.hyperstyle.widths[-1])
 
-    def loss(model: Hypernet, frozen: tuple, pictures: jax.Array) -> tuple[jax.Array, Figures]:
-        generator, encoder = frozen
+    def loss(
+        model: Hypernet, frozen: tuple, batch: tuple[jax.Array, jax.Array]
+    ) -> tuple[jax.Array, Figures]:
+        (generator, encoder), (pictures, weights) = frozen, batch
         codes = encoder(pictures)
 
         def one_pass(before: tuple, number: jax.Array) -> tuple:
@@ -142,7 +145,7 @@ def hyperstyle(profile: Profile, generator: Generator, encoder: Encoder, seed: i
             sums = sums + model(pictures, shown)
             shown = generator.synthesis(codes, deltas=model.deltas(sums, number))
             square = jnp.square(shown - pictures)
-            return (sums, shown), (jnp.mean(face * square), psnr(square))
+            return (sums, shown), (jnp.mean(weights * square), psnr(square))
 
         start = jnp.zeros(shape), generator.synthesis(codes)
         numbers = jnp.arange(1.0, _PASSES + 1)
@@ -199,29 +202,39 @@ def _linear(w: jax.Array, targets: jax.Array) -> np.ndarray:
 
 
 def _draw(profile: Profile, generator: Generator, batch: int) -> Callable[[jax.Array], Any]:
-    """Pictures and the codes of their latents: half generated, half drawn and in other colours."""
+    """The codes of latents, pictures and their pixels' weights: half generated, half drawn and in
+    other colours."""
     half = batch // 2
 
     @jax.jit
     def generated(generator: Generator, z: jax.Array) -> tuple[jax.Array, jax.Array]:
         w = generator.mapping(z)
-        return w, generator.synthesis(generator.w_plus(w[:half]))
+        return w, generator.synthesis(generator.w_plus(w[:half])).clip(-1, 1)
 
-    def draw(key: jax.Array) -> tuple[jax.Array, jax.Array]:
+    def draw(key: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
         one, other = jax.random.split(key)
-        z, pictures = _drawn(profile, one, batch - half)
-        z = jnp.concatenate([world.expressive_latents(other, count=half), z])
-        w, made = generated(generator, z)
-        return w, jnp.concatenate([made.clip(-1, 1), pictures])
+        z, faces, drawn, pictures = _drawn(profile, one, batch - half)
+        again = world.expressive_latents(other, count=half, evenly=True)
+        w, made = generated(generator, jnp.concatenate([again, z]))
+        shown = world.described(again)
+        weights = [
+            world.expression_weights(shown, world.draw(shown, profile.resolution)),
+            world.expression_weights(faces, drawn),
+        ]
+        return w, jnp.concatenate([made, pictures]), jnp.concatenate(weights)
 
     return draw
 
 
-def _drawn(profile: Profile, key: jax.Array, count: int) -> tuple[jax.Array, jax.Array]:
-    """Return latents and their drawn faces, in other colours."""
+def _drawn(
+    profile: Profile, key: jax.Array, count: int
+) -> tuple[jax.Array, world.Params, jax.Array, jax.Array]:
+    """Return latents, their faces, these drawn, and the same in other colours."""
     latents, colours = jax.random.split(key)
-    z = world.expressive_latents(latents, count=count)
-    return z, world.tinted(colours, world.draw(world.described(z), profile.resolution))
+    z = world.expressive_latents(latents, count=count, evenly=True)
+    faces = world.described(z)
+    drawn = world.draw(faces, profile.resolution)
+    return z, faces, drawn, world.tinted(colours, drawn)
 
 
 def _photos(resolution: int) -> jax.Array:

@@ -113,15 +113,15 @@ PROFILES: Final = {
         (128, 128, 128, 64, 32),
         {
             "mapping": Length(8_000, 256, 1e-2),
-            "coarse": Length(3_200, 32, 1.5e-2),
-            "generator": Length(2_000, 32, 1.2e-2),
+            "coarse": Length(4_200, 32, 1.5e-2),
+            "generator": Length(2_800, 32, 1.2e-2),
             "emotion": Length(3_600, 64, 4e-3),
             "psp": Length(1_800, 24, 2e-3),
             "w_encoder": Length(900, 24, 2e-3),
             "hyperstyle": Length(400, 6, 1e-3),
             "attributes": Length(2_400, 64, 4e-3),
             "features": Length(600, 64, 4e-3),
-            "trunk": Length(900, 64, 2e-3),
+            "trunk": Length(2_000, 64, 2e-3),
         },
     ),
     "gpu": Profile(

@@ -7,9 +7,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from emojax.demo import factors
 from emojax.demo.expressions import ACTION_UNITS, EMOTIONS
 from emojax.demo.faces import render_batch
 from emojax.demo.factors import (
+    EMOTION_OFFSETS,
     FACTORS,
     LATENT_SIZE,
     Identity,
@@ -23,6 +25,9 @@ SIDES: Final = ("left", "right")
 FELT: Final = len(EMOTIONS) - 1
 """The latent's first entries: how ready the face is for each emotion but neutral."""
 READIER: Final = 2.0
+"""By how much an expressive latent is readier: rare emotions come oftener, and stay the rarer."""
+EVENLY: Final = tuple(1.2 - offset for offset in EMOTION_OFFSETS.values())
+"""By how much for each emotion, so that all come about as often."""
 ATTRIBUTES: Final = tuple(factor.name for factor in FACTORS) + tuple(
     f"au{unit}_{side}" for unit in ACTION_UNITS for side in SIDES
 )
@@ -30,6 +35,7 @@ ATTRIBUTES: Final = tuple(factor.name for factor in FACTORS) + tuple(
 TARGETS: Final = ATTRIBUTES + EMOTIONS
 """What networks are taught of a face: attributes, then emotions."""
 
+_CHANGED = 0.15  # mean difference of a pixel's neighbourhood that counts as a change
 _UNITS, _EMOTIONS = 2.0, 1.2  # weights of a target, a factor's being 1; an emotion's per variance
 _DEVIATIONS = (0.22, 0.12, 0.18, 0.13, 0.40, 0.30, 0.25, 0.23)
 """Standard deviations of the weights of EMOTIONS among expressive latents."""
@@ -45,17 +51,23 @@ def latents(key: jax.Array, *, count: int) -> jax.Array:
     return z * jax.lax.rsqrt(jnp.mean(jnp.square(z), -1, keepdims=True))
 
 
-@functools.partial(jax.jit, static_argnames="count")
-def expressive_latents(key: jax.Array, *, count: int) -> jax.Array:
+@functools.partial(jax.jit, static_argnames=("count", "evenly"))
+def expressive_latents(key: jax.Array, *, count: int, evenly: bool = False) -> jax.Array:
     """Draw latents as `latents` does, every second one readier for one emotion than it would be.
 
     Networks that learn from `latents` alone would see one frightened face in 120.
+
+    Args:
+        key: of the draw.
+        count: N; the result is [N, 64].
+        evenly: readier by `EVENLY`, else by `READIER`.
     """
     normal, which = jax.random.split(key)
     z = latents(normal, count=count)
-    ready = jax.nn.one_hot(jax.random.randint(which, (count,), 0, FELT), LATENT_SIZE)
+    ready = jax.nn.one_hot(jax.random.randint(which, (count,), 0, FELT), FELT)
+    ready = ready * jnp.asarray(EVENLY if evenly else READIER, jnp.float32)
     second = (jnp.arange(count)[:, None] % 2).astype(jnp.float32)
-    z = z + READIER * ready * second
+    z = z.at[:, :FELT].add(ready * second)
     return z * jax.lax.rsqrt(jnp.mean(jnp.square(z), -1, keepdims=True))
 
 
@@ -63,6 +75,12 @@ def expressive_latents(key: jax.Array, *, count: int) -> jax.Array:
 def described(z: jax.Array) -> Params:
     """Describe the faces of latents [N, 64]."""
     return jax.vmap(params)(z)
+
+
+@functools.partial(jax.jit, static_argnames="emotion")
+def with_emotion(faces: Params, emotion: str) -> Params:
+    """Give N faces one emotion in full; see `factors.with_emotion`."""
+    return jax.vmap(lambda face: factors.with_emotion(face, emotion))(faces)
 
 
 @functools.partial(jax.jit, static_argnames="count")
@@ -146,6 +164,23 @@ def face_weights(resolution: int, extra: float = 2.0) -> np.ndarray:
     return (weights / weights.mean())[..., None].astype(np.float32)
 
 
+def expression_weights(faces: Params, pictures: jax.Array, extra: float = 4.0) -> jax.Array:
+    """Weights [N, R, R, 1] of pixels, more where the expression shows.
+
+    An expression is a few hundredths of a picture's error, and all that emotions are read off.
+
+    Args:
+        faces: N faces.
+        pictures: what `draw` makes of them, [N, R, R, 3].
+        extra: `face_weights` times up to 1 + extra, where the neutral face looks otherwise.
+    """
+    side = pictures.shape[1]
+    neutral = draw(with_emotion(faces, "neutral"), side)
+    change = jnp.abs(pictures - neutral).mean(-1, keepdims=True)
+    near = jax.lax.reduce_window(change, 0.0, jax.lax.add, (1, 3, 3, 1), (1, 1, 1, 1), "SAME") / 9
+    return face_weights(side) * (1 + extra * (near / _CHANGED).clip(0, 1))
+
+
 def dominant(faces: Params, above: float = 0.6) -> np.ndarray:
     """Return the index of each face's emotion where its weight is above a share, else -1; [N]."""
     weights = np.asarray(faces.emotion)
@@ -163,6 +198,7 @@ __all__ = [
     "described",
     "dominant",
     "draw",
+    "expression_weights",
     "expressive_latents",
     "face_weights",
     "latents",
@@ -171,4 +207,5 @@ __all__ = [
     "target_weights",
     "targets",
     "tinted",
+    "with_emotion",
 ]
