@@ -118,7 +118,7 @@ PROFILES: Final = {
             "emotion": Length(3_600, 64, 4e-3),
             "psp": Length(1_800, 24, 2e-3),
             "w_encoder": Length(900, 24, 2e-3),
-            "hyperstyle": Length(1_500, 6, 2e-3),
+            "hyperstyle": Length(2_000, 8, 1e-3),
             "attributes": Length(2_400, 64, 4e-3),
             "features": Length(600, 64, 4e-3),
             "trunk": Length(2_000, 64, 2e-3),
