@@ -229,12 +229,14 @@ class Options:
     (InterfaceGAN's), or principal components (GANSpace's)."""
     loss: Literal["squared", "absolute"] = "squared"
     """svr: loss beyond epsilon. The absolute one fits medians, which rare emotions hardly move."""
-    C: float = 1.0
-    """svr: weight of the loss."""
+    C: float = 1e-4
+    """svr: weight of the loss, a sum over samples. At scikit-learn's 1 nothing keeps directions out
+    of the axes in which codes hardly differ, where a move changes nothing."""
     epsilon: float = 0.0
     """svr: error without loss."""
-    intercept: Literal["penalised", "free"] = "penalised"
-    """svr: as scikit-learn's LinearSVR or as its SVR."""
+    intercept: Literal["penalised", "free"] = "free"
+    """svr: as scikit-learn's SVR (free) or its LinearSVR (penalised). The vectors of emotions whose
+    probabilities sum to one sum to zero with a free one only."""
     tol: float = 1e-4
     """svr: relative duality gap."""
     extremes: int = 10_000

@@ -263,9 +263,9 @@ def test_options_reach_the_fit(written, tmp_path):
     for name, change in {
         "squared": {},
         "absolute": {"loss": "absolute"},
-        "C": {"C": 1e-4},
+        "C": {"C": 1.0},
         "epsilon": {"epsilon": 0.1},
-        "intercept": {"C": 1e-4, "intercept": "free"},
+        "intercept": {"intercept": "penalised"},
         "held_out": {"method": "pca", "held_out": 0.5},
         "extremes": {"method": "extremes", "extremes": 50},
         "pca": {"method": "pca"},

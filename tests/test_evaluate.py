@@ -248,6 +248,9 @@ def test_the_demo_worlds_truth_differs_by_the_expression_alone(monkeypatch):
     assert (drawn[:, above].std((1, 2)) == 0).all()
     units = people.transferred(ids, "neutral").attributes[:, ~identity]
     assert (np.abs(units) < 0.5).all()  # habits alone
+    sides = [people.attributes.index(f"au26_{side}") for side in ("left", "right")]
+    jaw = people.transferred(ids, "surprise").attributes[:, sides]
+    np.testing.assert_allclose(jaw.mean(1), 1.0, atol=1e-5)  # targets show all they can
     with pytest.raises(UserError, match="no emotion 'joy' in the demo world"):
         people.target("joy")
 

@@ -116,7 +116,7 @@ PROFILES: Final = {
             "coarse": Length(4_200, 32, 1.5e-2),
             "generator": Length(2_800, 32, 1.2e-2),
             "emotion": Length(3_600, 64, 4e-3),
-            "psp": Length(1_800, 24, 2e-3),
+            "psp": Length(2_400, 24, 2e-3),
             "w_encoder": Length(900, 24, 2e-3),
             "hyperstyle": Length(2_000, 8, 1e-3),
             "attributes": Length(2_400, 64, 4e-3),

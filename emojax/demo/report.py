@@ -27,8 +27,8 @@ from emojax.files import replacing
 from emojax.models.hsemotion import EmotionNet
 
 SEED = 1_000_003  # training draws from seeds counted up from the user's own
-STEPS = (1.0, 2.0, 3.0, 4.0)
-"""How far the directions are tried, in deviations of the samples' projections."""
+STEPS = (5.0, 10.0, 20.0, 40.0)
+"""How far the directions are tried: the paper's k."""
 _BATCH = 20
 
 
@@ -165,12 +165,12 @@ def _directions(folder: Path, generator: Any, samples: int) -> dict[str, dict[st
             counted[e] += asked.sum()
             way = world.with_emotion(faces, emotion).action_units - before
             for s, step in enumerate(STEPS):
-                moved = editing.edit(codes, found, {emotion: step}, unit="sigma")
+                moved = editing.edit(codes, found, {emotion: step})
                 change = units(generator, judge, moved) - before
                 right[e, s] += np.sum(asked & (jnp.sum(change * way, (1, 2)) > 0))
     right /= counted
     return {
-        emotion: {"right": round(float(right[e].max()), 4), "sigmas": STEPS[right[e].argmax()]}
+        emotion: {"right": round(float(right[e].max()), 4), "k": STEPS[right[e].argmax()]}
         for e, emotion in enumerate(EMOTIONS)
     }
 

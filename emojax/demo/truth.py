@@ -26,7 +26,7 @@ class People:
 
     A person keeps pose, light and camera in every expression, down to the grain, so that a picture
     differs from another by the expression alone. The targets are one stranger an emotion, who
-    shows nothing else, at the intensity that is the stranger's own.
+    shows nothing else, and that at full intensity: targets are chosen for what they show.
     """
 
     attributes = world.ATTRIBUTES
@@ -42,7 +42,7 @@ class People:
         """
         self.resolution, self.seed, self.photographed = resolution, seed, photographed
         kind = "photographs" if photographed else "drawings"
-        self.fingerprint = f"demo world 1: {kind} of {resolution} px, seed {seed}"
+        self.fingerprint = f"demo world 2: {kind} of {resolution} px, seed {seed}"
 
     def people(self, ids: Sequence[int]) -> Truth:
         """Return people as they are."""
@@ -73,7 +73,7 @@ class People:
             )
         who = _STRANGERS + EMOTIONS.index(emotion)
         faces = _described(self.seed, _padded([who]), photographed=self.photographed)
-        return who, with_emotion(jax.tree.map(lambda a: a[0], faces), emotion, faces.intensity[0])
+        return who, with_emotion(jax.tree.map(lambda a: a[0], faces), emotion)
 
     def _draw(self, ids: Sequence[int], shown: Params | None) -> Truth:
         """Draw people, with the expression of one face where it is given."""
