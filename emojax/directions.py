@@ -229,9 +229,10 @@ class Options:
     (InterfaceGAN's), or principal components (GANSpace's)."""
     loss: Literal["squared", "absolute"] = "squared"
     """svr: loss beyond epsilon. The absolute one fits medians, which rare emotions hardly move."""
-    C: float = 1e-4
+    C: float = 4e-4
     """svr: weight of the loss, a sum over samples. At scikit-learn's 1 nothing keeps directions out
-    of the axes in which codes hardly differ, where a move changes nothing."""
+    of the axes in which codes hardly differ, where a move changes nothing; too little shrinks them
+    towards the axes in which codes differ most."""
     epsilon: float = 0.0
     """svr: error without loss."""
     intercept: Literal["penalised", "free"] = "free"

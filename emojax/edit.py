@@ -122,7 +122,7 @@ def _rows(options: Options, room: Studio) -> list[tuple[str, ...]]:
 def _cards(
     names: Sequence[str], amounts: Sequence[float], pictures: np.ndarray, probabilities: np.ndarray
 ) -> list[Card]:
-    labels = [f"{' + '.join(names)} {amount:+g}" for amount in amounts]
+    labels = [f"{' + '.join(names)} {amount:+.4g}" for amount in amounts]
     return [Card(*card) for card in zip(labels, pictures, probabilities, strict=True)]
 
 

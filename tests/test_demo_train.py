@@ -104,12 +104,12 @@ def test_finishing_a_generator_keeps_its_pictures():
     assert float(jnp.abs(finished.latent_avg[...]).max()) > 0
 
 
-def test_w_is_six_deviations_of_any_coordinate_for_the_papers_k():
+def test_w_is_twelve_deviations_of_any_coordinate_for_the_papers_k():
     finished = generating.finish(generating.Taught(TINY, rngs=nnx.Rngs(0)).generator, KEY)
     w = finished.mapping(world.latents(KEY, count=4000))
     k_of_a_layer = 20 / np.sqrt(finished.config.n_latent)
     deviation = np.sqrt(np.asarray(w).var(0).mean())
-    assert 6 * deviation == pytest.approx(k_of_a_layer, rel=0.02)
+    assert 12 * deviation == pytest.approx(k_of_a_layer, rel=0.02)
 
 
 def test_w_is_taught_to_be_as_wide_in_all_directions():

@@ -21,7 +21,7 @@ _MAPPING_RATES = {
 }  # its weights are stored divided by 0.01
 _TAUGHT = 256  # codes at a time that W is taught on
 _STRENGTH = 20.0  # the paper's k ...
-_SIGMAS = 6.0  # ... is to be so many deviations of a coordinate
+_SIGMAS = 12.0  # ... is to be so many deviations of a coordinate
 
 
 class Taught(nnx.Module):
@@ -131,8 +131,9 @@ def finish(generator: Generator, key: jax.Array) -> Generator:
     """Measure the mean latent and settle the length of w.
 
     Nothing in training fixes the unit of W. It is chosen so that the paper's k = 20, a layer's
-    share of it, is six deviations of a code's coordinate along any direction: enough to make most
-    faces neutral, and about as far as edits stay faces. The pictures do not change.
+    share of it, is twelve deviations of a code's coordinate. Codes vary more along the emotions'
+    directions: it is some seven deviations along neutral's, which is what neutralises most faces,
+    and about as far as edits stay faces. The pictures do not change.
     """
     z = world.latents(key, count=20_000)
     w = np.asarray(jax.jit(lambda mapping, z: mapping(z))(generator.mapping, z), np.float64)

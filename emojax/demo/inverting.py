@@ -120,7 +120,8 @@ def hyperstyle(profile: Profile, generator: Generator, encoder: Encoder, seed: i
 
     As in the original every pass has its own loss, which reaches the network through that pass
     alone. A step learns from one pass, whichever it is; those before it are only gone through, so
-    that a step costs a third of what all five would, and has its own faces.
+    that a step costs a third of what all five would, and has its own faces. All pixels count
+    alike: what a face shows is the code's to say, the kernels are to bring the picture back.
     """
     length = profile.lengths["hyperstyle"]
     model = Hypernet(profile.hyperstyle, rngs=nnx.Rngs(seed))
@@ -128,19 +129,18 @@ def hyperstyle(profile: Profile, generator: Generator, encoder: Encoder, seed: i
         if hasattr(block, "output"):
             block.output.kernel[...] = 0.05 * block.output.kernel[...]
 
-    def draw(key: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+    def draw(key: jax.Array) -> tuple[jax.Array, jax.Array]:
         people, passes = jax.random.split(key)
-        _, faces, drawn, pictures = _drawn(profile, people, length.batch)
-        before = jax.random.randint(passes, (), 0, _PASSES)
-        return pictures, world.expression_weights(faces, drawn), before
+        _, _, _, pictures = _drawn(profile, people, length.batch)
+        return pictures, jax.random.randint(passes, (), 0, _PASSES)
 
     model = _calibrated(model, generator, encoder, lambda key: draw(key)[0], seed)
     shape = (length.batch, len(profile.hyperstyle.layers), profile.hyperstyle.widths[-1])
 
     def loss(
-        model: Hypernet, frozen: tuple, batch: tuple[jax.Array, jax.Array, jax.Array]
+        model: Hypernet, frozen: tuple, batch: tuple[jax.Array, jax.Array]
     ) -> tuple[jax.Array, Figures]:
-        (generator, encoder), (pictures, weights, before) = frozen, batch
+        (generator, encoder), (pictures, before) = frozen, batch
         codes = encoder(pictures)
 
         def one_pass(
@@ -158,7 +158,7 @@ def hyperstyle(profile: Profile, generator: Generator, encoder: Encoder, seed: i
         again = one_pass(model, before, sums, shown)[1]
         square = jnp.square(again - pictures)
         figures = {"before": psnr(jnp.square(shown - pictures)), "psnr": psnr(square)}
-        return jnp.mean(weights * square), figures
+        return square.mean(), figures
 
     def sheet(model: Hypernet, file: Path) -> None:
         photos, inverter = _photos(profile.resolution), Inverter(generator, encoder, model)

@@ -118,7 +118,7 @@ PROFILES: Final = {
             "emotion": Length(3_600, 64, 4e-3),
             "psp": Length(2_400, 24, 2e-3),
             "w_encoder": Length(900, 24, 2e-3),
-            "hyperstyle": Length(2_000, 8, 1e-3),
+            "hyperstyle": Length(2_700, 8, 1e-3),
             "attributes": Length(2_400, 64, 4e-3),
             "features": Length(600, 64, 4e-3),
             "trunk": Length(2_000, 64, 2e-3),
@@ -142,4 +142,4 @@ PROFILES: Final = {
         },
     ),
 }
-"""By name: "cpu" for two cores in under two hours, "gpu" for one large GPU in twenty minutes."""
+"""By name: "cpu" for two cores in a good two hours, "gpu" for one large GPU in twenty minutes."""
