@@ -131,9 +131,9 @@ def finish(generator: Generator, key: jax.Array) -> Generator:
     """Measure the mean latent and settle the length of w.
 
     Nothing in training fixes the unit of W. It is chosen so that the paper's k = 20, a layer's
-    share of it, is twelve deviations of a code's coordinate. Codes vary more along the emotions'
-    directions: it is some seven deviations along neutral's, which is what neutralises most faces,
-    and about as far as edits stay faces. The pictures do not change.
+    share of it, is twelve deviations of a code's coordinate. Along neutral's direction, in which
+    codes vary more, it is some seven: that neutralises four photographs in five. It is about as far
+    as edits stay faces, and for happiness's too far. The pictures do not change.
     """
     z = world.latents(key, count=20_000)
     w = np.asarray(jax.jit(lambda mapping, z: mapping(z))(generator.mapping, z), np.float64)
