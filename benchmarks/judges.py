@@ -4,8 +4,9 @@
     python -m benchmarks.judges --what fid --pictures 5000 --place fid5000 --together
 
 One JSON line each. The networks take turns in one process, each at the best of a few batch sizes
-(PyTorch also at the better of its two memory layouts), so that a busy machine slows both. Weights
-are random. The FID of two folders is in `benchmarks/folders.py`, one process a framework.
+(PyTorch also at the better of its two memory layouts, ours with all CPU cores on every operation or
+each with its share of the batch, as scoring does), so that a busy machine slows both. Weights are
+random. The FID of two folders is in `benchmarks/folders.py`, one process a framework.
 """
 
 import dataclasses
@@ -27,7 +28,7 @@ from flax import nnx
 from benchmarks import folders
 from benchmarks.torch_models import hsemotion as torch_hsemotion
 from benchmarks.torch_models import inception as torch_inception
-from emojax import compiling
+from emojax import compiling, parallel
 from emojax.models.hsemotion import EmotionConfig, EmotionNet
 from emojax.models.inception import Inception, InceptionConfig
 
@@ -79,7 +80,12 @@ NETWORKS = {  # our network, PyTorch's, side, whether dense compiler options sui
 def compare_network(name: str, options: Options) -> dict:
     """Return pictures a second of both frameworks."""
     ours, theirs, side, dense = NETWORKS[name]
-    runs = {f"jax batch {n}": (n, _jax_run(ours(), side, n, dense)) for n in options.batches}
+    runs = {}
+    for devices in sorted({1, jax.local_device_count()}):
+        for n in options.batches:
+            if n % devices == 0:
+                title = f"jax {devices} device{'s' * (devices > 1)} batch {n}"
+                runs[title] = (n, _jax_run(ours(), side, n, dense, devices))
     for layout in (torch.contiguous_format, torch.channels_last):
         model = theirs().eval().to(DEVICE, memory_format=layout)
         title = "channels_last" if layout == torch.channels_last else "nchw"
@@ -102,11 +108,19 @@ def compare_folders(options: Options) -> dict:
         return folders.compare(place, options.pictures, options.side, together=options.together)
 
 
-def _jax_run(model: nnx.Module, side: int, batch: int, dense: bool) -> Callable[[], object]:
-    x = jax.device_put(np.random.RandomState(0).rand(batch, side, side, 3).astype(np.float32))
-    compiled = jax.jit(lambda model, x: model(x)).lower(model, x)
-    compiled = compiled.compile(compiler_options=compiling.options(dense=dense))
-    return lambda: compiled(model, x).block_until_ready()
+def _jax_run(
+    model: nnx.Module, side: int, batch: int, dense: bool, devices: int
+) -> Callable[[], object]:
+    mesh = parallel.local_mesh(most=devices)
+    model = parallel.everywhere(model, mesh)
+    x = np.random.RandomState(0).rand(batch, side, side, 3).astype(np.float32)
+    run = parallel.over_samples(
+        lambda model, x: model(x),
+        mesh,
+        split=(False, True),
+        compiler_options=compiling.options(dense=dense),
+    )
+    return lambda: run(model, x).block_until_ready()
 
 
 def _torch_run(
@@ -138,6 +152,7 @@ def _rates(runs: dict[str, tuple[int, Callable]], rounds: int) -> dict[str, floa
 
 def main(options: Options) -> None:
     """Run the comparisons one after another."""
+    parallel.use_cores()
     machine = {
         "device": jax.devices()[0].device_kind,
         "cores": multiprocessing.cpu_count(),

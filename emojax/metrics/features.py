@@ -17,11 +17,10 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 from flax import nnx
-from jax.sharding import Mesh, PartitionSpec
 from PIL import Image, UnidentifiedImageError
 from tqdm import tqdm
 
-from emojax import compiling
+from emojax import compiling, parallel
 from emojax.errors import UserError
 from emojax.metrics.fid import Moments
 from emojax.metrics.resize import clean_resize
@@ -168,14 +167,15 @@ def _extracted(
     pictures: Iterator[np.ndarray], network: Network, batch: int
 ) -> Iterator[np.ndarray]:
     """Features by batches of one size; the device works while the next batch is gathered."""
-    run = _program(network.extract)
+    mesh = parallel.local_mesh()
+    run, model = _program(network.extract, mesh), parallel.everywhere(network.model, mesh)
     groups: dict[tuple, list[np.ndarray]] = {}
     running: collections.deque[tuple[jax.Array, int]] = collections.deque()
 
     def start(group: list[np.ndarray]) -> None:
         padded = np.zeros((batch, *group[0].shape), group[0].dtype)
         padded[: len(group)] = group
-        running.append((run(network.model, padded), len(group)))
+        running.append((run(model, padded), len(group)))
         group.clear()
 
     def finish(most: int) -> Iterator[np.ndarray]:
@@ -198,17 +198,10 @@ def _extracted(
 
 
 @functools.lru_cache(maxsize=8)
-def _program(extract: Callable) -> Callable:
+def _program(extract: Callable, mesh: jax.sharding.Mesh) -> Callable:
     """`extract` over all local devices, each with its share of the batch."""
-    mesh = Mesh(np.array(jax.local_devices()), ("batch",))
-    spread = jax.shard_map(
-        extract,
-        mesh=mesh,
-        in_specs=(PartitionSpec(), PartitionSpec("batch")),
-        out_specs=PartitionSpec("batch"),
-        check_vma=False,
-    )
-    return jax.jit(spread, compiler_options=compiling.options(dense=True))
+    options = compiling.options(dense=True)
+    return parallel.over_samples(extract, mesh, split=(False, True), compiler_options=options)
 
 
 def _resized_here(picture: np.ndarray, size: int) -> np.ndarray:
