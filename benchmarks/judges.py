@@ -80,8 +80,9 @@ NETWORKS = {  # our network, PyTorch's, side, whether dense compiler options sui
 def compare_network(name: str, options: Options) -> dict:
     """Return pictures a second of both frameworks."""
     ours, theirs, side, dense = NETWORKS[name]
+    cores = jax.local_device_count() if DEVICE == "cpu" else 1  # of several GPUs torch has one
     runs = {}
-    for devices in sorted({1, jax.local_device_count()}):
+    for devices in sorted({1, cores}):
         for n in options.batches:
             if n % devices == 0:
                 title = f"jax {devices} device{'s' * (devices > 1)} batch {n}"
@@ -114,6 +115,7 @@ def _jax_run(
     mesh = parallel.local_mesh(most=devices)
     model = parallel.everywhere(model, mesh)
     x = np.random.RandomState(0).rand(batch, side, side, 3).astype(np.float32)
+    x = jax.device_put(x, jax.NamedSharding(mesh, jax.P(parallel.AXIS)))
     run = parallel.over_samples(
         lambda model, x: model(x),
         mesh,
