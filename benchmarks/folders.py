@@ -6,7 +6,8 @@
 The second line is what the first starts for each side: a process of its own, so that neither
 framework's threads disturb the other's. A side leaves `jax.json` or `torch.json` beside the folders
 and is not run again while that lies there. The partner decodes and resizes with Pillow in loader
-processes, as clean-fid does. Weights are random, so the two distances differ.
+processes and takes the root of the covariances' product by SciPy, as clean-fid does. Weights are
+random, so the two distances differ.
 """
 
 import dataclasses
@@ -17,18 +18,21 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple, TypeVar
 
 import numpy as np
+import scipy.linalg
 import torch
 import tyro
-from flax import nnx
 from PIL import Image
 
 from benchmarks.torch_models import inception as torch_inception
+from emojax import weights
 from emojax.files import replacing
 from emojax.metrics import features, fid
 from emojax.models.inception import Inception, InceptionConfig
+
+Measured = TypeVar("Measured")
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 SIDES = ("jax", "torch")
@@ -42,6 +46,14 @@ class Options:
     """The side."""
     place: tyro.conf.Positional[Path]
     """Where the folders a and b are."""
+
+
+class Timed(NamedTuple):
+    """Seconds from pictures to the distance, those of them until all features are there, and it."""
+
+    seconds: float
+    features: float
+    distance: float
 
 
 def compare(place: Path, pictures: int, side: int, *, together: bool) -> dict:
@@ -68,9 +80,12 @@ def compare(place: Path, pictures: int, side: int, *, together: bool) -> dict:
     found = {which: _result(place, which, setting) for which in SIDES}
     if not all(found.values()):
         raise SystemExit(f"{place} holds other pictures than {pictures}: name another place")
-    seconds = {which: row["seconds"] for which, row in found.items()}
-    ratio = seconds["torch"] / seconds["jax"]
-    return {"what": "fid", **setting, "seconds": seconds, "ratio": ratio}
+    rows = {
+        name: {which: row[name] for which, row in found.items()}
+        for name in ("seconds", "features_s")
+    }
+    ratio = rows["seconds"]["torch"] / rows["seconds"]["jax"]
+    return {"what": "fid", **setting, **rows, "ratio": ratio}
 
 
 def draw(folder: Path, pictures: int, side: int, seed: int) -> None:
@@ -85,6 +100,19 @@ def draw(folder: Path, pictures: int, side: int, seed: int) -> None:
             Image.fromarray(coarse).resize((side, side), Image.BICUBIC).save(new, "png")
 
 
+def drawn(build: Callable[..., weights.Model], config: object) -> weights.Model:
+    """Return a network with random kernels, drawn by NumPy: jax would compile for each shape."""
+    network, rng = weights.abstract(build, config), np.random.RandomState(0)
+    arrays = {}
+    for name, like in weights.flatten(network).items():
+        if len(like.shape) > 1:
+            deviation = (2 / np.prod(like.shape[:-1])) ** 0.5
+            arrays[name] = rng.normal(0, deviation, like.shape).astype(np.float32)
+        else:
+            arrays[name] = np.full(like.shape, name.endswith((".scale", ".var")), np.float32)
+    return weights.load(network, arrays)
+
+
 def _result(place: Path, which: str, setting: dict[str, int]) -> dict | None:
     """What a side has left, if it is of the same pictures and cores."""
     file = place / f"{which}.json"
@@ -92,25 +120,45 @@ def _result(place: Path, which: str, setting: dict[str, int]) -> dict | None:
     return row if setting.items() <= row.items() else None
 
 
-def ours(place: Path) -> tuple[float, float]:
+def ours(place: Path) -> Timed:
     """Return seconds, after compilation, and the distance."""
-    model = Inception(InceptionConfig(), rngs=nnx.Rngs(0))
+    model = drawn(Inception, InceptionConfig())
     network = features.Network("benchmark", model, features.inception_features)
     first = features.folder(place / "a")
     features.measure(features.Source(first.names[:8], first.read), network)  # compile
-    return _timed(lambda folder: features.measure(features.folder(folder), network).moments, place)
+
+    def moments(folder: Path) -> fid.Moments:
+        return features.measure(features.folder(folder), network).moments
+
+    def distance(*moments: fid.Moments) -> float:
+        return fid.frechet_distance(*(each.gaussian() for each in moments))
+
+    return _timed(moments, distance, place)
 
 
-def theirs(place: Path) -> tuple[float, float]:
-    """Return seconds and the distance; the start of the loader processes is part of it."""
+def theirs(place: Path) -> Timed:
+    """Return seconds and the distance, which clean-fid takes by `np.cov` and `sqrtm`."""
+    torch.backends.cudnn.benchmark = True
     model = torch_inception.Inception().eval().to(DEVICE, memory_format=torch.channels_last)
-    return _timed(lambda folder: fid.Moments.of(_torch_features(model, folder)), place)
+    return _timed(lambda folder: _torch_features(model, folder), _by_square_root, place)
 
 
-def _timed(moments: Callable[[Path], fid.Moments], place: Path) -> tuple[float, float]:
+def _by_square_root(one: np.ndarray, other: np.ndarray) -> float:
+    """clean-fid's `frechet_distance` of two tables of features [N, 2048]."""
+    means = [features.mean(0, np.float64) for features in (one, other)]
+    a, b = (np.cov(features, rowvar=False) for features in (one, other))
+    root = np.trace(scipy.linalg.sqrtm(a @ b)).real
+    return float(np.sum((means[0] - means[1]) ** 2) + np.trace(a) + np.trace(b) - 2 * root)
+
+
+def _timed(
+    measure: Callable[[Path], Measured], distance: Callable[..., float], place: Path
+) -> Timed:
     start = time.perf_counter()
-    distance = fid.frechet_distance(*(moments(place / name).gaussian() for name in "ab"))
-    return time.perf_counter() - start, distance
+    found = [measure(place / name) for name in "ab"]
+    measured = time.perf_counter()
+    value = distance(*found)
+    return Timed(time.perf_counter() - start, measured - start, value)
 
 
 def _torch_features(model: torch.nn.Module, folder: Path) -> np.ndarray:
@@ -118,8 +166,8 @@ def _torch_features(model: torch.nn.Module, folder: Path) -> np.ndarray:
         features.folder(folder).names,
         8 if DEVICE == "cpu" else 64,
         collate_fn=_collate,
-        num_workers=2,
-        multiprocessing_context="spawn",
+        num_workers=max(2, len(os.sched_getaffinity(0))),
+        multiprocessing_context="fork",
     )
     rows = []
     with torch.inference_mode():
@@ -159,14 +207,15 @@ def _succeeded(process: subprocess.Popen) -> None:
 
 def main(options: Options) -> None:
     """Time one side, print it and leave it beside the folders."""
-    seconds, distance = {"jax": ours, "torch": theirs}[options.which](options.place)
+    timed = {"jax": ours, "torch": theirs}[options.which](options.place)
     row = {
         "what": "fid",
         "side": options.which,
         "pictures": len(features.folder(options.place / "a").names),
         "cores": len(os.sched_getaffinity(0)),
-        "seconds": round(seconds, 2),
-        "distance": distance,
+        "seconds": round(timed.seconds, 2),
+        "features_s": round(timed.features, 2),
+        "distance": timed.distance,
     }
     with replacing(options.place / f"{options.which}.json") as new:
         new.write_text(json.dumps(row))

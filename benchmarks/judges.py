@@ -57,19 +57,19 @@ class Options:
 
 NETWORKS = {  # our network, PyTorch's, side, whether dense compiler options suit it
     "b0": (
-        lambda: EmotionNet(EmotionConfig.b0(), rngs=nnx.Rngs(0)),
+        lambda: folders.drawn(EmotionNet, EmotionConfig.b0()),
         torch_hsemotion.EfficientNet,
         224,
         False,
     ),
     "b2": (
-        lambda: EmotionNet(EmotionConfig.b2(), rngs=nnx.Rngs(0)),
+        lambda: folders.drawn(EmotionNet, EmotionConfig.b2()),
         lambda: torch_hsemotion.EfficientNet(1.1, 1.2),
         260,
         False,
     ),
     "inception": (
-        lambda: Inception(InceptionConfig(), rngs=nnx.Rngs(0)),
+        lambda: folders.drawn(Inception, InceptionConfig()),
         torch_inception.Inception,
         299,
         True,
@@ -82,11 +82,12 @@ def compare_network(name: str, options: Options) -> dict:
     ours, theirs, side, dense = NETWORKS[name]
     cores = jax.local_device_count() if DEVICE == "cpu" else 1  # of several GPUs torch has one
     runs = {}
+    network = ours()
     for devices in sorted({1, cores}):
         for n in options.batches:
             if n % devices == 0:
                 title = f"jax {devices} device{'s' * (devices > 1)} batch {n}"
-                runs[title] = (n, _jax_run(ours(), side, n, dense, devices))
+                runs[title] = (n, _jax_run(network, side, n, dense, devices))
     for layout in (torch.contiguous_format, torch.channels_last):
         model = theirs().eval().to(DEVICE, memory_format=layout)
         title = "channels_last" if layout == torch.channels_last else "nchw"
@@ -155,6 +156,7 @@ def _rates(runs: dict[str, tuple[int, Callable]], rounds: int) -> dict[str, floa
 def main(options: Options) -> None:
     """Run the comparisons one after another."""
     parallel.use_cores()
+    torch.backends.cudnn.benchmark = True  # all sizes are fixed
     machine = {
         "device": jax.devices()[0].device_kind,
         "cores": multiprocessing.cpu_count(),

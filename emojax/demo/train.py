@@ -48,7 +48,7 @@ class Options:
     """What to train, and where."""
 
     profile: Literal["cpu", "gpu"] = "cpu"
-    """cpu: 64 px, a good two hours on two cores; gpu: 128 px, twenty minutes on one large GPU."""
+    """cpu: 64 px, two and a half hours on two cores; gpu: 128 px, one large GPU, see recipe.py."""
     out: Path = Path("checkpoints/demo")
     """Folder of the bundle."""
     work: Path = Path("out/demo")
