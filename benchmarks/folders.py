@@ -114,10 +114,10 @@ def drawn(build: Callable[..., weights.Model], config: object) -> weights.Model:
 
 
 def _result(place: Path, which: str, setting: dict[str, int]) -> dict | None:
-    """What a side has left, if it is of the same pictures and cores."""
+    """What a side has left, if it is of the same pictures and cores and timed as today."""
     file = place / f"{which}.json"
     row = json.loads(file.read_text()) if file.is_file() else {}
-    return row if setting.items() <= row.items() else None
+    return row if setting.items() <= row.items() and "features_s" in row else None
 
 
 def ours(place: Path) -> Timed:
