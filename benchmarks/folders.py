@@ -7,7 +7,7 @@ The second line is what the first starts for each side: a process of its own, so
 framework's threads disturb the other's. A side leaves `jax.json` or `torch.json` beside the folders
 and is not run again while that lies there. The partner decodes and resizes with Pillow in loader
 processes and takes the root of the covariances' product by SciPy, as clean-fid does. Weights are
-random, so the two distances differ.
+random and the same, so the two distances agree as far as `sqrtm` does with few pictures.
 """
 
 import dataclasses
@@ -27,10 +27,11 @@ import tyro
 from PIL import Image
 
 from benchmarks.torch_models import inception as torch_inception
+from convert import inception as convert_inception
 from emojax import weights
 from emojax.files import replacing
 from emojax.metrics import features, fid
-from emojax.models.inception import Inception, InceptionConfig
+from emojax.models.inception import Inception
 
 Measured = TypeVar("Measured")
 
@@ -100,17 +101,21 @@ def draw(folder: Path, pictures: int, side: int, seed: int) -> None:
             Image.fromarray(coarse).resize((side, side), Image.BICUBIC).save(new, "png")
 
 
-def drawn(build: Callable[..., weights.Model], config: object) -> weights.Model:
-    """Return a network with random kernels, drawn by NumPy: jax would compile for each shape."""
-    network, rng = weights.abstract(build, config), np.random.RandomState(0)
-    arrays = {}
-    for name, like in weights.flatten(network).items():
-        if len(like.shape) > 1:
-            deviation = (2 / np.prod(like.shape[:-1])) ** 0.5
-            arrays[name] = rng.normal(0, deviation, like.shape).astype(np.float32)
-        else:
-            arrays[name] = np.full(like.shape, name.endswith((".scale", ".var")), np.float32)
-    return weights.load(network, arrays)
+def same_network(build: Callable, convert: Callable, partner: torch.nn.Module) -> weights.Model:
+    """Return our network with the weights of its partner in PyTorch, by the project's converter."""
+    state = {name: array.numpy() for name, array in partner.state_dict().items()}
+    config, table, _ = convert(state)
+    return weights.load(weights.abstract(build, config), table)
+
+
+def _partner() -> torch.nn.Module:
+    """Return PyTorch's Inception with weights that are the same in either side's process."""
+    torch.manual_seed(0)
+    model = torch_inception.Inception().eval()
+    for module in model.modules():
+        if isinstance(module, torch.nn.Conv2d):
+            torch.nn.init.kaiming_normal_(module.weight)
+    return model
 
 
 def _result(place: Path, which: str, setting: dict[str, int]) -> dict | None:
@@ -122,7 +127,7 @@ def _result(place: Path, which: str, setting: dict[str, int]) -> dict | None:
 
 def ours(place: Path) -> Timed:
     """Return seconds, after compilation, and the distance."""
-    model = drawn(Inception, InceptionConfig())
+    model = same_network(Inception, convert_inception.convert, _partner())
     network = features.Network("benchmark", model, features.inception_features)
     first = features.folder(place / "a")
     features.measure(features.Source(first.names[:8], first.read), network)  # compile
@@ -139,7 +144,7 @@ def ours(place: Path) -> Timed:
 def theirs(place: Path) -> Timed:
     """Return seconds and the distance, which clean-fid takes by `np.cov` and `sqrtm`."""
     torch.backends.cudnn.benchmark = True
-    model = torch_inception.Inception().eval().to(DEVICE, memory_format=torch.channels_last)
+    model = _partner().to(DEVICE, memory_format=torch.channels_last)
     return _timed(lambda folder: _torch_features(model, folder), _by_square_root, place)
 
 

@@ -28,9 +28,11 @@ from flax import nnx
 from benchmarks import folders
 from benchmarks.torch_models import hsemotion as torch_hsemotion
 from benchmarks.torch_models import inception as torch_inception
+from convert import emotion as convert_emotion
+from convert import inception as convert_inception
 from emojax import compiling, parallel
-from emojax.models.hsemotion import EmotionConfig, EmotionNet
-from emojax.models.inception import Inception, InceptionConfig
+from emojax.models.hsemotion import EmotionNet
+from emojax.models.inception import Inception
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 
@@ -55,34 +57,25 @@ class Options:
     """Run both sides of the FID comparison at once, each on one core: half the time."""
 
 
-NETWORKS = {  # our network, PyTorch's, side, whether dense compiler options suit it
-    "b0": (
-        lambda: folders.drawn(EmotionNet, EmotionConfig.b0()),
-        torch_hsemotion.EfficientNet,
-        224,
-        False,
-    ),
+NETWORKS = {  # our network, its converter, PyTorch's, side, whether dense compiler options suit it
+    "b0": (EmotionNet, convert_emotion.convert, torch_hsemotion.EfficientNet, 224, False),
     "b2": (
-        lambda: folders.drawn(EmotionNet, EmotionConfig.b2()),
+        EmotionNet,
+        convert_emotion.convert,
         lambda: torch_hsemotion.EfficientNet(1.1, 1.2),
         260,
         False,
     ),
-    "inception": (
-        lambda: folders.drawn(Inception, InceptionConfig()),
-        torch_inception.Inception,
-        299,
-        True,
-    ),
+    "inception": (Inception, convert_inception.convert, torch_inception.Inception, 299, True),
 }
 
 
 def compare_network(name: str, options: Options) -> dict:
     """Return pictures a second of both frameworks."""
-    ours, theirs, side, dense = NETWORKS[name]
+    ours, convert, theirs, side, dense = NETWORKS[name]
     cores = jax.local_device_count() if DEVICE == "cpu" else 1  # of several GPUs torch has one
     runs = {}
-    network = ours()
+    network = folders.same_network(ours, convert, theirs())
     for devices in sorted({1, cores}):
         for n in options.batches:
             if n % devices == 0:
