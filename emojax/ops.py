@@ -104,7 +104,7 @@ def _conv_backward(
     def on_cpu(x: jax.Array, kernel: jax.Array, dy: jax.Array) -> tuple[jax.Array, jax.Array]:
         d_kernel = _kernel_gradient(x, kernel.shape, dy, stride, padding)
         if stride > 1:
-            return jax.vjp(lambda x: _library(x, kernel, stride, padding), x)[1](dy)[0], d_kernel
+            return _picture_gradient(x.shape, kernel, dy, stride, padding), d_kernel
         # Turned round here, as inside a loop the backend takes any other order for an odd one.
         around = [
             (taps - 1 - before, taps - 1 - after)
@@ -114,6 +114,33 @@ def _conv_backward(
         return _library(dy, turned, 1, tuple(around)), d_kernel
 
     return jax.lax.platform_dependent(*kept, dy, cpu=on_cpu, default=library)
+
+
+def _picture_gradient(
+    shape: tuple[int, ...], kernel: jax.Array, dy: jax.Array, stride: int, padding: Padding
+) -> jax.Array:
+    """Spread dy over the pixels it came of, phase by phase of the stride.
+
+    Pixels of one phase meet every stride-th tap only, so each phase is a small convolution of dy.
+    XLA's CPU backend puts zeros into dy instead: stride² times the products, and no fast form.
+    """
+    lows = [before for before, _ in padding]
+    counts = [-(-(size + low) // stride) for size, low in zip(shape[1:3], lows, strict=True)]
+
+    def phase(row: int, column: int) -> jax.Array:
+        taps = kernel[row::stride, column::stride]
+        if 0 in taps.shape:
+            return jnp.zeros((shape[0], *counts, shape[3]), dy.dtype)
+        around = [
+            (seen - 1, count - out)
+            for seen, count, out in zip(taps.shape[:2], counts, dy.shape[1:3], strict=True)
+        ]
+        return _library(dy, taps[::-1, ::-1].swapaxes(2, 3), 1, tuple(around))
+
+    rows = [jnp.stack([phase(i, j) for j in range(stride)], 3) for i in range(stride)]
+    whole = jnp.stack(rows, 2)  # [B, H/s, s, W/s, s, I]
+    whole = whole.reshape(shape[0], counts[0] * stride, counts[1] * stride, shape[3])
+    return whole[:, lows[0] : lows[0] + shape[1], lows[1] : lows[1] + shape[2]]
 
 
 def _kernel_gradient(

@@ -185,8 +185,7 @@ def test_attributes_are_named_one_by_one():
     np.testing.assert_array_equal(table[:, column], faces.action_units[:, 8, 1])
 
 
-def test_every_stage_has_a_scalar_loss(monkeypatch):
-    monkeypatch.setattr(inverting, "_calibrated", lambda model, *rest: model)  # it computes
+def test_every_stage_has_a_scalar_loss():
     generator = generating.Taught(TINY, rngs=nnx.Rngs(0)).generator
     trunk = inverting.trunk(TINY, 0)
     w_encoder = inverting.w_encoder(TINY, generator, trunk.model, 0)
@@ -236,3 +235,32 @@ def test_a_wrong_fraction_is_one_sentence(tmp_path):
         train.main(train.Options(fraction=0.0, work=tmp_path))
     with pytest.raises(UserError, match="'pspp', which is none: choose among mapping, coarse, gen"):
         train.main(train.Options(stages=("pspp",), work=tmp_path))
+    with pytest.raises(UserError, match="--together is -1, wanted 1 or more"):
+        train.main(train.Options(together=-1, work=tmp_path))
+
+
+def test_stages_that_are_finished_are_not_started_again(tmp_path):
+    def unfinished(*stages):
+        return train._unfinished(TINY, train.Options(work=tmp_path, stages=stages))
+
+    assert unfinished() == list(TINY.lengths)
+    assert unfinished("psp") == ["mapping", "coarse", "generator", "psp", "trunk"]
+    for name, steps in (("mapping", TINY.lengths["mapping"].steps), ("coarse", 7)):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "progress.json").write_text(json.dumps({"step": steps, "seconds": 1}))
+    assert unfinished("generator") == ["coarse", "generator"]
+
+
+def test_a_model_is_prepared_before_its_first_step_only(tmp_path):
+    prepared = []
+
+    def begin(model):
+        prepared.append(model)
+        model.layer.scale[...] = jnp.full(1, 3.0)
+        return model
+
+    stage = dataclasses.replace(small_stage(2, statistics=0.0), begin=begin, rate=0.0)
+    first = fit(stage, tmp_path, 0)
+    again = fit(dataclasses.replace(stage, model=Small()), tmp_path, 0)
+    assert len(prepared) == 1
+    assert float(first.layer.scale[...][0]) == float(again.layer.scale[...][0]) == 3.0

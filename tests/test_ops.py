@@ -62,7 +62,15 @@ def test_every_form_of_the_convolution_gives_the_same(side, stride, wide):
 
 @pytest.mark.parametrize(
     ("size", "stride", "padding"),
-    [((3, 3), 1, 1), ((1, 2), 1, 1), ((3, 3), 2, 1), ((2, 2), 2, 0), ((1, 1), 1, 0)],
+    [
+        ((3, 3), 1, 1),
+        ((1, 2), 1, 1),
+        ((3, 3), 2, 1),
+        ((2, 2), 2, 0),
+        ((1, 1), 1, 0),
+        ((1, 1), 2, 0),
+        ((2, 3), 3, 2),
+    ],
 )
 @pytest.mark.parametrize("pictures", [4, 2])
 def test_gradients_of_a_convolution_are_the_librarys(monkeypatch, size, stride, padding, pictures):

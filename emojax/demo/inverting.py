@@ -134,7 +134,9 @@ def hyperstyle(profile: Profile, generator: Generator, encoder: Encoder, seed: i
         _, _, _, pictures = _drawn(profile, people, length.batch)
         return pictures, jax.random.randint(passes, (), 0, _PASSES)
 
-    model = _calibrated(model, generator, encoder, lambda key: draw(key)[0], seed)
+    def begin(model: Hypernet) -> Hypernet:
+        return _calibrated(model, generator, encoder, lambda key: draw(key)[0], seed)
+
     shape = (length.batch, len(profile.hyperstyle.layers), profile.hyperstyle.widths[-1])
 
     def loss(
@@ -173,6 +175,7 @@ def hyperstyle(profile: Profile, generator: Generator, encoder: Encoder, seed: i
         (generator, encoder),
         length.steps,
         length.rate,
+        begin=begin,
         sheet=sheet,
     )
 

@@ -9,6 +9,7 @@ Examples:
 """
 
 import dataclasses
+import functools
 import logging
 import math
 import shutil
@@ -23,9 +24,9 @@ from flax import nnx
 
 from emojax import bundle, directions, score, weights
 from emojax.cli import cli
-from emojax.demo import generating, inverting, judging, samples
+from emojax.demo import generating, inverting, judging, samples, workers
 from emojax.demo.recipe import PROFILES, Profile
-from emojax.demo.training import Stage, fit, last_figures, seconds
+from emojax.demo.training import Stage, fit, last_figures, reached, seconds
 from emojax.errors import UserError
 
 log = logging.getLogger(__name__)
@@ -48,7 +49,7 @@ class Options:
     """What to train, and where."""
 
     profile: Literal["cpu", "gpu"] = "cpu"
-    """cpu: 64 px, two and a half hours on two cores; gpu: 128 px, one large GPU, see recipe.py."""
+    """cpu: 64 px, for two cores; gpu: 128 px, for one large GPU; see recipe.py."""
     out: Path = Path("checkpoints/demo")
     """Folder of the bundle."""
     work: Path = Path("out/demo")
@@ -58,14 +59,16 @@ class Options:
     fraction: float = 1.0
     """Share of every stage's steps; less than 1 for a trial."""
     stages: tuple[str, ...] = ()
-    """Train these and what they need, and write nothing; by default all, and the bundle. Stages
-    that need nothing of each other may be trained at the same time by several commands."""
+    """Train these and what they need, and write nothing; by default all, and the bundle."""
+    together: int = 0
+    """Stages trained at the same time, each in a process on its share of the cores; by default
+    two on a CPU, one elsewhere."""
     scored: int = 60_000
     """Faces of the new generator that the directions are fitted on."""
 
 
 def main(options: Options) -> None:
-    """Run the stages in order and write the bundle."""
+    """Run the stages and write the bundle."""
     if not 0 < options.fraction <= 1:
         raise UserError(f"--fraction is {options.fraction}, wanted more than 0 and at most 1")
     profile = _shortened(PROFILES[options.profile], options.fraction)
@@ -73,6 +76,12 @@ def main(options: Options) -> None:
         if name not in profile.lengths:
             known = ", ".join(profile.lengths)
             raise UserError(f"--stages names {name!r}, which is none: choose among {known}")
+    if options.together < 0:
+        raise UserError(f"--together is {options.together}, wanted 1 or more, or 0 for the default")
+    together = options.together or (2 if jax.default_backend() == "cpu" else 1)
+    if together > 1:
+        one = functools.partial(_train_one, profile, options.work, options.seed)
+        workers.run_all(_unfinished(profile, options), _NEEDS, one, together)
     networks = train(profile, options.work, options.seed, options.stages)
     if not options.stages:
         write(profile, options, networks)
@@ -81,7 +90,7 @@ def main(options: Options) -> None:
 
 
 def train(
-    profile: Profile, work: Path, seed: int, wanted: Sequence[str] = ()
+    profile: Profile, work: Path, seed: int, wanted: Sequence[str] = (), line: int = 0
 ) -> dict[str, nnx.Module]:
     """Train networks, each from where it stands.
 
@@ -90,6 +99,7 @@ def train(
         work: folder of the checkpoints.
         seed: of weights and data.
         wanted: stages to train, with what they need; empty for all.
+        line: of the terminal that the progress is shown on.
 
     Returns:
         The networks by the name of their part of a bundle, as many as were reached.
@@ -101,7 +111,7 @@ def train(
         if name not in done:
             needed = [reach(each) for each in _NEEDS.get(name, ())]
             number = seed + order.index(name)
-            network = fit(_stage(profile, name, needed, number), work, number)
+            network = fit(_stage(profile, name, needed, number), work, number, line=line)
             if name == "generator":
                 network = generating.finish(network.generator, jax.random.key(seed))
             done[name] = network
@@ -110,6 +120,19 @@ def train(
     for name in wanted or order:
         reach(name)
     return {name: network for name, network in done.items() if name not in _UNSTORED}
+
+
+def _train_one(profile: Profile, work: Path, seed: int, name: str, line: int) -> None:
+    train(profile, work, seed, (name,), line)
+
+
+def _unfinished(profile: Profile, options: Options) -> list[str]:
+    """Return the stages to train: all or those wanted and what they need, less what is there."""
+    names = set(options.stages or profile.lengths)
+    while missing := {need for name in names for need in _NEEDS.get(name, ())} - names:
+        names |= missing
+    lengths = {name: each.steps for name, each in profile.lengths.items() if name in names}
+    return [name for name, steps in lengths.items() if reached(options.work, name) < steps]
 
 
 def _stage(profile: Profile, name: str, needed: list[nnx.Module], seed: int) -> Stage:

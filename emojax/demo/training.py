@@ -42,6 +42,7 @@ class Stage:
         steps: number of updates.
         rate: the learning rate at its height; warms up over 2 % and falls as a cosine.
         faster: how many times `rate` a parameter of this dotted name gets.
+        begin: prepares the model before its first step; a run that goes on does without.
         statistics: share of the steps in which BatchNorm goes by its batch; stored after that.
         sheet: writes a picture of how things stand to a file; called at each checkpoint.
         muon: kernels and matrices go by Muon, see `_matrix_axes`; else Adam takes everything.
@@ -55,12 +56,15 @@ class Stage:
     steps: int
     rate: float
     faster: Callable[[str], float] = lambda name: 1.0
+    begin: Callable[[nnx.Module], nnx.Module] | None = None
     statistics: float = 0.0
     sheet: Callable[[nnx.Module, Path], None] | None = None
     muon: bool = True
 
 
-def fit(stage: Stage, folder: Path, seed: int, *, save_every: float = 120.0) -> nnx.Module:
+def fit(
+    stage: Stage, folder: Path, seed: int, *, save_every: float = 120.0, line: int = 0
+) -> nnx.Module:
     """Train one network, from its last checkpoint where there is one.
 
     Step i draws from `fold_in(key, i)`, so a run that was killed ends as one that was not.
@@ -70,6 +74,7 @@ def fit(stage: Stage, folder: Path, seed: int, *, save_every: float = 120.0) -> 
         folder: `folder/stage.name` gets checkpoints, losses.jsonl and sheets.
         seed: of the data.
         save_every: seconds between two checkpoints.
+        line: of the terminal that the progress is shown on, from the cursor's down.
 
     Returns:
         The trained network, set to apply stored statistics.
@@ -77,14 +82,16 @@ def fit(stage: Stage, folder: Path, seed: int, *, save_every: float = 120.0) -> 
     place = folder / stage.name
     place.mkdir(parents=True, exist_ok=True)
     optimiser = _optimiser(stage)
-    graph, trained, rest = nnx.split(stage.model, nnx.Param, ...)
-    state = (trained, rest, optimiser.init(trained))
+    graph, state = _fresh(stage.model, optimiser)
     start, seconds, state = _resume(place, state)
+    if start == 0 and stage.begin:
+        graph, state = _fresh(stage.begin(stage.model), optimiser)
     programs = {batch: _step(stage, optimiser, batch) for batch in (True, False)}
     key = jax.random.key(seed)
     begun = saved = time.monotonic()
     shown: list[Figures] = []
-    with tqdm(total=stage.steps, initial=start, desc=stage.name, smoothing=0.05) as bar:
+    about = {"desc": stage.name, "smoothing": 0.05, "position": line}
+    with tqdm(total=stage.steps, initial=start, **about) as bar:
         for i in range(start, stage.steps):
             batch = stage.draw(jax.random.fold_in(key, i))
             program = programs[i < stage.statistics * stage.steps]
@@ -103,6 +110,12 @@ def fit(stage: Stage, folder: Path, seed: int, *, save_every: float = 120.0) -> 
     return _merged(graph, state)
 
 
+def reached(folder: Path, name: str) -> int:
+    """Return how many steps of a stage are done and kept."""
+    file = folder / name / "progress.json"
+    return json.loads(file.read_text())["step"] if file.is_file() else 0
+
+
 def seconds(folder: Path, name: str) -> float:
     """Return how long a stage has been trained, over all its runs."""
     return json.loads((folder / name / "progress.json").read_text())["seconds"]
@@ -111,6 +124,11 @@ def seconds(folder: Path, name: str) -> float:
 def last_figures(folder: Path, name: str) -> dict[str, float]:
     """Return the means over the last steps of a stage's loss and other figures."""
     return json.loads((folder / name / "losses.jsonl").read_text().splitlines()[-1])
+
+
+def _fresh(model: nnx.Module, optimiser: optax.GradientTransformation) -> tuple[Any, tuple]:
+    graph, trained, rest = nnx.split(model, nnx.Param, ...)
+    return graph, (trained, rest, optimiser.init(trained))
 
 
 def _merged(graph: Any, state: tuple) -> nnx.Module:
