@@ -118,7 +118,7 @@ PROFILES: Final = {
             "emotion": Length(3_600, 64, 4e-3),
             "psp": Length(2_400, 24, 2e-3),
             "w_encoder": Length(900, 24, 2e-3),
-            "hyperstyle": Length(4_200, 8, 1e-3),
+            "hyperstyle": Length(3_000, 8, 1e-3),
             "attributes": Length(2_400, 64, 4e-3),
             "features": Length(600, 64, 4e-3),
             "trunk": Length(2_000, 64, 2e-3),
@@ -142,7 +142,7 @@ PROFILES: Final = {
         },
     ),
 }
-"""By name: "cpu" for two cores in nearly two and a half hours, "gpu" for twenty minutes of one GPU.
+"""By name: "cpu" for two cores in less than two hours, "gpu" for twenty minutes of one GPU.
 
 The second has not been run from end to end. Its lengths come of an H200's time for a step, 70 ms of
 the generator, mostly drawing, and 36 ms of pSp, and for compiling a stage, about 40 seconds.
