@@ -142,7 +142,7 @@ PROFILES: Final = {
         },
     ),
 }
-"""By name: "cpu" for two cores in an hour and a half, "gpu" for twenty minutes of one GPU.
+"""By name: "cpu" for two Zen 5 cores in an hour and a half, "gpu" for twenty minutes of one GPU.
 
 The second has not been run from end to end. Its lengths come of an H200's time for a step, 70 ms of
 the generator, mostly drawing, and 36 ms of pSp, and for compiling a stage, about 40 seconds.
