@@ -55,19 +55,20 @@ class Rows:
     def sweep(self, function, *per_row):
         """Yield function(chunk of X, its part of each [all blocks, rows, k] array) in turn.
 
-        Waits for a single chunk's result, and for each but the last of several. A CPU device that
-        has 32 programs under way lets the next one wait in a thread, and where a sum over the
-        devices lacks that thread nothing ever goes on (seen with four devices on two cores).
+        Waits for each result while the next chunk is sent, so that two at most are on the devices,
+        and for the last. A CPU device that has 32 programs under way lets the next one wait in a
+        thread, and where a sum over the devices lacks that thread nothing ever goes on (seen with
+        four devices on two cores).
         """
         previous = None
         for chunk in range(self.chunks):
             x = self._load(chunk) if self.resident is None else self.resident
             part = slice(chunk * self.blocks, (chunk + 1) * self.blocks)
             result = function(x, *(a if self.chunks == 1 else a[part] for a in per_row))
-            # waiting for the one before keeps all chunks from being sent to the device at once
-            jax.block_until_ready(result if self.chunks == 1 else previous)
+            jax.block_until_ready(previous)
             yield result
             previous = result
+        jax.block_until_ready(previous)
 
     def predict(self, w: jax.Array) -> jax.Array:
         """X w: [d, k] -> [all blocks, rows, k]."""
