@@ -21,7 +21,7 @@ import numpy as np
 import torch
 
 from benchmarks.machine import describe, emit
-from emojax.cli import cli
+from emojax.runtime.cli import cli
 
 DATA = Path("tests/data")
 LOAD = """

@@ -28,10 +28,10 @@ from PIL import Image
 
 from benchmarks.torch_models import inception as torch_inception
 from convert import inception as convert_inception
-from emojax import weights
-from emojax.files import replacing
 from emojax.metrics import features, fid
 from emojax.models.inception import Inception
+from emojax.runtime.files import replacing
+from emojax.store import weights
 
 Measured = TypeVar("Measured")
 

@@ -20,10 +20,11 @@ from benchmarks import machine
 from convert import hyperstyle as convert_hyperstyle
 from convert import psp as convert_psp
 from convert import stylegan
-from emojax import inversion, weights
-from emojax.cli import cli
-from emojax.inversion import Inversion, Inverter
+from emojax.latents import inversion
+from emojax.latents.inversion import Inversion, Inverter
 from emojax.models import hyperstyle, psp, stylegan2
+from emojax.runtime.cli import cli
+from emojax.store import weights
 
 
 @dataclasses.dataclass(frozen=True)

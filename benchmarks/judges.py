@@ -30,9 +30,10 @@ from benchmarks.torch_models import hsemotion as torch_hsemotion
 from benchmarks.torch_models import inception as torch_inception
 from convert import emotion as convert_emotion
 from convert import inception as convert_inception
-from emojax import compiling, parallel
-from emojax.models.hsemotion import EmotionNet
+from emojax.models.efficientnet import EmotionNet
 from emojax.models.inception import Inception
+from emojax.runtime import devices as parallel
+from emojax.runtime import xla_options
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 
@@ -114,7 +115,7 @@ def _jax_run(
         lambda model, x: model(x),
         mesh,
         split=(False, True),
-        compiler_options=compiling.options(dense=dense),
+        compiler_options=xla_options.options(dense=dense),
     )
     return lambda: run(model, x).block_until_ready()
 

@@ -24,12 +24,15 @@ from benchmarks.torch_models.hsemotion import EfficientNet
 from benchmarks.torch_models.stylegan2 import Generator as TorchGenerator
 from convert import emotion as convert_emotion
 from convert import stylegan as convert_stylegan
-from emojax import emotions, parallel, scoring, weights
-from emojax.cli import cli
-from emojax.models.hsemotion import EmotionConfig, EmotionNet
+from emojax.models.efficientnet import EmotionConfig, EmotionNet
 from emojax.models.stylegan2 import Generator, GeneratorConfig
-from emojax.sampling import draw_z
-from emojax.score_table import Settings
+from emojax.runtime import devices
+from emojax.runtime.cli import cli
+from emojax.scoring import classifier as emotions
+from emojax.scoring import scorer as scoring
+from emojax.scoring.sampling import draw_z
+from emojax.store import weights
+from emojax.store.score_table import Settings
 
 GPU_BOUND = 2700
 """Pictures a second an H200 could do as XLA fuses today (design.md, cost of one picture)."""
@@ -74,7 +77,7 @@ class TorchPipeline(nn.Module):
 
 def main(options: Options) -> None:
     """Run every case in every dtype."""
-    parallel.use_cores()
+    devices.use_cores()
     torch.backends.cudnn.benchmark = True
     torch.set_grad_enabled(False)
     for case in options.cases:

@@ -18,9 +18,10 @@ import torch
 from benchmarks.machine import describe, emit, peak_memory, seconds_in_turns
 from benchmarks.torch_models.stylegan2 import Generator as TorchGenerator
 from convert import stylegan
-from emojax import compiling, parallel, weights
-from emojax.cli import cli
 from emojax.models.stylegan2 import Generator, GeneratorConfig
+from emojax.runtime import devices, xla_options
+from emojax.runtime.cli import cli
+from emojax.store import weights
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,7 +40,7 @@ class Options:
 
 def main(options: Options) -> None:
     """Run every case in every dtype."""
-    parallel.use_cores()
+    devices.use_cores()
     torch.backends.cudnn.benchmark = True
     torch.set_grad_enabled(False)
     for case in options.cases:
@@ -87,13 +88,13 @@ def emojax_call(config: GeneratorConfig, state: dict, z: np.ndarray, half_from: 
     mean = np.zeros(config.style_dim, np.float32)
     _, table, _, _ = stylegan.convert(stylegan.Found("rosinality", "benchmark", state, mean))
     config = dataclasses.replace(config, bfloat16_from=half_from)
-    mesh = parallel.local_mesh(most=len(z))
-    model = parallel.everywhere(weights.load(weights.abstract(Generator, config), table), mesh)
-    options = compiling.options(dense=True)
-    program = parallel.over_samples(
+    mesh = devices.local_mesh(most=len(z))
+    model = devices.everywhere(weights.load(weights.abstract(Generator, config), table), mesh)
+    options = xla_options.options(dense=True)
+    program = devices.over_samples(
         lambda model, z: model(z), mesh, split=(False, True), compiler_options=options
     )
-    codes = jax.device_put(z, jax.NamedSharding(mesh, jax.P(parallel.AXIS)))
+    codes = jax.device_put(z, jax.NamedSharding(mesh, jax.P(devices.AXIS)))
     picture = np.asarray(program(model, codes)).transpose(0, 3, 1, 2)
     return lambda: jax.block_until_ready(program(model, codes)), picture
 

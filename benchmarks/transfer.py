@@ -19,12 +19,12 @@ import numpy as np
 from benchmarks import inversion as inversions
 from benchmarks import machine
 from convert import psp as convert_psp
-from emojax import inversion, transferring
-from emojax.cli import cli
-from emojax.directions import Directions
-from emojax.errors import UserError
-from emojax.inversion import Inverter
+from emojax.latents import inversion, normalisers
+from emojax.latents.directions import Directions
+from emojax.latents.inversion import Inverter
 from emojax.models import psp, stylegan2
+from emojax.runtime.cli import cli
+from emojax.runtime.errors import UserError
 
 TOLERANCE = 1e-3
 """Relative difference of float32 through two encoders and a generator, or through HyperStyle's
@@ -171,9 +171,9 @@ def _compare(
 
     def ours() -> Result:
         found = inversion.invert(inverter, pictures, passes=options.passes, batch=2)
-        ready = transferring.Transferrer(inverter, directions, k=options.k, batch=2)
+        ready = normalisers.Transferrer(inverter, directions, k=options.k, batch=2)
         both = ready.prepare(found)
-        result = transferring.combine(both[0], both[1], options.alpha)
+        result = normalisers.combine(both[0], both[1], options.alpha)
         picture = inversion.synthesize(inverter, result)
         return Result(np.asarray(found.w_plus[:1]), np.asarray(result.w_plus), picture)
 

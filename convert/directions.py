@@ -22,15 +22,18 @@ import jax.numpy as jnp
 import numpy as np
 import tyro
 
-from convert import torch_file
+from convert.reader import torch_file
 from convert.report import sha256
-from emojax import bundle, compiling, directions, parallel, scoring
-from emojax.cli import cli
-from emojax.directions import Directions
-from emojax.errors import UserError
-from emojax.models.hsemotion import EmotionNet
+from emojax.latents import directions
+from emojax.latents.directions import Directions
+from emojax.models.efficientnet import EmotionNet
 from emojax.models.stylegan2 import Generator, GeneratorConfig
-from emojax.sampling import draw_z
+from emojax.runtime import devices, xla_options
+from emojax.runtime.cli import cli
+from emojax.runtime.errors import UserError
+from emojax.scoring import scorer
+from emojax.scoring.sampling import draw_z
+from emojax.store import bundle
 
 SAMPLES = 10_000
 """Codes that mean and sigma are measured on."""
@@ -204,7 +207,7 @@ def main(options: Options) -> None:
         )
     if options.calibrate == 1 or options.calibrate < 0:
         raise UserError(f"--calibrate is {options.calibrate}, wanted 0, or 2 or more faces")
-    parallel.use_cores()
+    devices.use_cores()
     arrays, sources = _read_all(options.files, options.names)
     generator = bundle.load(place, "generator")
     sha = bundle.metadata(place, "generator")["weights_sha256"]
@@ -274,10 +277,10 @@ def _changes(
 
 def _judged(codes: np.ndarray, generator: Generator, emotion: EmotionNet) -> np.ndarray:
     """Return the probabilities of W+ codes [N, L, D], in batches on all local devices."""
-    mesh = parallel.local_mesh(most=len(codes))
-    size = min(mesh.size * scoring.default_batch(generator.config.size), len(codes))
+    mesh = devices.local_mesh(most=len(codes))
+    size = min(mesh.size * scorer.default_batch(generator.config.size), len(codes))
     size -= size % mesh.size
-    program, models = _program(mesh), parallel.everywhere((generator, emotion), mesh)
+    program, models = _program(mesh), devices.everywhere((generator, emotion), mesh)
     parts = []
     for start in range(0, len(codes), size):
         part = codes[start : start + size]
@@ -288,11 +291,11 @@ def _judged(codes: np.ndarray, generator: Generator, emotion: EmotionNet) -> np.
 
 @functools.cache
 def _program(mesh: jax.sharding.Mesh) -> Callable[..., jax.Array]:
-    return parallel.over_samples(
-        scoring.judged,
+    return devices.over_samples(
+        scorer.judged,
         mesh,
         split=(False, False, True),
-        compiler_options=compiling.options(dense=True),
+        compiler_options=xla_options.options(dense=True),
     )
 
 

@@ -1,7 +1,7 @@
 """HSEmotion files (`enet_b0_8_best_vgaf.pt` and its siblings) to the "emotion" part of a bundle.
 
-The published files are whole pickled timm networks; `convert.torch_file` reads them without timm
-or torch.
+The published files are whole pickled timm networks; `convert.reader.torch_file` reads them
+without timm or torch.
 
     python -m convert.emotion enet_b0_8_best_vgaf.pt --name ffhq
 """
@@ -14,14 +14,14 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from convert import torch_file
 from convert.options import Options as Common
+from convert.reader import torch_file
 from convert.report import file_source, save
 from convert.rules import Ignored, Rule, apply, conv, linear, norm, pointwise
-from emojax import weights
-from emojax.cli import cli
-from emojax.errors import UserError
-from emojax.models.hsemotion import EIGHT, SEVEN, STAGES, EmotionConfig, EmotionNet
+from emojax.models.efficientnet import EIGHT, SEVEN, STAGES, EmotionConfig, EmotionNet
+from emojax.runtime.cli import cli
+from emojax.runtime.errors import UserError
+from emojax.store import weights
 
 
 @dataclasses.dataclass(frozen=True)

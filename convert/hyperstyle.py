@@ -13,14 +13,15 @@ from pathlib import Path
 
 import numpy as np
 
-from convert import psp, stylegan, torch_file
+from convert import psp, stylegan
+from convert.reader import torch_file
 from convert.report import file_source, save
 from convert.rules import Rule, apply, conv, linear, norm
-from emojax import bundle, weights
-from emojax.cli import cli
-from emojax.errors import UserError
 from emojax.models.hyperstyle import Hypernet, HypernetConfig
 from emojax.models.stylegan2 import GeneratorConfig
+from emojax.runtime.cli import cli
+from emojax.runtime.errors import UserError
+from emojax.store import bundle, weights
 
 ENCODER_TYPE = "SharedWeightsHyperNetResNet"
 W_ENCODER_TYPES = ("WEncoder", "SingleStyleCodeEncoder", "BackboneEncoderUsingLastLayerIntoW")

@@ -9,13 +9,13 @@ from typing import Literal
 
 import numpy as np
 
-from convert import torch_file
 from convert.options import Options as Common
+from convert.reader import torch_file
 from convert.report import file_source, save
 from convert.rules import Ignored, Rule, apply, conv, norm
-from emojax import weights
-from emojax.cli import cli
 from emojax.models.inception import Inception, InceptionConfig
+from emojax.runtime.cli import cli
+from emojax.store import weights
 
 
 @dataclasses.dataclass(frozen=True)

@@ -14,14 +14,15 @@ from typing import Any, Literal
 
 import numpy as np
 
-from convert import stylegan, torch_file
+from convert import stylegan
 from convert.options import Options as Common
+from convert.reader import torch_file
 from convert.report import file_source, save
 from convert.rules import Ignored, Rule, apply, conv, linear, norm, pointwise
-from emojax import bundle, weights
-from emojax.cli import cli
-from emojax.errors import UserError
 from emojax.models import psp
+from emojax.runtime.cli import cli
+from emojax.runtime.errors import UserError
+from emojax.store import bundle, weights
 
 OtherGenerator = Literal["refuse", "keep", "replace"]
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from emojax import bundle, weights
+from emojax.store import bundle, weights
 
 
 def sha256(file: Path) -> str:

@@ -8,9 +8,9 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
-from convert.torch_file import release
-from emojax import weights
-from emojax.errors import UserError
+from convert.reader.torch_file import release
+from emojax.runtime.errors import UserError
+from emojax.store import weights
 
 
 class Rule(NamedTuple):

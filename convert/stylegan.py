@@ -16,14 +16,14 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from convert import torch_file
 from convert.options import Options
+from convert.reader import torch_file
 from convert.report import file_source, save
 from convert.rules import Ignored, Rule, apply, conv, flat, linear
-from emojax import weights
-from emojax.cli import cli
-from emojax.errors import UserError
 from emojax.models.stylegan2 import Generator, GeneratorConfig, mean_latent
+from emojax.runtime.cli import cli
+from emojax.runtime.errors import UserError
+from emojax.store import weights
 
 MEAN_SAMPLES = 100_000  # as the originals average when a file holds no mean latent
 

@@ -1,217 +1,27 @@
-"""Directions in W that change one attribute each: what they are, their file, how to get them.
-
-A bundle keeps them as `checkpoints/NAME/directions.npz`; `emojax.fitting` finds them from scored
-samples, `convert.directions` brings in published ones.
+"""Fit emotion directions to scored samples: the paper's regression, or another method.
 
     python -m emojax.directions scores/ --bundle ffhq
     python -m emojax.directions scores/ --bundle ffhq --method extremes --out extremes.npz
 
-The command fits, validates on held-out samples, writes the file and plots Figures 4 and 5 of the
-paper beside the scores.
+Fits, validates on held-out samples, writes the file and plots Figures 4 and 5 of the paper beside
+the scores.
 """
 
 import dataclasses
-import io
-import json
 import logging
-import os
-import zipfile
-import zlib
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Literal
 
-import numpy as np
 import tyro
 
-from emojax import bundle
-from emojax.cli import cli
-from emojax.errors import UserError
-from emojax.files import replacing
-
-FILE = "directions.npz"
-"""Name of the file in a bundle's folder."""
-
-ARRAYS = ("coefficients", "intercepts", "mean", "sigma")
-
-
-@dataclasses.dataclass(frozen=True)
-class Directions:
-    """E regressors on codes, and the directions they point in.
-
-    The score of attribute e at a code w is `coefficients[e] · w + intercepts[e]`.
-
-    Attributes:
-        names: E names in lower case: "anger", ..., "surprise" (or "age", "smile", ...).
-        coefficients: [E, D] raw regression coefficients in W, or [E, L, D] where every layer of W+
-            has its own.
-        intercepts: [E] values of the regression at w = 0.
-        mean: [D] mean code of the samples that `sigma` was measured on.
-        sigma: [E] standard deviation over samples w of ⟨w, unit⟩, unit as in `units` ([E, L, D]:
-            of the code tiled over the layers).
-        metadata: JSON-able: method, samples, r2, spearman, generator_sha256, ...
-    """
-
-    names: tuple[str, ...]
-    coefficients: np.ndarray
-    intercepts: np.ndarray
-    mean: np.ndarray
-    sigma: np.ndarray
-    metadata: dict[str, Any] = dataclasses.field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        """Raise ValueError where the arrays do not belong together or a direction is nought."""
-        count, shape = len(self.names), self.coefficients.shape
-        wanted = {
-            "intercepts": (count,),
-            "mean": shape[-1:],
-            "sigma": (count,),
-            "coefficients": (count, *shape[1:]) if len(shape) in (2, 3) else (count, "D"),
-        }
-        for name, size in wanted.items():
-            array = getattr(self, name)
-            if array.shape != size:
-                raise ValueError(f"{name} is {list(array.shape)}, wanted {list(size)}")
-            if not np.isfinite(array).all():
-                raise ValueError(f"{name} holds NaN or infinity")
-        if len(set(self.names)) < count or any(name != name.lower() for name in self.names):
-            raise ValueError(f"names are {self.names}, wanted different ones in lower case")
-        flat = np.abs(self.coefficients.reshape(count, -1)).max(1, initial=0)
-        if naught := [name for name, most in zip(self.names, flat, strict=True) if most == 0]:
-            raise ValueError(f"no direction for {', '.join(naught)}: all coefficients are 0")
-
-    @property
-    def units(self) -> np.ndarray:
-        """Coefficients scaled to unit norm: [E, D], or [E, L, D] as one L·D vector each."""
-        flat = self.coefficients.reshape(len(self.names), -1).astype(np.float64)
-        flat = flat / np.linalg.norm(flat, axis=1, keepdims=True)
-        return flat.reshape(self.coefficients.shape)
-
-    def index(self, name: str) -> int:
-        """Return the place of a direction, whatever the name's case.
-
-        Raises:
-            UserError: there is none of that name; lists those there are.
-        """
-        if name.lower() not in self.names:
-            raise UserError(f"no direction {name!r}: these are known: {', '.join(self.names)}")
-        return self.names.index(name.lower())
-
-    def tiled(self, n_latent: int) -> np.ndarray:
-        """Return the directions in W+, [E, L, D] float64, each of unit norm as one L·D vector.
-
-        A direction of W is the same in all layers, of norm 1/√L in each: the paper's k counts in
-        these units.
-
-        Args:
-            n_latent: L, the generator's number of layers.
-
-        Raises:
-            UserError: the directions have layers of their own, and another number of them.
-        """
-        units = self.units
-        if units.ndim == 2:
-            return np.repeat(units[:, None] / np.sqrt(n_latent), n_latent, axis=1)
-        if units.shape[1] != n_latent:
-            raise UserError(
-                f"the directions are made for {units.shape[1]} layers, this generator has "
-                f"{n_latent}: use directions of its own"
-            )
-        return units
-
-    def predict(self, codes: np.ndarray) -> np.ndarray:
-        """Return the scores [N, E] of codes [N, D], or [N, L, D] in W+.
-
-        A regressor of W reads the mean over a W+ code's layers; one of W+ reads a W code as tiled.
-        """
-        per_layer = self.coefficients.ndim == 3
-        if codes.ndim == 3 and per_layer:
-            return np.einsum("nld,eld->ne", codes, self.coefficients) + self.intercepts
-        w = codes.mean(1) if codes.ndim == 3 else codes
-        coefficients = self.coefficients.sum(1) if per_layer else self.coefficients
-        return w @ coefficients.T + self.intercepts
-
-    def similarity(self) -> np.ndarray:
-        """Return the cosines [E, E] between the directions (Figure 5)."""
-        flat = self.units.reshape(len(self.names), -1)
-        return flat @ flat.T
-
-    def save(self, file: str | os.PathLike) -> None:
-        """Write one .npz, aside and then renamed; it also holds the unit vectors for other readers.
-
-        Raises:
-            UserError: the file cannot be written.
-        """
-        arrays = {name: getattr(self, name) for name in ARRAYS}
-        with replacing(Path(file)) as aside, aside.open("wb") as stream:
-            np.savez(
-                stream,
-                names=np.array(self.names),
-                units=self.units,
-                metadata=np.array(json.dumps(self.metadata)),
-                **arrays,
-            )
-
-    @classmethod
-    def load(cls, file: str | os.PathLike) -> Self:
-        """Read a file that `save` wrote.
-
-        Raises:
-            UserError: the file is missing, damaged or something else.
-        """
-        try:
-            # read whole: the archive then checks every array's CRC, and no handle stays open
-            with np.load(io.BytesIO(Path(file).read_bytes()), allow_pickle=False) as stored:
-                return cls(
-                    tuple(str(name) for name in stored["names"]),
-                    **{name: stored[name] for name in ARRAYS},
-                    metadata=json.loads(str(stored["metadata"])),
-                )
-        except FileNotFoundError as error:
-            raise UserError(f"no file {file}: give a directions file (.npz)") from error
-        except (
-            OSError,
-            EOFError,
-            ValueError,
-            KeyError,
-            TypeError,
-            AttributeError,
-            NotImplementedError,  # zipfile, of a compression that a flipped bit asks for
-            RuntimeError,  # likewise of a file said to be encrypted
-            zipfile.BadZipFile,
-            zlib.error,
-        ) as error:
-            raise UserError(
-                f"{file} is not a sound directions file ({error}): write it again with "
-                "'python -m emojax.directions'"
-            ) from error
-
-
-def load(folder: Path, generator_sha256: str | None = None) -> Directions:
-    """Return the directions of a bundle.
-
-    Args:
-        folder: the bundle's, see `emojax.bundle.find`.
-        generator_sha256: `weights_sha256` of the generator they are meant for; None: any.
-
-    Raises:
-        UserError: the bundle has none (says which commands make them), the file is damaged, or it
-            was made for another generator.
-    """
-    file = folder / FILE
-    if not file.is_file():
-        raise UserError(
-            f"bundle {folder} has no directions: make them with 'python -m emojax.score --bundle "
-            f"{folder.name} --out scores' and 'python -m emojax.directions scores --bundle "
-            f"{folder.name}'"
-        )
-    found = Directions.load(file)
-    made_for = found.metadata.get("generator_sha256")
-    if generator_sha256 is not None and made_for != generator_sha256:
-        raise UserError(
-            f"{file} was made for generator {str(made_for)[:12]}, the bundle's is "
-            f"{generator_sha256[:12]}: score and fit again"
-        )
-    return found
+from emojax.latents import fit_directions
+from emojax.latents.directions import FILE, Directions
+from emojax.report import plots
+from emojax.runtime.cli import cli
+from emojax.runtime.errors import UserError
+from emojax.store import bundle
+from emojax.store.score_table import Table
+from emojax.svr import SVRConfig
 
 
 @dataclasses.dataclass(frozen=True)
@@ -250,14 +60,11 @@ class Options:
 
 def main(options: Options) -> None:
     """Fit, say how well, write and plot."""
-    from emojax import direction_plots, fitting, svr  # they build on this file's Directions
-    from emojax.score_table import Table
-
     if options.plots:
-        direction_plots.require()
-    config = fitting.Config(
+        plots.require()
+    config = fit_directions.Config(
         options.method,
-        svr.SVRConfig(
+        SVRConfig(
             loss=f"{options.loss}_epsilon_insensitive".removeprefix("absolute_"),
             C=options.C,
             epsilon=options.epsilon,
@@ -272,15 +79,15 @@ def main(options: Options) -> None:
     scored = table.read()
     if len(scored.ids) < table.settings.samples:
         logging.info("%s of %s samples are scored", len(scored.ids), table.settings.samples)
-    found = fitting.fit(scored, config)
+    found = fit_directions.fit(scored, config)
     file = options.out or place / FILE
     found.save(file)
     _report(found, file)
     if options.plots:
-        direction_plots.thresholds(
+        plots.thresholds(
             options.scores / "figure4_thresholds.png", found.names, scored.probabilities
         )
-        direction_plots.similarity(
+        plots.similarity(
             options.scores / f"figure5_similarity_{options.method}.png",
             found.names,
             found.similarity(),

@@ -18,13 +18,16 @@ import numpy as np
 import tyro
 from tqdm import tqdm
 
-from emojax import editing, emotion_sheets, images, studio
-from emojax.cli import cli
-from emojax.emotion_sheets import Card
-from emojax.emotions import EIGHT
-from emojax.errors import UserError
-from emojax.files import make_folder
-from emojax.studio import Studio
+from emojax import pipeline
+from emojax.faces import images
+from emojax.latents import arithmetic
+from emojax.pipeline import Studio
+from emojax.report import cards as emotion_sheets
+from emojax.report.cards import Card
+from emojax.runtime.cli import cli
+from emojax.runtime.errors import UserError
+from emojax.runtime.files import make_folder
+from emojax.scoring.classifier import EIGHT
 
 ALL = "all"
 
@@ -41,26 +44,26 @@ class Options:
     """How far: a number, or a range."""
     steps: int = 7
     """Pictures of a range."""
-    unit: editing.Unit = "norm"
+    unit: arithmetic.Unit = "norm"
     """What k counts. norm: the direction has unit norm over all layers together. layer: in each of
     them. sigma: standard deviations among samples."""
     layers: str | None = None
     """Only these layers of the generator, such as 4:8: from the fifth to the eighth."""
     out: Path = Path("edited")
     """Folder for the results."""
-    common: tyro.conf.OmitArgPrefixes[studio.Options] = dataclasses.field(
-        default_factory=studio.Options
+    common: tyro.conf.OmitArgPrefixes[pipeline.Options] = dataclasses.field(
+        default_factory=pipeline.Options
     )
 
 
 def main(options: Options) -> None:
     """Edit one face and write what came of it."""
-    amounts = studio.spread("--k", options.k, options.steps)
+    amounts = pipeline.spread("--k", options.k, options.steps)
     layers = parse_layers(options.layers)
     room = Studio(options.common)
     rows = _rows(options, room)
     for names in rows:  # before anything slow
-        editing.moves(
+        arithmetic.moves(
             room.directions, names, room.inverter.generator.config.n_latent, layers=layers
         )
     portrait = room.read(options.photo or room.sample("source"))
@@ -69,7 +72,7 @@ def main(options: Options) -> None:
     cards, edits = [], []
     for names in tqdm(rows, unit="emotion", delay=2):
         k = dict.fromkeys(names, amounts)
-        codes = editing.edit(found.w_plus, room.directions, k, layers=layers, unit=options.unit)
+        codes = arithmetic.edit(found.w_plus, room.directions, k, layers=layers, unit=options.unit)
         pictures = room.draw(found.with_codes(codes))
         probabilities = room.classify(pictures).probabilities
         cards.append(_cards(names, amounts, pictures, probabilities))
@@ -78,17 +81,17 @@ def main(options: Options) -> None:
             images.write(out / file, picture)
             edits.append(
                 {"file": file, "emotions": names, "k": amount}
-                | {"predictions": studio.named(row, room.classes)}
+                | {"predictions": pipeline.named(row, room.classes)}
             )
     images.write(out / "sheet.png", _sheet(cards, room))
     report = {
-        "photo": {"file": str(portrait.file), "sha256": studio.sha256(portrait.file)},
+        "photo": {"file": str(portrait.file), "sha256": pipeline.sha256(portrait.file)},
         "unit": options.unit,
         "layers": options.layers,
         "edits": edits,
         **room.about(),
     }
-    studio.write_json(out / "edit.json", report)
+    pipeline.write_json(out / "edit.json", report)
     print(f"{len(edits)} edits: {out}/sheet.png, {out}/edit.json")
 
 
@@ -99,7 +102,7 @@ def parse_layers(text: str | None) -> slice:
         UserError: the text is something else.
     """
     if text is None:
-        return editing.WHOLE
+        return arithmetic.WHOLE
     match = re.fullmatch(r"(\d{0,3}):(\d{0,3})", text)
     if match is None:
         raise UserError(f"--layers is {text!r}, wanted a range such as 4:8, 4: or :8")

@@ -21,31 +21,25 @@ import jax
 import numpy as np
 from tqdm import tqdm
 
-from emojax import (
-    bundle,
-    editing,
-    emotions,
-    evaluation,
-    evaluation_table,
-    images,
-    inversion,
-    studio,
-    tabulating,
-    transferring,
-    worlds,
-)
-from emojax import directions as direction_files
-from emojax import evaluation_faces as faces
-from emojax.cli import cli
-from emojax.directions import Directions
-from emojax.emotions import Crop
-from emojax.errors import UserError
-from emojax.evaluation import Evaluation, Judges
-from emojax.evaluation_faces import Sources, Targets
-from emojax.inversion import Inverter
-from emojax.result_store import Store
-from emojax.transferring import Transferrer
-from emojax.worlds import World
+from emojax import pipeline
+from emojax.evaluation import aggregate, faces, ground_truth, run
+from emojax.evaluation import table as evaluation_table
+from emojax.evaluation.faces import Sources, Targets
+from emojax.evaluation.ground_truth import World
+from emojax.evaluation.run import Evaluation, Judges
+from emojax.faces import images
+from emojax.latents import arithmetic, inversion
+from emojax.latents import directions as direction_files
+from emojax.latents import normalisers as transferring
+from emojax.latents.directions import Directions
+from emojax.latents.inversion import Inverter
+from emojax.latents.normalisers import Transferrer
+from emojax.runtime.cli import cli
+from emojax.runtime.errors import UserError
+from emojax.scoring import classifier
+from emojax.scoring.classifier import Crop
+from emojax.store import bundle
+from emojax.store.block_store import Store
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,7 +56,7 @@ class Options:
     """Of the data set."""
     data_dir: Path | None = None
     """Where data sets are prepared, if not in TFDS's default place."""
-    world: str = worlds.SOURCES
+    world: str = ground_truth.SOURCES
     """Without pictures: which people of the bundle's own world."""
     seed: int = 0
     """Of that world."""
@@ -77,7 +71,7 @@ class Options:
     """Which inverters."""
     normalisers: tuple[transferring.Normaliser, ...] = ("reinvert", "none", "subspace")
     """Which normalisers, see python -m emojax.transfer."""
-    k: float = editing.K
+    k: float = arithmetic.K
     """The step to the neutral face, for reinvert and none."""
     passes: int = 5
     """HyperStyle's passes."""
@@ -189,10 +183,10 @@ def _open(options: Options) -> Setting:
         if options.directions
         else direction_files.load(place, generator)
     )
-    judges = evaluation.load_judges(place, options.crop)
+    judges = run.load_judges(place, options.crop)
     wanted = [name.lower() for name in options.emotions]
     for name in wanted:
-        emotions.index(judges.emotion, name)
+        classifier.index(judges.emotion, name)
     world, given = None, None
     if options.tfds:
         sources = faces.of_data_set(options.tfds, options.split, options.data_dir)
@@ -214,8 +208,8 @@ def _open(options: Options) -> Setting:
 
 def _world(place: Path, side: int, options: Options) -> World:
     """Return the bundle's world, whose truth its own judge must be able to read."""
-    world = worlds.load(place, side, name=options.world, seed=options.seed)
-    if evaluation.has_part(place, "attributes"):
+    world = ground_truth.load(place, side, name=options.world, seed=options.seed)
+    if run.has_part(place, "attributes"):
         judged = tuple(bundle.metadata(place, "attributes")["config"]["classes"])
         if judged != tuple(world.attributes):
             raise UserError(
@@ -229,11 +223,11 @@ def _settings(setting: Setting, options: Options) -> dict[str, Any]:
     """Return all that the results depend on, but inverters and normalisers: those are parts."""
     count = setting.sources.count
     samples = options.samples if count is None else min(options.samples, count)
-    judging = ("emotion", evaluation.distance_part(setting.place), "attributes")
+    judging = ("emotion", run.distance_part(setting.place), "attributes")
     judges = {
         name: bundle.metadata(setting.place, name)["weights_sha256"]
         for name in judging
-        if name and evaluation.has_part(setting.place, name)
+        if name and run.has_part(setting.place, name)
     }
     targets = dict.fromkeys(setting.wanted, "of the sources the one with most of it")
     for name, picture in (setting.given or {}).items():
@@ -245,7 +239,7 @@ def _settings(setting: Setting, options: Options) -> dict[str, Any]:
         "side": setting.side,
         "targets": targets,
         "judges": judges,
-        "directions": studio.sha256(options.directions or setting.place / direction_files.FILE),
+        "directions": pipeline.sha256(options.directions or setting.place / direction_files.FILE),
         "k": options.k,
         "passes": options.passes,
         "crop": options.crop,
@@ -254,10 +248,10 @@ def _settings(setting: Setting, options: Options) -> dict[str, Any]:
 
 
 def _measure_sources(setting: Setting, store: Store, batch: int) -> None:
-    blocks = evaluation.measure_sources(
+    blocks = run.measure_sources(
         store, setting.judges, setting.sources, setting.world, side=setting.side, batch=batch
     )
-    for _ in tqdm(blocks, total=store.blocks, desc=evaluation.SOURCES, unit="block", delay=2):
+    for _ in tqdm(blocks, total=store.blocks, desc=run.SOURCES, unit="block", delay=2):
         pass
 
 
@@ -265,21 +259,21 @@ def _targets(setting: Setting, store: Store, batch: int, out: Path) -> Targets:
     """Return the targets, and write their pictures where they can be looked at."""
     given = setting.given
     if given is None:
-        logits = store.read(evaluation.SOURCES, ("logits",))["logits"]
+        logits = store.read(run.SOURCES, ("logits",))["logits"]
         given = faces.strongest(setting.sources, logits, setting.judges.emotion, setting.wanted)
-    shown = evaluation.resized(list(given.values()), setting.side)
+    shown = run.resized(list(given.values()), setting.side)
     for name, picture in zip(given, shown, strict=True):
         images.write(out / f"target_{name}.png", picture)
-    logits = evaluation.measure(setting.judges, shown, batch=batch)["logits"]
+    logits = run.measure(setting.judges, shown, batch=batch)["logits"]
     return Targets(tuple(given), list(given.values()), logits)
 
 
 def _methods(
     setting: Setting, targets: Targets, batch: int, options: Options
-) -> dict[str, evaluation.Method]:
+) -> dict[str, run.Method]:
     """Return every inverter with the chosen normalisers, by its part of the store."""
     return {
-        evaluation.part(inverter): evaluation.Method(
+        run.part(inverter): run.Method(
             inverter,
             {
                 name: Transferrer(inverter, setting.directions, name, options.k, batch=batch)
@@ -295,7 +289,7 @@ def _methods(
 
 def _tabulate(job: Evaluation, setting: Setting, about: dict[str, Any]) -> evaluation_table.Table:
     classes = [name.lower() for name in setting.judges.emotion.config.classes]
-    found = tabulating.Tabulation(
+    found = aggregate.Tabulation(
         job.store, job.targets.names, job.targets.logits, classes, job.world
     )
     rows = found.of_truth()
@@ -304,8 +298,8 @@ def _tabulate(job: Evaluation, setting: Setting, about: dict[str, Any]) -> evalu
         rows += found.of_original(inverter, name)
         for normaliser in method.transferrers:
             rows += found.of_normaliser(inverter, name, normaliser)
-    distance = evaluation.distance_part(setting.place)
-    said = tabulating.notes(found, distance=distance, about=about)
+    distance = run.distance_part(setting.place)
+    said = aggregate.notes(found, distance=distance, about=about)
     return evaluation_table.Table(rows, evaluation_table.titles(distance), said)
 
 

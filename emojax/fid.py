@@ -17,10 +17,10 @@ import jax
 import numpy as np
 import tyro
 
-from emojax import bundle
-from emojax.cli import cli
-from emojax.errors import UserError
 from emojax.metrics import features, fid
+from emojax.runtime.cli import cli
+from emojax.runtime.errors import UserError
+from emojax.store import bundle
 
 RESIZING = "clean-1"
 """Part of every fingerprint; changes when the same picture would give other features."""

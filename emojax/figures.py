@@ -18,24 +18,21 @@ import tyro
 from PIL import Image
 from tqdm import tqdm
 
-from emojax import (
-    direction_plots,
-    evaluation_table,
-    images,
-    studio,
-    web_report,
-    worlds,
-)
-from emojax.cli import cli
-from emojax.emotion_sheets import sheet
-from emojax.errors import UserError
-from emojax.evaluation_faces import target_files
-from emojax.face_figures import INVERTERS, METHODS, Faces, Gallery
-from emojax.files import make_folder, replacing
-from emojax.portraits import Portrait
-from emojax.score_table import Table
-from emojax.studio import Studio
-from emojax.web_report import Figure
+from emojax import pipeline
+from emojax.evaluation import ground_truth
+from emojax.evaluation import table as evaluation_table
+from emojax.evaluation.faces import target_files
+from emojax.faces import images
+from emojax.faces.photo_reader import Portrait
+from emojax.pipeline import Studio
+from emojax.report import html_page, plots
+from emojax.report.cards import sheet
+from emojax.report.html_page import Figure
+from emojax.report.paper_figures import INVERTERS, METHODS, Faces, Gallery
+from emojax.runtime.cli import cli
+from emojax.runtime.errors import UserError
+from emojax.runtime.files import make_folder, replacing
+from emojax.store.score_table import Table
 
 TITLES = {
     3: "What the directions order",
@@ -69,8 +66,8 @@ class Options:
     """Write every figure as PDF too."""
     out: Path = Path("figures")
     """Folder for the figures."""
-    common: tyro.conf.OmitArgPrefixes[studio.Options] = dataclasses.field(
-        default_factory=studio.Options
+    common: tyro.conf.OmitArgPrefixes[pipeline.Options] = dataclasses.field(
+        default_factory=pipeline.Options
     )
 
 
@@ -80,7 +77,7 @@ def main(options: Options) -> None:
         raise UserError(f"--faces is {options.faces}, wanted 1 or more")
     if not (np.isfinite(options.k) and options.k > 0):
         raise UserError(f"--k is {options.k}, wanted a number above 0")
-    direction_plots.require("Figures 4 and 5 are such")
+    plots.require("Figures 4 and 5 are such")
     table = evaluation_table.read(options.evaluation) if options.evaluation else None
     scored = Table.open(options.scores) if options.scores else None
     room = Studio(options.common)
@@ -101,7 +98,7 @@ def main(options: Options) -> None:
         "Facial emotion editing and transfer with pretrained networks (Azak, Sahin), drawn by "
         f"emojax from the bundle {room.folder.name}. {faces.origin}"
     )
-    web_report.write(out / "report.html", f"Emotions: {room.folder.name}", lead, figures, table)
+    html_page.write(out / "report.html", f"Emotions: {room.folder.name}", lead, figures, table)
     print(f"{sum(bool(each.file) for each in figures)} figures: {out}/report.html")
 
 
@@ -121,8 +118,8 @@ def _faces(room: Studio, options: Options) -> Faces:
         UserError: a photograph is missing or bad, or the bundle has no faces of its own.
     """
     world, side = None, room.inverter.generator.config.size
-    if not (options.sources and options.targets) and worlds.is_known(room.folder):
-        world = worlds.load(room.folder, side)
+    if not (options.sources and options.targets) and ground_truth.is_known(room.folder):
+        world = ground_truth.load(room.folder, side)
     origin = "The faces are the photographs that were given."
     if options.sources:
         sources = [room.read(file) for file in images.find([options.sources])[: options.faces]]
@@ -165,7 +162,7 @@ def _figure(number: int, gallery: Gallery, scored: Table | None, out: Path) -> F
         caption = _plot_scores(file, scored)
         return Figure(title, caption, file, is_plot=True)
     if number == 5:
-        direction_plots.similarity(file, room.directions.names, room.directions.similarity())
+        plots.similarity(file, room.directions.names, room.directions.similarity())
         caption = "Cosine between the directions of each two emotions."
         return Figure(title, caption, file, is_plot=True)
     drawn = gallery.draw(number)
@@ -177,7 +174,7 @@ def _figure(number: int, gallery: Gallery, scored: Table | None, out: Path) -> F
 def _plot_scores(file: Path, scored: Table) -> str:
     """Plot Figure 4 and return its caption."""
     found, names = scored.read(), [name.lower() for name in scored.settings.classes]
-    direction_plots.thresholds(file, names, found.probabilities)
+    plots.thresholds(file, names, found.probabilities)
     return (
         f"Share of {len(found.ids):,} generated faces to which the classifier gives more of an "
         "emotion than a threshold."

@@ -21,11 +21,14 @@ import numpy as np
 import tyro
 from tqdm import tqdm
 
-from emojax import bundle, images, inversion, portraits, sheets
-from emojax.cli import cli
-from emojax.errors import UserError
-from emojax.files import make_folder, replacing
-from emojax.metrics import pictures as metrics
+from emojax.faces import images, photo_reader
+from emojax.latents import inversion
+from emojax.metrics import image_quality as metrics
+from emojax.report import contact_sheet
+from emojax.runtime.cli import cli
+from emojax.runtime.errors import UserError
+from emojax.runtime.files import make_folder, replacing
+from emojax.store import bundle
 
 SCORES = ("l2", "psnr", "ms_ssim")
 SHEET_ROWS = 64
@@ -34,7 +37,7 @@ SMALLEST_MS_SSIM = 176
 
 
 @dataclasses.dataclass(frozen=True)
-class Options(portraits.Options):
+class Options(photo_reader.Options):
     """Flags of `python -m emojax.invert`."""
 
     photos: tyro.conf.Positional[tuple[Path, ...]]
@@ -68,7 +71,7 @@ def main(options: Options) -> None:
     work = _named(images.find(options.photos))
     folder = bundle.find(options.bundle)
     inverter = inversion.load(folder, options.inverter, bfloat16=options.bfloat16)
-    reader = portraits.Reader(options, inverter.resolution)
+    reader = photo_reader.Reader(options, inverter.resolution)
     make_folder(options.out)
     todo = [each for each in work if not _is_done(options, each, inverter)]
     failed: list[UserError] = []
@@ -86,7 +89,7 @@ def _check(options: Options) -> None:
     for name in ("passes", "batch"):
         if getattr(options, name) < 1:
             raise UserError(f"--{name} is {getattr(options, name)}, wanted 1 or more")
-    portraits.check(options)
+    photo_reader.check(options)
 
 
 def _named(files: list[Path]) -> list[Work]:
@@ -114,7 +117,7 @@ def _is_done(options: Options, work: Work, inverter: inversion.Inverter) -> bool
 
 def _groups(
     todo: list[Work],
-    reader: portraits.Reader,
+    reader: photo_reader.Reader,
     size: int,
     failed: list[UserError],
     progress: tqdm,
@@ -168,7 +171,7 @@ def _write_overview(done: list[Work], options: Options, resolution: int) -> None
     with replacing(options.out / "scores.csv") as aside:
         aside.write_text(text.getvalue())
     columns = 2 if len(done) < 8 else 8
-    sheet = sheets.grid(shown, labels, columns=columns, side=resolution)
+    sheet = contact_sheet.grid(shown, labels, columns=columns, side=resolution)
     images.write(options.out / "sheet.png", sheet)
 
 

@@ -19,12 +19,15 @@ import jax.numpy as jnp
 import numpy as np
 from tqdm import tqdm
 
-from emojax import bundle, compiling, images, parallel, sheets
-from emojax.cli import cli
-from emojax.errors import UserError
-from emojax.files import make_folder
+from emojax.faces import images
 from emojax.models.stylegan2 import Generator
-from emojax.sampling import sample
+from emojax.report import contact_sheet
+from emojax.runtime import devices, xla_options
+from emojax.runtime.cli import cli
+from emojax.runtime.errors import UserError
+from emojax.runtime.files import make_folder
+from emojax.scoring.sampling import sample
+from emojax.store import bundle
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,7 +61,7 @@ def main(options: Options) -> None:
         raise UserError(f"--out is {options.out}, wanted a .png file or a folder")
     if options.batch < 1:
         raise UserError(f"--batch is {options.batch}, wanted 1 or more")
-    parallel.use_cores()
+    devices.use_cores()
     generator = bundle.load(
         bundle.find(options.bundle), "generator", bfloat16_from=options.bfloat16_from
     )
@@ -71,7 +74,9 @@ def main(options: Options) -> None:
         make_folder(options.out.parent)
         columns = min(8, math.ceil(math.sqrt(len(ids))))
         side = min(256, options.resolution or generator.config.size)
-        images.write(options.out, sheets.grid(list(pictures), names, columns=columns, side=side))
+        images.write(
+            options.out, contact_sheet.grid(list(pictures), names, columns=columns, side=side)
+        )
         print(f"{len(ids)} faces: {options.out}")
         return
     make_folder(options.out)
@@ -83,18 +88,18 @@ def main(options: Options) -> None:
 def draw(generator: Generator, ids: list[int], options: Options) -> Iterator[np.ndarray]:
     """Yield the uint8 picture of each id, batch by batch; the last batch is filled up and cut."""
     size = min(options.batch, len(ids))
-    mesh = parallel.local_mesh(most=size)
+    mesh = devices.local_mesh(most=size)
     size -= size % mesh.size
     settings = functools.partial(
         sample, cutoff=options.cutoff, noise=options.noise, resolution=options.resolution
     )
-    program = parallel.over_samples(
+    program = devices.over_samples(
         settings,
         mesh,
         split=(False, False, True, False),
-        compiler_options=compiling.options(dense=True),
+        compiler_options=xla_options.options(dense=True),
     )
-    generator = parallel.everywhere(generator, mesh)
+    generator = devices.everywhere(generator, mesh)
     with tqdm(total=len(ids), unit="face", delay=2) as progress:
         for start in range(0, len(ids), size):
             batch = ids[start : start + size]

@@ -18,13 +18,16 @@ import jax
 import numpy as np
 from tqdm import tqdm
 
-from emojax import bundle, emotions, parallel, scoring
-from emojax.cli import cli
-from emojax.errors import UserError
-from emojax.files import replacing
-from emojax.models.hsemotion import EmotionNet
+from emojax.models.efficientnet import EmotionNet
 from emojax.models.stylegan2 import Generator
-from emojax.score_table import Settings, Table
+from emojax.runtime import devices
+from emojax.runtime.cli import cli
+from emojax.runtime.errors import UserError
+from emojax.runtime.files import replacing
+from emojax.scoring import classifier
+from emojax.scoring import scorer as scoring
+from emojax.store import bundle
+from emojax.store.score_table import Settings, Table
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,7 +61,7 @@ class Options:
     full picture's probabilities is reported."""
     compare: int = 64
     """Samples for that report."""
-    crop: emotions.Crop = "face"
+    crop: classifier.Crop = "face"
     """The face of FFHQ-aligned pictures, or the full picture."""
     batch: int | None = None
     """Faces a call, on all local devices together; default: what fits a device of this kind."""
@@ -78,8 +81,8 @@ def main(options: Options) -> None:
     """Score what is missing in the table, then say what is in it."""
     _check(options)
     if options.distributed:
-        parallel.join_hosts(**dataclasses.asdict(options.hosts))
-    parallel.use_cores()
+        devices.join_hosts(**dataclasses.asdict(options.hosts))
+    devices.use_cores()
     place = bundle.find(options.bundle)
     generator = bundle.load(place, "generator", bfloat16_from=options.bfloat16_from)
     emotion = bundle.load(place, "emotion")

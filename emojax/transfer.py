@@ -8,7 +8,7 @@
 
 Writes the result, or with a range of α one picture a step, sheet.png (both faces, what was made of
 them and what the classifier says of each) and transfer.json with every number. Without pictures it
-takes the bundle's own samples. The normalisers are explained in `emojax.transferring`.
+takes the bundle's own samples. The normalisers are explained in `emojax.latents.normalisers`.
 """
 
 import dataclasses
@@ -20,26 +20,20 @@ import numpy as np
 import tyro
 from tqdm import tqdm
 
-from emojax import (
-    editing,
-    emotion_sheets,
-    images,
-    inversion,
-    portraits,
-    studio,
-    transferring,
-    video,
-)
-from emojax.cli import cli
-from emojax.emotion_sheets import Card
-from emojax.errors import UserError
-from emojax.files import make_folder
-from emojax.inversion import Inversion
+from emojax import pipeline
+from emojax.faces import images, photo_reader, video
+from emojax.faces.paste import paste
+from emojax.faces.photo_reader import Portrait
+from emojax.latents import arithmetic, inversion, normalisers
+from emojax.latents.inversion import Inversion
+from emojax.latents.normalisers import Transferrer
 from emojax.metrics.emotion_score import emotion_score
-from emojax.paste import paste
-from emojax.portraits import Portrait
-from emojax.studio import Studio
-from emojax.transferring import Transferrer
+from emojax.pipeline import Studio
+from emojax.report import cards
+from emojax.report.cards import Card
+from emojax.runtime.cli import cli
+from emojax.runtime.errors import UserError
+from emojax.runtime.files import make_folder
 
 PATH_COLUMNS = 6
 
@@ -52,12 +46,12 @@ class Options:
     """Whose face it is; by default the bundle's sample."""
     target: Path | None = None
     """Whose expression it gets; by default the bundle's sample."""
-    normaliser: transferring.Normaliser = "reinvert"
+    normaliser: normalisers.Normaliser = "reinvert"
     """reinvert: the paper's, four inversions. none: shows why it is needed. subspace and
     subspace-scores: two inversions."""
-    k: float = editing.K
+    k: float = arithmetic.K
     """The step to the neutral face, for reinvert and none."""
-    projection: editing.Projection = "plain"
+    projection: arithmetic.Projection = "plain"
     """How the neutral coordinate is taken out (plain, plane or layer), or whether a subspace counts
     for the code as a whole (plain) or layer by layer."""
     alpha: str = "1"
@@ -72,8 +66,8 @@ class Options:
     """Also put the result back into the source photograph."""
     out: Path = Path("transferred")
     """Folder for the results."""
-    common: tyro.conf.OmitArgPrefixes[studio.Options] = dataclasses.field(
-        default_factory=studio.Options
+    common: tyro.conf.OmitArgPrefixes[pipeline.Options] = dataclasses.field(
+        default_factory=pipeline.Options
     )
 
 
@@ -89,7 +83,7 @@ class Stage:
 
 def main(options: Options) -> None:
     """Transfer one expression and write what came of it."""
-    alphas = studio.spread("--alpha", options.alpha, options.steps)
+    alphas = pipeline.spread("--alpha", options.alpha, options.steps)
     if options.video:
         video.check(options.video)
     if options.frames < 2:
@@ -107,7 +101,7 @@ def main(options: Options) -> None:
     files = _write_results(out, faces.results, pair[0], alphas, options)
     images.write(out / "sheet.png", _sheet(faces, alphas, room))
     report = _report(room, options, pair, faces, alphas, files)
-    studio.write_json(out / "transfer.json", report | {"seconds": round(seconds, 3)})
+    pipeline.write_json(out / "transfer.json", report | {"seconds": round(seconds, 3)})
     if options.video:
         video.write(options.video, _film(room, faces, alphas, options.frames))
     score = report["results"][-1]
@@ -129,8 +123,8 @@ class Faces:
         results: one for each α.
     """
 
-    source: transferring.Prepared
-    target: transferring.Prepared
+    source: normalisers.Prepared
+    target: normalisers.Prepared
     photos: list[Stage]
     stages: dict[str, list[Stage]]
     results: list[Stage]
@@ -156,7 +150,7 @@ def make(room: Studio, pair: list[Portrait], options: Options, alphas: list[floa
         if options.normaliser == "reinvert":
             names["re-inverted"] = both.base
         source, target = both[0], both[1]
-        drawn = _draw(room, [*names.values(), transferring.combine(source, target, alphas)])
+        drawn = _draw(room, [*names.values(), normalisers.combine(source, target, alphas)])
         _next(progress, "judging")
         side = room.inverter.generator.config.size
         photos = [images.resize(each.face, side) for each in pair]
@@ -191,7 +185,7 @@ def _write_results(
     for mark, stage in zip(marks, results, strict=True):
         images.write(out / f"result{mark}.png", stage.picture)
         if options.paste:
-            photo = paste(source.photo, stage.picture, source.quad, size=portraits.SIZE)
+            photo = paste(source.photo, stage.picture, source.quad, size=photo_reader.SIZE)
             images.write(out / f"pasted{mark}.png", photo)
     return [f"result{mark}.png" for mark in marks]
 
@@ -216,14 +210,14 @@ def _sheet(faces: Faces, alphas: list[float], room: Studio) -> np.ndarray:
             for alpha, stage in zip(alphas, faces.results, strict=True)
         ]
         rows += [path[i : i + PATH_COLUMNS] for i in range(0, len(path), PATH_COLUMNS)]
-    return emotion_sheets.sheet(rows, room.classes)
+    return cards.sheet(rows, room.classes)
 
 
 def _film(room: Studio, faces: Faces, alphas: list[float], frames: int) -> list[np.ndarray]:
     """Return the pictures of the way from the first α to the last and back."""
     first = alphas[0] if len(alphas) > 1 else 0.0
     path = np.linspace(first, alphas[-1], frames)
-    there = list(room.draw(transferring.combine(faces.source, faces.target, path)))
+    there = list(room.draw(normalisers.combine(faces.source, faces.target, path)))
     return there + there[-2:0:-1]
 
 
@@ -240,15 +234,15 @@ def _report(
     def face(i: int) -> dict[str, Any]:
         stages = {"photo": faces.photos, **faces.stages}
         said = {
-            name: studio.named(stage[i].probabilities, room.classes)
+            name: pipeline.named(stage[i].probabilities, room.classes)
             for name, stage in stages.items()
         }
         file = pair[i].file
-        return {"file": str(file), "sha256": studio.sha256(file), "predictions": said}
+        return {"file": str(file), "sha256": pipeline.sha256(file), "predictions": said}
 
     before = _score(faces.stages["inverted"][0].logits, faces.photos[1].logits)
     results = [
-        {"alpha": alpha, "file": file, "predictions": studio.named(s.probabilities, room.classes)}
+        {"alpha": alpha, "file": file, "predictions": pipeline.named(s.probabilities, room.classes)}
         | _score(s.logits, faces.photos[1].logits)
         | {"before": before}
         for alpha, file, s in zip(alphas, files, faces.results, strict=True)

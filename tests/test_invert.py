@@ -6,11 +6,12 @@ import json
 import numpy as np
 import pytest
 
-from emojax import images, invert
-from emojax.errors import UserError, run_command
-from emojax.inversion import Inversion
-from tests import small_world
-from tests.small_world import SIDE
+from emojax import invert
+from emojax.faces import images
+from emojax.latents.inversion import Inversion
+from emojax.runtime.errors import UserError, run_command
+from tests.support import small_world
+from tests.support.small_world import SIDE
 
 
 @pytest.fixture(scope="module")

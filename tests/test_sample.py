@@ -6,8 +6,8 @@ from PIL import Image
 
 from convert import stylegan
 from emojax import sample
-from emojax.errors import UserError
-from tests.oracles import DATA
+from emojax.runtime.errors import UserError
+from tests.support.oracles import DATA
 
 
 @pytest.fixture(scope="module")

@@ -15,11 +15,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from emojax import bundle, emotions, sampling, score, scoring
-from emojax.errors import UserError
-from emojax.score_table import Table
-from tests import score_world
-from tests.small_world import rel_err
+from emojax import score
+from emojax.runtime.errors import UserError
+from emojax.scoring import classifier, sampling, scorer
+from emojax.store import bundle
+from emojax.store.score_table import Table
+from tests.support import score_world
+from tests.support.small_world import rel_err
 
 SAMPLES, CHUNK = 300, 16
 KILLS = int(os.environ.get("EMOJAX_KILLS", "3"))  # a minute for 20
@@ -77,7 +79,7 @@ def test_a_row_is_that_sample_drawn_and_judged_by_itself(world, whole):
     ids = jnp.asarray([0, 17, SAMPLES - 1], jnp.uint32)
     codes = generator.mapping(sampling.draw_z(jax.random.key(0), ids, 16))
     pictures = jax.jit(sampling.sample)(generator, jax.random.key(0), ids)
-    judged = emotions.classify(emotion, np.asarray(pictures))
+    judged = classifier.classify(emotion, np.asarray(pictures))
     assert rel_err(scored.codes[ids], codes) < 1e-6
     np.testing.assert_allclose(scored.probabilities[ids], judged.probabilities, atol=1e-4, rtol=0)
 
@@ -116,7 +118,7 @@ def test_processes_leave_no_chunk_out_whatever_they_see_missing(monkeypatch):
     done = []
     for process, chunks in seen.items():
         monkeypatch.setattr(jax, "process_index", lambda process=process: process)
-        done += scoring.share(chunks)
+        done += scorer.share(chunks)
     assert sorted(done) == [c for c in range(20) if c != 1]  # 1 was there when its process looked
 
 

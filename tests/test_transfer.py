@@ -11,10 +11,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from emojax import edit, images, inversion, studio, transfer, transferring, video
-from emojax.errors import UserError, run_command
-from tests import small_world
-from tests.small_world import SIDE
+from emojax import edit, pipeline, transfer
+from emojax.faces import images, video
+from emojax.latents import inversion, normalisers
+from emojax.runtime.errors import UserError, run_command
+from tests.support import small_world
+from tests.support.small_world import SIDE
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +42,7 @@ def photograph(tmp_path):
 
 
 def options(folder, out, *, common=None, **changes):
-    shared = studio.Options(bundle=str(folder), passes=2, **(common or {}))
+    shared = pipeline.Options(bundle=str(folder), passes=2, **(common or {}))
     return transfer.Options(out=out, common=shared, **changes)
 
 
@@ -73,7 +75,7 @@ def test_the_samples_are_transferred(folder, tmp_path, capsys):
     assert drawn.shape == (128, 128, 3)
     faces = [images.read(folder / "samples" / f"{name}.png") for name in ("source", "target")]
     found = inversion.invert(inverter, images.to_float(np.stack(faces)), batch=2)
-    done = transferring.transfer(inverter, small_world.directions(), found[0], found[1], batch=2)
+    done = normalisers.transfer(inverter, small_world.directions(), found[0], found[1], batch=2)
     wanted = images.to_uint8(inversion.synthesize(inverter, done.result))[0]
     assert np.abs(drawn.astype(int) - wanted).max() <= 1  # rounding, in batches of other sizes
 
@@ -117,7 +119,7 @@ def test_a_path_into_a_photograph_by_hyperstyle(folder, photograph, tmp_path):
 
 
 def test_a_face_is_edited(folder, tmp_path, capsys):
-    common = studio.Options(bundle=str(folder))
+    common = pipeline.Options(bundle=str(folder))
     chosen = edit.Options(
         emotion="fear,surprise", k="-4..4", steps=3, layers="2:6", out=tmp_path, common=common
     )
@@ -132,7 +134,7 @@ def test_a_face_is_edited(folder, tmp_path, capsys):
 
 
 def test_all_emotions_make_a_grid(folder, tmp_path):
-    common = studio.Options(bundle=str(folder))
+    common = pipeline.Options(bundle=str(folder))
     edit.main(edit.Options(emotion="all", k="5", out=tmp_path, common=common))
     report = json.loads((tmp_path / "edit.json").read_text())
     assert [each["emotions"] for each in report["edits"]] == [
@@ -177,7 +179,7 @@ def test_missing_parts_say_how_to_get_them(copy, tmp_path, part, sentence):
 def test_bad_options_end_in_one_sentence(folder, tmp_path, capsys, changes, common, sentence):
     paths = {"source", "video", "landmarks", "dlib_model", "directions"}
     changes, common = (
-        {name: studio.Path(value) if name in paths else value for name, value in each.items()}
+        {name: pipeline.Path(value) if name in paths else value for name, value in each.items()}
         for each in (changes, common)
     )
     chosen = options(folder, tmp_path / "out", **changes)
@@ -198,7 +200,7 @@ def test_bad_options_end_in_one_sentence(folder, tmp_path, capsys, changes, comm
     ],
 )
 def test_bad_edits_end_in_one_sentence(folder, tmp_path, changes, sentence):
-    common = studio.Options(bundle=str(folder))
+    common = pipeline.Options(bundle=str(folder))
     with pytest.raises(UserError, match=sentence):
         edit.main(edit.Options(out=tmp_path / "out", common=common, **changes))
     assert not (tmp_path / "out").exists()

@@ -1,6 +1,6 @@
 """EfficientNet as timm lays it out (`tf_efficientnet_b0_ns`, `b2_ns`), in PyTorch.
 
-The partner of `emojax.models.hsemotion`.
+The partner of `emojax.models.efficientnet`.
 
 Attribute names are the published ones, so the state dict of an HSEmotion file loads strictly.
 Pictures are NCHW, normalised by ImageNet's mean and standard deviation.

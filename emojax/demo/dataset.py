@@ -16,11 +16,11 @@ import numpy as np
 import tensorflow_datasets as tfds
 from PIL import Image
 
-from emojax.demo.expressions import ACTION_UNITS, EMOTIONS
-from emojax.demo.faces import render_batch
-from emojax.demo.factors import Params, params, sample
+from emojax.demo.drawing.expressions import ACTION_UNITS, EMOTIONS
+from emojax.demo.drawing.factors import Params, params, sample
+from emojax.demo.drawing.render import render_batch
 from emojax.demo.photos import JPEG_QUALITY, jpeg, photo_params, photograph
-from emojax.errors import UserError
+from emojax.runtime.errors import UserError
 
 WORLDS: Final = ("generator", "photo")
 _BATCH = 16

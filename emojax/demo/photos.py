@@ -13,8 +13,8 @@ import jax.numpy as jnp
 import numpy as np
 from PIL import Image
 
-from emojax.demo.factors import Params, params, sample
-from emojax.errors import UserError
+from emojax.demo.drawing.factors import Params, params, sample
+from emojax.runtime.errors import UserError
 
 HAT_SHARE: Final = 0.12
 EARRINGS_SHARE: Final = 0.25

@@ -16,15 +16,17 @@ import jax.numpy as jnp
 import numpy as np
 from tqdm import tqdm
 
-from emojax import bundle, directions, editing, emotions, inversion
-from emojax.cli import cli
-from emojax.demo import world
-from emojax.demo.expressions import ACTION_UNITS, EMOTIONS
-from emojax.demo.generating import psnr
+from emojax.demo import batches as world
+from emojax.demo.drawing.expressions import ACTION_UNITS, EMOTIONS
 from emojax.demo.photos import JPEG_QUALITY, jpeg
-from emojax.errors import UserError
-from emojax.files import replacing
-from emojax.models.hsemotion import EmotionNet
+from emojax.demo.training.generator import psnr
+from emojax.latents import arithmetic, directions, inversion
+from emojax.models.efficientnet import EmotionNet
+from emojax.runtime.cli import cli
+from emojax.runtime.errors import UserError
+from emojax.runtime.files import replacing
+from emojax.scoring import classifier as emotions
+from emojax.store import bundle
 
 SEED = 1_000_003  # training draws from seeds counted up from the user's own
 STEPS = (5.0, 10.0, 20.0, 40.0)
@@ -165,7 +167,7 @@ def _directions(folder: Path, generator: Any, samples: int) -> dict[str, dict[st
             counted[e] += asked.sum()
             way = world.with_emotion(faces, emotion).action_units - before
             for s, step in enumerate(STEPS):
-                moved = editing.edit(codes, found, {emotion: step})
+                moved = arithmetic.edit(codes, found, {emotion: step})
                 change = units(generator, judge, moved) - before
                 right[e, s] += np.sum(asked & (jnp.sum(change * way, (1, 2)) > 0))
     right /= counted

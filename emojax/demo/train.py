@@ -22,12 +22,15 @@ import jax
 import numpy as np
 from flax import nnx
 
-from emojax import bundle, directions, score, weights
-from emojax.cli import cli
-from emojax.demo import generating, inverting, judging, samples, workers
-from emojax.demo.recipe import PROFILES, Profile
-from emojax.demo.training import Stage, fit, last_figures, reached, seconds
-from emojax.errors import UserError
+from emojax import score
+from emojax.demo import samples
+from emojax.demo.training import classifiers, encoders, generator, processes
+from emojax.demo.training.loop import Stage, fit, last_figures, reached, seconds
+from emojax.demo.training.recipe import PROFILES, Profile
+from emojax.latents import directions
+from emojax.runtime.cli import cli
+from emojax.runtime.errors import UserError
+from emojax.store import bundle, weights
 
 log = logging.getLogger(__name__)
 
@@ -81,7 +84,7 @@ def main(options: Options) -> None:
     together = options.together or (2 if jax.default_backend() == "cpu" else 1)
     if together > 1:
         one = functools.partial(_train_one, profile, options.work, options.seed)
-        workers.run_all(_unfinished(profile, options), _NEEDS, one, together)
+        processes.run_all(_unfinished(profile, options), _NEEDS, one, together)
     networks = train(profile, options.work, options.seed, options.stages)
     if not options.stages:
         write(profile, options, networks)
@@ -113,7 +116,7 @@ def train(
             number = seed + order.index(name)
             network = fit(_stage(profile, name, needed, number), work, number, line=line)
             if name == "generator":
-                network = generating.finish(network.generator, jax.random.key(seed))
+                network = generator.finish(network.generator, jax.random.key(seed))
             done[name] = network
         return done[name]
 
@@ -137,8 +140,8 @@ def _unfinished(profile: Profile, options: Options) -> list[str]:
 
 def _stage(profile: Profile, name: str, needed: list[nnx.Module], seed: int) -> Stage:
     if name == "generator" or name in _STEPS_TO_GENERATOR:
-        return generating.stage(profile, name, needed[0] if needed else None, seed)
-    part = inverting if name in _INVERTING else judging
+        return generator.stage(profile, name, needed[0] if needed else None, seed)
+    part = encoders if name in _INVERTING else classifiers
     return getattr(part, name)(profile, *needed, seed)
 
 

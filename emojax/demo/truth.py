@@ -1,6 +1,7 @@
 """The demo world as a judge of transfers: the true picture of this person with that expression.
 
-`world.json` of the demo's bundle names `sources` and `drawings`, see `emojax.worlds`.
+`world.json` of the demo's bundle names `sources` and `drawings`, see
+`emojax.evaluation.ground_truth`.
 """
 
 import functools
@@ -9,27 +10,27 @@ from collections.abc import Sequence
 import jax
 import numpy as np
 
-from emojax.demo import world
-from emojax.demo.expressions import EMOTIONS
-from emojax.demo.factors import FACTORS, express, params, sample, with_emotion
+from emojax.demo import batches
+from emojax.demo.batches import Params
+from emojax.demo.drawing.expressions import EMOTIONS
+from emojax.demo.drawing.factors import FACTORS, express, params, sample, with_emotion
 from emojax.demo.photos import JPEG_QUALITY, jpeg, photo_params, photograph
-from emojax.demo.world import Params
-from emojax.errors import UserError
-from emojax.worlds import Truth
+from emojax.evaluation.ground_truth import Truth
+from emojax.runtime.errors import UserError
 
 _BATCH = 16  # faces drawn at once; another number would be another program
 _STRANGERS = 2**31  # ids from here on are the targets'
 
 
 class People:
-    """People by number, in one of the two worlds; an `emojax.worlds.World`.
+    """People by number, in one of the two worlds; an `emojax.evaluation.ground_truth.World`.
 
     A person keeps pose, light and camera in every expression, down to the grain, so that a picture
     differs from another by the expression alone. The targets are one stranger an emotion, who
     shows nothing else, and that at full intensity: targets are chosen for what they show.
     """
 
-    attributes = world.ATTRIBUTES
+    attributes = batches.ATTRIBUTES
     identity = tuple(factor.name for factor in FACTORS)
 
     def __init__(self, resolution: int, seed: int, *, photographed: bool) -> None:
@@ -85,13 +86,13 @@ class People:
         faces = _described(self.seed, padded, photographed=self.photographed)
         if shown is not None:
             faces = _expressed(faces, shown)
-        pictures = world.draw(faces, self.resolution)
+        pictures = batches.draw(faces, self.resolution)
         if self.photographed:
             pictures = _photographed(self.seed, padded, pictures)
         pixels = np.round(127.5 * (np.asarray(pictures)[: len(ids)] + 1)).astype(np.uint8)
         if self.photographed:
             pixels = np.stack([self._jpeg(*each) for each in zip(ids, pixels, strict=True)])
-        return Truth(pixels, np.asarray(world.attributes(faces))[: len(ids)])
+        return Truth(pixels, np.asarray(batches.attributes(faces))[: len(ids)])
 
     def _jpeg(self, who: int, pixels: np.ndarray) -> np.ndarray:
         quality = np.random.default_rng((self.seed, int(who))).integers(*JPEG_QUALITY)

@@ -20,11 +20,11 @@ from flax import nnx
 from PIL import Image, UnidentifiedImageError
 from tqdm import tqdm
 
-from emojax import compiling, parallel
-from emojax.errors import UserError
 from emojax.metrics.fid import Moments
-from emojax.metrics.resize import clean_resize
 from emojax.models.inception import Inception
+from emojax.nn.resize import clean_resize
+from emojax.runtime import devices, xla_options
+from emojax.runtime.errors import UserError
 
 EXTENSIONS = {".bmp", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"}
 PROGRAMS = 8
@@ -167,8 +167,8 @@ def _extracted(
     pictures: Iterator[np.ndarray], network: Network, batch: int
 ) -> Iterator[np.ndarray]:
     """Features by batches of one size; the device works while the next batch is gathered."""
-    mesh = parallel.local_mesh()
-    run, model = _program(network.extract, mesh), parallel.everywhere(network.model, mesh)
+    mesh = devices.local_mesh()
+    run, model = _program(network.extract, mesh), devices.everywhere(network.model, mesh)
     groups: dict[tuple, list[np.ndarray]] = {}
     running: collections.deque[tuple[jax.Array, int]] = collections.deque()
 
@@ -200,8 +200,8 @@ def _extracted(
 @functools.lru_cache(maxsize=8)
 def _program(extract: Callable, mesh: jax.sharding.Mesh) -> Callable:
     """`extract` over all local devices, each with its share of the batch."""
-    options = compiling.options(dense=True)
-    return parallel.over_samples(extract, mesh, split=(False, True), compiler_options=options)
+    options = xla_options.options(dense=True)
+    return devices.over_samples(extract, mesh, split=(False, True), compiler_options=options)
 
 
 def _resized_here(picture: np.ndarray, size: int) -> np.ndarray:

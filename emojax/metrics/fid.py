@@ -13,8 +13,8 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from emojax.errors import UserError
-from emojax.files import make_folder, replacing
+from emojax.runtime.errors import UserError
+from emojax.runtime.files import make_folder, replacing
 
 
 @dataclasses.dataclass(frozen=True)

@@ -18,8 +18,8 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from emojax.layers import EqualLinear, leaky_relu
 from emojax.models import irse
+from emojax.nn.layers import EqualLinear, leaky_relu
 
 SHARED = (0, 2, 3, 5, 6, 8, 9, 11, 12)
 """Layers whose kernels come from the shared-weights hypernetwork: 512 to 512 channels."""

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from emojax.convolution import ConvNorm, views
+from emojax.nn.conv_norm import ConvNorm, views
 
 FEATURES = 2048
 
@@ -141,7 +141,7 @@ class Inception(nnx.Module):
         """Return features [B,2048].
 
         Args:
-            pictures: [B,299,299,3] float, 0..255 (not rounded: see `emojax.metrics.resize`).
+            pictures: [B,299,299,3] float, 0..255 (not rounded: see `emojax.nn.resize`).
         """
         x = self.stem[2](self.stem[1](self.stem[0](self.normalise(pictures))))
         x = max_pool(self.stem[4](self.stem[3](max_pool(x))))

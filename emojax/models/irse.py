@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from emojax.ops import conv
+from emojax.nn.modulated_conv import conv
 
 BATCH_NORM_EPSILON = 1e-5
 REDUCTION = 16

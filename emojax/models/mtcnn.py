@@ -16,9 +16,9 @@ import jax
 import numpy as np
 from flax import nnx
 
-from emojax import weights
-from emojax.errors import UserError
 from emojax.models.irse import PReLU
+from emojax.runtime.errors import UserError
+from emojax.store import weights
 
 CELL, STRIDE = 12, 2
 """The proposal network's window and step, in pixels of the scaled picture."""

@@ -14,8 +14,8 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from emojax.layers import EqualLinear, leaky_relu
 from emojax.models import irse
+from emojax.nn.layers import EqualLinear, leaky_relu
 
 COARSE, MIDDLE = 3, 7
 """Styles below COARSE read the 16² features, those below MIDDLE the 32², the rest the 64²."""

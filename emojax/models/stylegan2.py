@@ -14,8 +14,8 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from emojax.layers import EqualLinear, leaky_relu
-from emojax.ops import EPSILON, modulated_conv, upsample
+from emojax.nn.layers import EqualLinear, leaky_relu
+from emojax.nn.modulated_conv import EPSILON, modulated_conv, upsample
 
 Noise = Sequence[jax.Array] | str
 

@@ -1,0 +1,1 @@
+"""Checkpoint files from outside: read without torch, executing nothing."""

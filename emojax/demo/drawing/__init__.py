@@ -1,0 +1,1 @@
+"""The drawn faces: factors of identity, facial action units, and the layers of a picture."""

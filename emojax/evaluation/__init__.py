@@ -1,0 +1,1 @@
+"""Table I: sources, targets, measurements, and the table made of them."""

@@ -1,0 +1,1 @@
+"""Photographs: files, alignment, detection, and pasting a face back."""

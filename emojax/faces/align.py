@@ -1,0 +1,272 @@
+"""Face alignment: the crop that FFHQ, and every encoder trained on it, was made with.
+
+Source: NVlabs/ffhq-dataset `download_ffhq.py`, as in eladrich/pixel2style2pixel
+`scripts/align_all_parallel.py` (256 pixels) and yuval-alaluf/hyperstyle
+`scripts/align_faces_parallel.py` (1024). Points are (x, y) in pixels; quads are corners from the
+top left, anticlockwise.
+"""
+
+import functools
+import json
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from PIL import Image
+from scipy import ndimage
+
+from emojax.models import mtcnn
+from emojax.runtime.errors import UserError
+
+Landmarks = Callable[[np.ndarray], list[np.ndarray]]
+"""From a uint8 picture to the landmarks of each face, [5,2] (`mtcnn.POINTS`) or [68,2] (dlib's)."""
+
+LEFT_EYE, RIGHT_EYE = slice(36, 42), slice(42, 48)
+MOUTH_CORNERS = (48, 54)
+ALIGNED = 0.1
+"""A square picture counts as aligned when its quad is this near its frame, by its side."""
+
+
+class Crop(NamedTuple):
+    """What `prepare` decided.
+
+    Attributes:
+        shrink: whole factor by which the picture was shrunk first; below 2 it was not.
+        border: margin kept round the quad, in pixels.
+        box: what was cut out: left, top, right, bottom.
+        pad: mirrored margin on each side: left, top, right, bottom.
+        padded: whether the margin was added.
+        quad: [4,2] corners in the prepared picture.
+    """
+
+    shrink: int
+    border: int
+    box: tuple[int, int, int, int]
+    pad: tuple[int, int, int, int]
+    padded: bool
+    quad: np.ndarray
+
+
+def quad_of(landmarks: np.ndarray) -> np.ndarray:
+    """Return the crop's corners [4,2] from 68 landmarks, or from five points.
+
+    Raises:
+        ValueError: landmarks of another shape.
+    """
+    if landmarks.shape == (68, 2):
+        left, right = landmarks[LEFT_EYE].mean(0), landmarks[RIGHT_EYE].mean(0)
+        corners = [landmarks[i] for i in MOUTH_CORNERS]
+    elif landmarks.shape == (5, 2):
+        left, right, _, *corners = landmarks
+    else:
+        raise ValueError(f"landmarks are {list(landmarks.shape)}, wanted [68, 2] or [5, 2]")
+    eyes = (left + right) * 0.5
+    across = right - left
+    down = (corners[0] + corners[1]) * 0.5 - eyes
+    x = across - np.flipud(down) * [-1, 1]
+    x /= np.hypot(*x)
+    x *= max(np.hypot(*across) * 2.0, np.hypot(*down) * 1.8)
+    y = np.flipud(x) * [-1, 1]
+    centre = eyes + down * 0.1
+    return np.stack([centre - x - y, centre - x + y, centre + x + y, centre + x - y])
+
+
+def side_of(quad: np.ndarray) -> float:
+    """Return the length of a quad's sides in pixels."""
+    return float(np.hypot(*(quad[3] - quad[0])))
+
+
+def crop(picture: np.ndarray, quad: np.ndarray, size: int = 1024) -> np.ndarray:
+    """Cut a quad out of a picture.
+
+    Args:
+        picture: uint8 [H,W,3].
+        quad: [4,2], see `quad_of`.
+        size: side of the result.
+
+    Returns:
+        uint8 [size,size,3].
+    """
+    prepared, plan = prepare(picture, quad, size)
+    return np.asarray(
+        prepared.transform(
+            (size, size),
+            Image.Transform.QUAD,
+            tuple((plan.quad + 0.5).flatten()),
+            Image.Resampling.BILINEAR,
+        )
+    )
+
+
+def prepare(picture: np.ndarray, quad: np.ndarray, size: int) -> tuple[Image.Image, Crop]:
+    """Shrink, cut and pad a picture round a quad; arguments as for `crop`."""
+    image, side = Image.fromarray(picture), side_of(quad)
+    shrink = int(side / size * 0.5)
+    if shrink > 1:
+        whole = (int(np.rint(image.width / shrink)), int(np.rint(image.height / shrink)))
+        image = image.resize(whole, Image.Resampling.LANCZOS)
+        quad, side = quad / shrink, side / shrink
+    border = max(int(np.rint(side * 0.1)), 3)
+    left, top, right, bottom = _bounds(quad)
+    box = (
+        max(left - border, 0),
+        max(top - border, 0),
+        min(right + border, image.width),
+        min(bottom + border, image.height),
+    )
+    if box[2] - box[0] < image.width or box[3] - box[1] < image.height:
+        image, quad = image.crop(box), quad - box[:2]
+    left, top, right, bottom = _bounds(quad)
+    pad = (
+        max(-left + border, 0),
+        max(-top + border, 0),
+        max(right - image.width + border, 0),
+        max(bottom - image.height + border, 0),
+    )
+    padded = max(pad) > border - 4
+    if padded:
+        pad = tuple(int(each) for each in np.maximum(pad, int(np.rint(side * 0.3))))
+        image, quad = _mirrored(image, pad, side * 0.02), quad + pad[:2]
+    return image, Crop(shrink, border, box, pad, padded, quad)
+
+
+def _bounds(quad: np.ndarray) -> tuple[int, int, int, int]:
+    (left, top), (right, bottom) = quad.min(0), quad.max(0)
+    return math.floor(left), math.floor(top), math.ceil(right), math.ceil(bottom)
+
+
+def _mirrored(image: Image.Image, pad: tuple[int, ...], blur: float) -> Image.Image:
+    """Add a mirrored margin that blurs, then fades to the median colour, towards the outside."""
+    left, top, right, bottom = pad
+    x = np.pad(np.float32(image), ((top, bottom), (left, right), (0, 0)), "reflect")
+    height, width, _ = x.shape
+    row, column, _ = np.ogrid[:height, :width, :1]
+    outside = np.maximum(
+        1.0 - np.minimum(np.float32(column) / left, np.float32(width - 1 - column) / right),
+        1.0 - np.minimum(np.float32(row) / top, np.float32(height - 1 - row) / bottom),
+    )
+    x += (ndimage.gaussian_filter(x, [blur, blur, 0]) - x) * np.clip(outside * 3.0 + 1.0, 0.0, 1.0)
+    x += (np.median(x, axis=(0, 1)) - x) * np.clip(outside, 0.0, 1.0)
+    return Image.fromarray(np.uint8(np.clip(np.rint(x), 0, 255)))
+
+
+def is_aligned(picture: np.ndarray, quad: np.ndarray) -> bool:
+    """Say whether a picture is square and its quad all but its frame."""
+    height, width = picture.shape[:2]
+    frame = np.array([[0, 0], [0, height], [width, height], [width, 0]])
+    return height == width and float(np.abs(quad - frame).max()) <= ALIGNED * width
+
+
+def align(
+    picture: np.ndarray,
+    landmarks: Landmarks,
+    *,
+    size: int = 1024,
+    face: str = "only",
+    name: str = "the picture",
+) -> np.ndarray:
+    """Return the aligned face of a photograph.
+
+    Args:
+        picture: uint8 [H,W,3].
+        landmarks: finds the faces.
+        size: side of the result.
+        face: "only", "largest", or the number of the face counted from the left, from 1.
+        name: what to call the picture in an error.
+
+    Returns:
+        uint8 [size,size,3]; the picture itself where it is aligned already.
+
+    Raises:
+        UserError: no face, several with `face="only"`, or no face of that number.
+    """
+    quad = locate(picture, landmarks, face=face, name=name)
+    return picture if is_aligned(picture, quad) else crop(picture, quad, size)
+
+
+def locate(
+    picture: np.ndarray, landmarks: Landmarks, *, face: str = "only", name: str = "the picture"
+) -> np.ndarray:
+    """Return the quad [4,2] of a photograph's face; arguments and errors as for `align`."""
+    return _chosen([quad_of(np.asarray(each)) for each in landmarks(picture)], face, name)
+
+
+def _chosen(quads: list[np.ndarray], face: str, name: str) -> np.ndarray:
+    if not quads:
+        raise UserError(
+            f"no face found in {name}: give its points with --landmarks, or an aligned picture "
+            "with --align never"
+        )
+    if face == "largest":
+        return max(quads, key=side_of)
+    if face == "only" and len(quads) > 1:
+        raise UserError(
+            f"{len(quads)} faces found in {name}: choose with --face largest, or --face 1 to "
+            f"{len(quads)} from the left"
+        )
+    number = 1 if face == "only" else int(face)
+    if not 1 <= number <= len(quads):
+        raise UserError(f"no face {number} in {name}: it has {len(quads)}, counted from the left")
+    return sorted(quads, key=lambda quad: quad[:, 0].mean())[number - 1]
+
+
+def from_detector(picture: np.ndarray) -> list[np.ndarray]:
+    """Return the five points of each face that MTCNN finds.
+
+    Raises:
+        UserError: its weights are not installed.
+    """
+    return [face.points for face in mtcnn.detect(mtcnn.load(), picture)]
+
+
+def from_dlib(model: Path) -> Landmarks:
+    """Return a finder of dlib's 68 landmarks, which FFHQ itself was made with.
+
+    Args:
+        model: `shape_predictor_68_face_landmarks.dat`.
+
+    Raises:
+        UserError: dlib is not installed, or the file is not its model.
+    """
+    try:
+        import dlib
+    except ImportError as error:
+        raise UserError(
+            "--dlib-model needs dlib: run 'pip install dlib', or leave it out"
+        ) from error
+    try:
+        predictor = dlib.shape_predictor(str(model))
+    except RuntimeError as error:
+        raise UserError(
+            f"{model} is not dlib's model ({error}): wanted shape_predictor_68_face_landmarks.dat"
+        ) from error
+    return functools.partial(_dlib_landmarks, dlib.get_frontal_face_detector(), predictor)
+
+
+def _dlib_landmarks(
+    detector: Callable, predictor: Callable, picture: np.ndarray
+) -> list[np.ndarray]:
+    boxes = detector(picture, 1)  # 1: doubled once, as the originals do
+    return [np.array([[p.x, p.y] for p in predictor(picture, box).parts()]) for box in boxes]
+
+
+def read_landmarks(file: Path) -> dict[str, list[np.ndarray]]:
+    """Read a landmarks file: JSON, {picture's file name: [one list of 5 or 68 [x, y] a face]}.
+
+    Raises:
+        UserError: the file is missing or is something else.
+    """
+    try:
+        table = json.loads(Path(file).read_text())
+        found = {name: [np.array(each, float) for each in faces] for name, faces in table.items()}
+        for faces in found.values():
+            for each in faces:
+                quad_of(each)
+    except (OSError, AttributeError, TypeError, ValueError) as error:
+        raise UserError(
+            f"{file} is not a landmarks file ({error}): wanted JSON such as "
+            '{"photo.jpg": [[[x, y], ... 5 or 68 points]]}'
+        ) from error
+    return found

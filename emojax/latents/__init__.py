@@ -1,0 +1,1 @@
+"""Codes of faces: inversion, directions, editing, and expression transfer."""

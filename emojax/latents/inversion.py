@@ -1,0 +1,385 @@
+"""Faces to codes and back, by pSp or by HyperStyle.
+
+HyperStyle starts from a code in W and changes the generator's kernels until the picture fits, in a
+few passes (Alaluf et al. 2022, `utils/inference_utils.py`, `run_inversion`). The changes are
+affine in one 512-vector a refined layer, so an `Inversion` keeps the summed vectors and the number
+of passes, 34 KB a face at 1024², where the kernels themselves are 94 MB; they are expanded when a
+picture is drawn.
+"""
+
+import dataclasses
+import functools
+import hashlib
+import json
+import os
+import zipfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from emojax.models.hyperstyle import Hypernet
+from emojax.models.psp import Encoder
+from emojax.models.stylegan2 import Generator
+from emojax.runtime import xla_options
+from emojax.runtime.errors import UserError
+from emojax.runtime.files import replacing
+from emojax.store import bundle as bundles
+
+Method = Literal["psp", "hyperstyle"]
+
+PARTS = {"psp": ("psp",), "hyperstyle": ("w_encoder", "hyperstyle")}
+"""The parts of a bundle that a method needs beside the generator."""
+
+_static = functools.partial(dataclasses.field, metadata={"static": True})
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Inversion:
+    """Faces as the generator knows them; a pytree.
+
+    Attributes:
+        w_plus: [N,L,D] codes.
+        vectors: HyperStyle's sums over the passes, [N,T,C], or [1,T,C] where all codes are edits of
+            one face; None for pSp.
+        passes: number of HyperStyle passes in the sums; 0 for pSp.
+        method: "psp" or "hyperstyle".
+        made_with: hash of the networks, see `Inverter`.
+    """
+
+    w_plus: jax.Array
+    vectors: jax.Array | None = None
+    passes: int = _static(default=0)
+    method: str = _static(default="psp")
+    made_with: str = _static(default="")
+
+    def __len__(self) -> int:
+        return self.w_plus.shape[0]
+
+    def __getitem__(self, faces: int | slice | Sequence[int] | np.ndarray) -> "Inversion":
+        """Return some of the faces; the batch axis stays, also for a single index."""
+        if isinstance(faces, int | np.integer):
+            faces = [faces]
+        faces = np.arange(len(self))[faces]  # IndexError where there is no such face
+        vectors = self.vectors
+        if vectors is not None and not self.is_shared:
+            vectors = vectors[faces]
+        return dataclasses.replace(self, w_plus=self.w_plus[faces], vectors=vectors)
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether several codes share the kernels of one face."""
+        return self.vectors is not None and self.vectors.shape[0] == 1 < len(self)
+
+    def with_codes(self, w_plus: jax.Array) -> "Inversion":
+        """Return the same faces with other codes, HyperStyle's changes of the kernels kept.
+
+        Args:
+            w_plus: [N,L,D], one a face, or [F,L,D] when this holds one face: F edits of it.
+
+        Raises:
+            ValueError: the number of codes fits neither.
+        """
+        if len(self) not in (1, w_plus.shape[0]):
+            raise ValueError(f"{w_plus.shape[0]} codes for {len(self)} faces: wanted as many")
+        return dataclasses.replace(self, w_plus=w_plus)
+
+    def save(self, file: str | os.PathLike) -> None:
+        """Write one `.npz` file, aside and then renamed.
+
+        Raises:
+            UserError: the file cannot be written.
+        """
+        arrays = {"w_plus": np.asarray(self.w_plus)}
+        if self.vectors is not None:
+            arrays["vectors"] = np.asarray(self.vectors)
+        about = {"passes": self.passes, "method": self.method, "made_with": self.made_with}
+        with replacing(file) as aside, aside.open("wb") as stream:  # a path would get .npz added
+            np.savez(stream, about=json.dumps(about), **arrays)
+
+    @classmethod
+    def load(cls, file: str | os.PathLike) -> "Inversion":
+        """Read what `save` wrote.
+
+        Raises:
+            UserError: the file is missing, damaged or something else.
+        """
+        try:
+            with open(file, "rb") as stream, np.load(stream, allow_pickle=False) as stored:
+                about = json.loads(stored["about"].item())
+                vectors = jnp.asarray(stored["vectors"]) if "vectors" in stored else None
+                return cls(jnp.asarray(stored["w_plus"]), vectors, **about)
+        except (OSError, KeyError, TypeError, ValueError, zipfile.BadZipFile) as error:
+            raise UserError(
+                f"{file} is not an inversion ({error}): wanted a .npz of python -m emojax.invert"
+            ) from error
+
+
+def concatenate(inversions: Sequence[Inversion]) -> Inversion:
+    """Join the faces of several inversions that the same networks made in as many passes.
+
+    Raises:
+        ValueError: there are none, or they differ in more than their faces.
+    """
+    kinds = {(each.method, each.made_with, each.passes) for each in inversions}
+    if len(kinds) != 1:
+        raise ValueError(f"wanted inversions of one kind, got {len(kinds)}: {sorted(kinds)}")
+    inversions = [_unshared(each) for each in inversions]
+    return jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *inversions)
+
+
+def _unshared(inversion: Inversion) -> Inversion:
+    if not inversion.is_shared:
+        return inversion
+    shape = (len(inversion), *inversion.vectors.shape[1:])
+    return dataclasses.replace(inversion, vectors=jnp.broadcast_to(inversion.vectors, shape))
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Inverter:
+    """The networks of one method; a pytree.
+
+    Attributes:
+        generator: draws the pictures.
+        encoder: gives the codes: pSp or e4e, or HyperStyle's W encoder.
+        hypernet: HyperStyle's; None for pSp.
+        made_with: SHA-256 over the hashes of the networks' weights.
+    """
+
+    generator: Generator
+    encoder: Encoder
+    hypernet: Hypernet | None = None
+    made_with: str = _static(default="")
+
+    @property
+    def method(self) -> str:
+        """ "psp" or "hyperstyle"."""
+        return "psp" if self.hypernet is None else "hyperstyle"
+
+    @property
+    def resolution(self) -> int:
+        """Side of the pictures that `invert` takes."""
+        return self.encoder.config.resolution
+
+
+def load(folder: Path, method: Method, *, bfloat16: bool = False) -> Inverter:
+    """Read the networks of a method from a bundle.
+
+    Args:
+        folder: see `bundle.find`.
+        method: "psp" or "hyperstyle".
+        bfloat16: compute in bfloat16 where it is safe: convolutions above 4², not codes or
+        pictures.
+
+    Raises:
+        UserError: a part is missing or damaged, or belongs to another generator than the bundle's.
+    """
+    about = {part: bundles.metadata(folder, part) for part in ("generator", *PARTS[method])}
+    generator_hash = about["generator"]["weights_sha256"]
+    for part in PARTS[method]:
+        wanted = about[part]["source"].get("generator_sha256")
+        if wanted != generator_hash:
+            raise UserError(
+                f"{folder / part} was made for another generator ({str(wanted)[:12]}) than the "
+                f"bundle's ({generator_hash[:12]}): convert it again with "
+                f"'{bundles.NETWORKS[part].made_by} --name {folder.name}'"
+            )
+    dtype = {"dtype": "bfloat16"} if bfloat16 else {}
+    networks = [bundles.load(folder, part, **dtype) for part in PARTS[method]]
+    generator = bundles.load(folder, "generator", **({"bfloat16_from": 8} if bfloat16 else {}))
+    hashes = "".join(each["weights_sha256"] for each in about.values())
+    inverter = Inverter(generator, *networks, made_with=hashlib.sha256(hashes.encode()).hexdigest())
+    _check(inverter)
+    return inverter
+
+
+def _check(inverter: Inverter) -> None:
+    generator, encoder = inverter.generator.config, inverter.encoder.config
+    fits = (generator.n_latent, generator.style_dim) == (encoder.n_styles, encoder.style_dim)
+    if not fits or generator.size % encoder.resolution:
+        raise UserError(
+            f"the encoder gives {encoder.n_styles} codes of {encoder.style_dim} for pictures of "
+            f"{encoder.resolution}², the generator takes {generator.n_latent} of "
+            f"{generator.style_dim} at {generator.size}²: convert the encoder of this generator"
+        )
+
+
+def invert(inverter: Inverter, pictures: Any, *, passes: int = 5, batch: int = 4) -> Inversion:
+    """Return the codes of aligned faces.
+
+    Args:
+        inverter: see `load`.
+        pictures: [N,R,R,3] in [-1, 1], R = `inverter.resolution`.
+        passes: HyperStyle's passes; pSp has none.
+        batch: faces at a time.
+
+    Raises:
+        ValueError: the pictures have another shape, or there are less than one pass or face.
+    """
+    side = inverter.resolution
+    if np.ndim(pictures) != 4 or np.shape(pictures)[1:] != (side, side, 3) or not len(pictures):
+        raise ValueError(f"pictures are {list(np.shape(pictures))}, wanted [N, {side}, {side}, 3]")
+    if passes < 1:
+        raise ValueError(f"passes is {passes}, wanted at least 1")
+    passes = 0 if inverter.hypernet is None else passes
+    codes, vectors = [], []
+    for rows in _batches(np.asarray(pictures, np.float32), batch):
+        if passes:
+            found, sums, _ = refine(inverter, rows, passes=passes)
+            vectors.append(sums)
+        else:
+            found = encode(inverter.encoder, rows)
+        codes.append(found)
+    count = len(pictures)
+    return Inversion(
+        jnp.concatenate(codes)[:count],
+        jnp.concatenate(vectors)[:count] if vectors else None,
+        passes=passes,
+        method=inverter.method,
+        made_with=inverter.made_with,
+    )
+
+
+def synthesize(
+    inverter: Inverter, inversion: Inversion, *, batch: int = 4, resolution: int | None = None
+) -> np.ndarray:
+    """Draw the faces of an inversion.
+
+    Args:
+        inverter: the networks that made it.
+        inversion: N faces, or N edits of one face, whose kernels are then expanded once.
+        batch: pictures at a time.
+        resolution: stop the generator there; by default its full size.
+
+    Returns:
+        [N,r,r,3] float32, about [-1, 1], not clipped.
+
+    Raises:
+        UserError: other networks made the inversion.
+    """
+    if inversion.made_with != inverter.made_with:
+        raise UserError(
+            f"the inversion was made with other networks ({inversion.made_with[:12]}) than these "
+            f"({inverter.made_with[:12]}): invert the pictures again with this bundle"
+        )
+    deltas, vectors = None, inversion.vectors
+    if inversion.is_shared:
+        deltas, vectors = expand(inverter.hypernet, vectors[0], inversion.passes), None
+    drawn = []
+    for rows in _batches(np.arange(len(inversion)), batch):
+        codes = inversion.w_plus[rows]
+        if vectors is None:
+            picture = draw(inverter.generator, codes, deltas, resolution=resolution)
+        else:
+            picture = redraw(
+                inverter, codes, vectors[rows], inversion.passes, resolution=resolution
+            )
+        drawn.append(np.asarray(picture))
+    return np.concatenate(drawn)[: len(inversion)]
+
+
+def _program(**options: Any) -> Callable[[Callable], Callable]:
+    """Return `jax.jit` as a decorator, its compiler options looked up at the first call."""
+
+    def decorate(function: Callable) -> Callable:
+        @functools.cache
+        def compiled() -> Callable:
+            return jax.jit(function, compiler_options=xla_options.options(dense=True), **options)
+
+        @functools.wraps(function)
+        def call(*args: Any, **kwargs: Any) -> Any:
+            return compiled()(*args, **kwargs)
+
+        return call
+
+    return decorate
+
+
+@_program()
+def encode(encoder: Encoder, pictures: jax.Array) -> jax.Array:
+    """Map pictures [B,R,R,3] in [-1, 1] to codes [B,L,D]."""
+    return encoder(pictures)
+
+
+@_program(static_argnames="passes")
+def refine(
+    inverter: Inverter, pictures: jax.Array, *, passes: int
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Run HyperStyle's passes on one batch.
+
+    Each pass draws the faces with the kernels so far, compares the result, pooled to the input's
+    size, with the pictures and adds the vectors that the hypernetwork finds. The codes stay those
+    of the W encoder.
+
+    Args:
+        inverter: a HyperStyle inverter.
+        pictures: [B,R,R,3] in [-1, 1].
+        passes: how many.
+
+    Returns:
+        Codes [B,L,D], summed vectors [B,T,C], and what each pass was shown, [passes,B,R,R,3].
+    """
+    codes = inverter.encoder(pictures)
+    config = inverter.hypernet.config
+    zero = jnp.zeros((len(pictures), len(config.layers), config.widths[-1]))
+
+    def one_pass(sums: jax.Array, done: jax.Array) -> tuple[jax.Array, jax.Array]:
+        deltas = inverter.hypernet.deltas(sums, done)
+        now = inverter.generator.synthesis(codes, deltas=deltas)
+        now = area_mean(now, pictures.shape[1])
+        return sums + inverter.hypernet(pictures, now), now
+
+    sums, shown = jax.lax.scan(one_pass, zero, jnp.arange(passes))
+    return codes, sums, shown
+
+
+@_program(static_argnames="resolution")
+def draw(
+    generator: Generator,
+    codes: jax.Array,
+    deltas: Sequence[jax.Array | None] | None,
+    *,
+    resolution: int | None = None,
+) -> jax.Array:
+    """Draw codes [B,L,D] with given kernel changes, as `Synthesis` takes them."""
+    return generator.synthesis(codes, deltas=deltas, resolution=resolution)
+
+
+@_program(static_argnames="resolution")
+def redraw(
+    inverter: Inverter,
+    codes: jax.Array,
+    vectors: jax.Array,
+    passes: jax.Array | int,
+    *,
+    resolution: int | None = None,
+) -> jax.Array:
+    """Draw codes [B,L,D], each with the kernel changes of its own vectors [B,T,C]."""
+    deltas = inverter.hypernet.deltas(vectors, passes)
+    return inverter.generator.synthesis(codes, deltas=deltas, resolution=resolution)
+
+
+@_program()
+def expand(hypernet: Hypernet, vectors: jax.Array, passes: int) -> Sequence[jax.Array | None]:
+    """Return the kernel changes of one face's vectors [T,C] (94 MB at 1024²), or of [B,T,C]."""
+    return hypernet.deltas(vectors, passes)
+
+
+def area_mean(pictures: jax.Array, side: int) -> jax.Array:
+    """Shrink square pictures [B,S,S,3] to [B,side,side,3] by the mean over equal blocks."""
+    batch, size, _, channels = pictures.shape
+    step = size // side
+    return pictures.reshape(batch, side, step, side, step, channels).mean((2, 4))
+
+
+def _batches(rows: np.ndarray, size: int) -> list[np.ndarray]:
+    """Cut rows into batches of one size, so that one program serves all; repeat the last row."""
+    size = min(size, len(rows))
+    short = -len(rows) % size
+    rows = np.concatenate([rows, np.repeat(rows[-1:], short, axis=0)])
+    return np.split(rows, len(rows) // size)

@@ -1,0 +1,142 @@
+"""HSEmotion's EfficientNet: pictures of faces to emotion logits.
+
+Source: timm `models/efficientnet.py`, `tf_efficientnet_b0_ns` and `tf_efficientnet_b2_ns`, as
+pickled in av-savchenko/hsemotion's `enet_b0_8_best_vgaf.pt` and its siblings. TensorFlow's 'same'
+padding, BatchNorm with epsilon 1e-3, swish; a squeeze-excite gate is a quarter of its block's
+*input* wide.
+"""
+
+import dataclasses
+import math
+
+import jax
+from flax import nnx
+
+from emojax.nn.conv_norm import ConvNorm
+
+EIGHT = ("Anger", "Contempt", "Disgust", "Fear", "Happiness", "Neutral", "Sadness", "Surprise")
+SEVEN = tuple(name for name in EIGHT if name != "Contempt")
+
+STAGES = (  # kernel, stride, expansion, channels, blocks
+    (3, 1, 1, 16, 1),
+    (3, 2, 6, 24, 2),
+    (5, 2, 6, 40, 2),
+    (3, 2, 6, 80, 3),
+    (5, 1, 6, 112, 3),
+    (5, 2, 6, 192, 4),
+    (3, 1, 6, 320, 1),
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class EmotionConfig:
+    """Shape of the network; the defaults are `enet_b0_8`.
+
+    Attributes:
+        width: multiplier of all channels.
+        depth: multiplier of the blocks a stage.
+        size: side of the square input in pixels.
+        classes: names of the logits, in the published order.
+        valence_arousal: two more outputs follow the logits (the `va_mtl` files).
+    """
+
+    width: float = 1.0
+    depth: float = 1.0
+    size: int = 224
+    classes: tuple[str, ...] = EIGHT
+    valence_arousal: bool = False
+
+    @classmethod
+    def b0(cls, **changes: object) -> "EmotionConfig":
+        """EfficientNet-B0 at 224 pixels."""
+        return cls(**changes)
+
+    @classmethod
+    def b2(cls, **changes: object) -> "EmotionConfig":
+        """EfficientNet-B2 at 260 pixels."""
+        return cls(width=1.1, depth=1.2, size=260, **changes)
+
+    @property
+    def outputs(self) -> int:
+        """Width of the last layer."""
+        return len(self.classes) + 2 * self.valence_arousal
+
+    def channels(self, base: int) -> int:
+        """Scale B0's channels to the nearest multiple of 8, losing at most a tenth, as timm."""
+        scaled = base * self.width
+        rounded = max(8, int(scaled + 4) // 8 * 8)
+        return rounded + 8 if rounded < 0.9 * scaled else rounded
+
+
+class Gate(nnx.Module):
+    """Squeeze-excite: scale each channel by a gate computed from the channel means."""
+
+    def __init__(self, channels: int, hidden: int, *, rngs: nnx.Rngs) -> None:
+        self.reduce = nnx.Linear(channels, hidden, rngs=rngs)
+        self.expand = nnx.Linear(hidden, channels, rngs=rngs)
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        hidden = jax.nn.silu(self.reduce(x.mean((1, 2))))
+        return x * jax.nn.sigmoid(self.expand(hidden))[:, None, None]
+
+
+class Block(nnx.Module):
+    """Expand the channels, filter each, gate, project; the first stage does not expand.
+
+    Source: timm `InvertedResidual`, and `DepthwiseSeparableConv` where the expansion is 1.
+    """
+
+    def __init__(
+        self, inputs: int, outputs: int, kernel: int, stride: int, expansion: int, *, rngs: nnx.Rngs
+    ) -> None:
+        inner = inputs * expansion
+        silu = jax.nn.silu
+        self.expand = (
+            None if expansion == 1 else ConvNorm(inputs, inner, activation=silu, rngs=rngs)
+        )
+        self.filter = ConvNorm(
+            inner, inner, kernel, stride=stride, depthwise=True, activation=silu, rngs=rngs
+        )
+        self.gate = Gate(inner, inputs // 4, rngs=rngs)
+        self.project = ConvNorm(inner, outputs, rngs=rngs)
+        self.residual = stride == 1 and inputs == outputs
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        y = self.expand(x) if self.expand else x
+        y = self.project(self.gate(self.filter(y)))
+        return x + y if self.residual else y
+
+
+class EmotionNet(nnx.Module):
+    """Normalised pictures to logits."""
+
+    def __init__(self, config: EmotionConfig, *, rngs: nnx.Rngs) -> None:
+        self.config = config
+        inputs = config.channels(32)
+        self.stem = ConvNorm(3, inputs, 3, stride=2, activation=jax.nn.silu, rngs=rngs)
+        self.stages = nnx.List([])
+        for kernel, stride, expansion, base, count in STAGES:
+            outputs, stage = config.channels(base), nnx.List([])
+            for index in range(math.ceil(count * config.depth)):
+                step = stride if index == 0 else 1
+                stage.append(Block(inputs, outputs, kernel, step, expansion, rngs=rngs))
+                inputs = outputs
+            self.stages.append(stage)
+        self.head = ConvNorm(inputs, config.channels(1280), activation=jax.nn.silu, rngs=rngs)
+        self.classifier = nnx.Linear(config.channels(1280), config.outputs, rngs=rngs)
+
+    def features(self, x: jax.Array) -> jax.Array:
+        """Return the pooled features [B,C] the classifier reads (C = 1280 for B0, 1408 for B2).
+
+        Args:
+            x: [B,H,W,3], normalised by ImageNet's mean and deviation; trained on `config.size`².
+        """
+        x = self.stem(x)
+        for stage in self.stages:
+            for block in stage:
+                x = block(x)
+        return self.head(x).mean((1, 2))
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """Return [B, config.outputs]: logits, then valence and arousal if the config has them."""
+        return self.classifier(self.features(x))

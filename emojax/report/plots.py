@@ -1,0 +1,77 @@
+"""Plots of scores and directions: Figures 4 and 5 of the paper."""
+
+import importlib.util
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from emojax.latents.fit_directions import shares_above
+from emojax.runtime.errors import UserError
+from emojax.runtime.files import replacing
+
+
+def require(otherwise: str = "or leave them out with --no-plots") -> None:
+    """Raise UserError where matplotlib is not installed; it is an extra.
+
+    Args:
+        otherwise: what else the user can do.
+    """
+    if importlib.util.find_spec("matplotlib") is None:
+        raise UserError(
+            "plots need matplotlib, which is not installed: 'pip install \"emojax[plots]\"', "
+            f"{otherwise}"
+        )
+
+
+def thresholds(file: Path, names: Sequence[str], probabilities: np.ndarray) -> None:
+    """Plot the share of samples above each threshold, a line an emotion (Figure 4).
+
+    Args:
+        file: .png, .pdf or .svg.
+        names: E emotions.
+        probabilities: [n, E].
+
+    Raises:
+        UserError: the file cannot be written.
+    """
+    from matplotlib.figure import Figure  # not pyplot: no global state, no window
+
+    figure = Figure(figsize=(6.4, 4.2), layout="constrained")
+    axes = figure.add_subplot()
+    levels = np.linspace(0, 1, 101)
+    lines = shares_above(probabilities, levels).T
+    for index, (name, line) in enumerate(zip(names, lines, strict=True)):
+        axes.plot(levels, line, label=name, color=f"C{index}", lw=1.6)
+    axes.set(xlabel="threshold", ylabel="share of samples above it", xlim=(0, 1), ylim=(0, 1))
+    axes.set_title(f"{len(probabilities):,} samples", fontsize=10)
+    axes.grid(alpha=0.3)
+    axes.legend(frameon=False)
+    with replacing(file) as aside:
+        figure.savefig(aside, dpi=160)
+
+
+def similarity(file: Path, names: Sequence[str], cosines: np.ndarray) -> None:
+    """Plot the cosines between directions as a matrix (Figure 5).
+
+    Args:
+        file: .png, .pdf or .svg.
+        names: E directions.
+        cosines: [E, E].
+
+    Raises:
+        UserError: the file cannot be written.
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(6.4, 5.6), layout="constrained")
+    axes = figure.add_subplot()
+    shown = axes.imshow(cosines, vmin=-1, vmax=1, cmap="RdBu_r")
+    axes.set_xticks(range(len(names)), names, rotation=45, ha="right")
+    axes.set_yticks(range(len(names)), names)
+    for (row, column), value in np.ndenumerate(cosines):
+        colour = "white" if abs(value) > 0.6 else "black"
+        axes.text(column, row, f"{value:.2f}", ha="center", va="center", color=colour, fontsize=8)
+    figure.colorbar(shown, label="cosine")
+    with replacing(file) as aside:
+        figure.savefig(aside, dpi=160)

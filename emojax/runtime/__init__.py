@@ -1,0 +1,1 @@
+"""What every command stands on: command line, errors, files, devices, compiler options."""

@@ -1,0 +1,88 @@
+"""The one shape of parallelism: weights on every local device, samples split among them.
+
+`jax.jit(jax.shard_map(...))` is what `jax.pmap` itself is made of, at a third of its dispatch cost.
+Samples never meet: sample i depends on its id alone.
+"""
+
+import os
+from collections.abc import Callable
+from typing import Any
+
+import jax
+from jax.sharding import PartitionSpec
+
+from emojax.runtime.errors import UserError
+
+AXIS = "samples"
+
+
+def use_cores() -> None:
+    """Let each CPU core be a device of its own, where there is nothing better; call it first.
+
+    Halves of a batch on two cores run 7 % faster than both cores on every operation. Does nothing
+    once jax has started or when the user has set the number of devices.
+    """
+    if "xla_force_host_platform_device_count" in os.environ.get("XLA_FLAGS", ""):
+        return
+    try:
+        jax.config.update("jax_num_cpu_devices", os.cpu_count() or 1)
+    except RuntimeError:  # jax has started already
+        return
+
+
+def join_hosts(
+    coordinator: str | None = None, processes: int | None = None, process: int | None = None
+) -> None:
+    """Make this process one of several, on as many hosts; call it before anything else of jax.
+
+    Args:
+        coordinator: HOST:PORT of process 0. Without arguments jax asks the cluster: Slurm, GKE, TPU
+            pods and Open MPI are known to it.
+        processes: how many there are.
+        process: this one's number, from 0.
+
+    Raises:
+        UserError: the cluster does not say, or the others cannot be reached.
+    """
+    given = {"coordinator": coordinator, "processes": processes, "process": process}
+    absent = [f"--hosts.{name}" for name, value in given.items() if value is None]
+    if 0 < len(absent) < len(given):
+        raise UserError(
+            f"{' and '.join(absent)} not given: wanted all three of --hosts.coordinator, "
+            "--hosts.processes and --hosts.process, or none on a cluster that jax knows"
+        )
+    try:
+        jax.distributed.initialize(coordinator, processes, process)
+    except (RuntimeError, ValueError) as error:
+        raise UserError(
+            f"cannot join the other hosts ({str(error).partition(chr(10))[0]}): give "
+            "--hosts.coordinator HOST:PORT, --hosts.processes and --hosts.process"
+        ) from error
+
+
+def local_mesh(most: int | None = None) -> jax.sharding.Mesh:
+    """Return a mesh over this process's devices, at most so many of them."""
+    devices = jax.local_devices()[:most]
+    automatic = (jax.sharding.AxisType.Auto,)  # arrays placed elsewhere are moved, not refused
+    return jax.make_mesh((len(devices),), (AXIS,), automatic, devices=devices)
+
+
+def over_samples(
+    function: Callable, mesh: jax.sharding.Mesh, split: tuple[bool, ...], **jit_options: Any
+) -> Callable:
+    """Compile a function so that every device computes its share of the samples.
+
+    Args:
+        function: takes and returns arrays (or trees of them).
+        mesh: see `local_mesh`; must divide the number of samples.
+        split: for each argument, whether its first axis is the samples; else every device has it.
+        **jit_options: for `jax.jit`.
+    """
+    specs = tuple(PartitionSpec(AXIS) if samples else PartitionSpec() for samples in split)
+    spread = jax.shard_map(function, mesh=mesh, in_specs=specs, out_specs=PartitionSpec(AXIS))
+    return jax.jit(spread, **jit_options)
+
+
+def everywhere(tree: Any, mesh: jax.sharding.Mesh) -> Any:
+    """Place a tree of arrays on every device of a mesh, once."""
+    return jax.device_put(tree, jax.NamedSharding(mesh, PartitionSpec()))

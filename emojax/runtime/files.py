@@ -1,0 +1,88 @@
+"""Files that are either whole or not there, and the folders they lie in."""
+
+import contextlib
+import os
+import secrets
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+from emojax.runtime.errors import UserError
+
+
+def make_folder(path: str | os.PathLike) -> Path:
+    """Make a folder, and those above it, where they are missing; return its path.
+
+    Raises:
+        UserError: it cannot be made, or is a file.
+    """
+    try:
+        Path(path).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"cannot make folder {path} ({error}): choose another name") from error
+    return Path(path)
+
+
+@contextlib.contextmanager
+def replacing(path: str | os.PathLike) -> Iterator[Path]:
+    """Give a path to write to, and put the file in the place of `path` when the block ends well.
+
+    The path lies in the same folder, hidden, with the same suffix. When the block raises or is
+    interrupted the file is deleted, and what was at `path` before is untouched.
+
+    Args:
+        path: the file wanted; its folder exists. It gets the permissions of any new file.
+
+    Yields:
+        Where to write; no file is there yet.
+
+    Raises:
+        UserError: `path` is something else than a file, or writing failed.
+    """
+    path = Path(path)
+    # a short name of its own: one that contains the wanted name could be too long for the disk
+    aside = path.with_name(f".part-{secrets.token_hex(6)}{path.suffix}")
+    try:
+        if path.exists() and not path.is_file():  # a rename would do away with /dev/null
+            raise UserError(f"cannot write {path}: it exists and is no file, choose another name")
+        yield aside
+        os.replace(aside, path)
+    except OSError as error:
+        raise UserError(f"cannot write {path} ({error}): choose another folder") from error
+    finally:
+        with contextlib.suppress(OSError):
+            aside.unlink()
+
+
+@contextlib.contextmanager
+def replacing_folder(path: str | os.PathLike) -> Iterator[Path]:
+    """Give a new folder to fill, and put it in the place of `path` when the block ends well.
+
+    The new folder lies hidden beside the old one, which is deleted last; when the block raises or
+    is interrupted, the new one is deleted.
+
+    Args:
+        path: the folder wanted; the one above it exists.
+
+    Yields:
+        The new folder, empty.
+
+    Raises:
+        UserError: writing failed.
+    """
+    path, token = Path(path), secrets.token_hex(6)
+    aside, old = path.with_name(f".part-{token}"), path.with_name(f".old-{token}")
+    try:
+        aside.mkdir()
+        yield aside
+        if path.exists():
+            path.rename(old)
+        aside.rename(path)
+    except OSError as error:
+        raise UserError(f"cannot write {path} ({error}): choose another folder") from error
+    finally:
+        with contextlib.suppress(OSError):
+            if old.exists() and not path.exists():
+                old.rename(path)
+        shutil.rmtree(aside, ignore_errors=True)
+        shutil.rmtree(old, ignore_errors=True)

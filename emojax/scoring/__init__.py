@@ -1,0 +1,1 @@
+"""Emotion classification, and generated faces scored in compiled batches."""

@@ -1,0 +1,1 @@
+"""Everything emojax keeps on disk: weights, bundles, score tables, result blocks."""

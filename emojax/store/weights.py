@@ -1,0 +1,319 @@
+"""Weights on their way between flat `{dotted.name: array}` tables, models and disk.
+
+A model's table is its NNX state with the path joined by dots (`synthesis.convs.3.weight`). Every
+step is strict and goes by path: a name missing, left over or of another shape is an error, and all
+of them are reported at once.
+"""
+
+import contextlib
+import dataclasses
+import hashlib
+import json
+import math
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+import jax
+import numpy as np
+import orbax.checkpoint as ocp
+import tensorstore
+from flax import nnx
+
+from emojax.runtime.errors import UserError
+
+Model = TypeVar("Model", bound=nnx.Module)
+
+PIECE = 2**22
+"""Bytes of an array that are compressed as one."""
+
+PENDING = 2**26
+"""Bytes that are on their way to disk at a time."""
+
+COMPRESSOR = {"id": "blosc", "cname": "zstd", "clevel": 1, "shuffle": 2}
+"""Bits of equal place together: weights take 0.88 of their size, with Orbax's own zstd 0.93."""
+
+
+class Array(Protocol):
+    """What a table holds: an array of NumPy or JAX, or one that `np.asarray` will read or make."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Size of each axis."""
+
+    @property
+    def dtype(self) -> np.dtype:
+        """Kind of number."""
+
+    def __array__(self, dtype: np.dtype | None = None, copy: bool | None = None) -> np.ndarray:
+        """Return the values."""
+
+
+Arrays = Mapping[str, Array]
+
+
+class OneKey:
+    """Stands in for `nnx.Rngs` where only shapes matter: real ones make that quadratic."""
+
+    def params(self) -> jax.Array:
+        """Return the same key for every parameter."""
+        return jax.random.key(0)
+
+
+def abstract(build: Callable[..., Model], config: object) -> Model:
+    """Return `build(config, rngs=...)` with shapes and dtypes in place of arrays."""
+    return nnx.eval_shape(lambda: build(config, rngs=OneKey()))
+
+
+def flatten(model: nnx.Module) -> dict[str, jax.Array | jax.ShapeDtypeStruct]:
+    """Return the model's variables by dotted name."""
+    flat = nnx.to_flat_state(nnx.state(model))
+    return {".".join(map(str, path)): variable.get_value() for path, variable in flat}
+
+
+def problems(expected: Mapping[str, jax.ShapeDtypeStruct], arrays: Arrays) -> list[str]:
+    """Say how `arrays` departs from the `expected` names, shapes and kinds of number.
+
+    Returns:
+        One line for each missing, unknown, misshapen or mistyped name, sorted within each kind;
+        empty when all is well. Floating-point widths may differ (float16 storage), kinds may not.
+    """
+    missing = [f"missing: {name}" for name in sorted(expected.keys() - arrays.keys())]
+    unknown = [f"unknown: {name}" for name in sorted(arrays.keys() - expected.keys())]
+    both = sorted(expected.keys() & arrays.keys())
+    misshapen = [
+        f"misshapen: {name} is {list(arrays[name].shape)}, wanted {list(expected[name].shape)}"
+        for name in both
+        if tuple(arrays[name].shape) != tuple(expected[name].shape)
+    ]
+    mistyped = [
+        f"mistyped: {name} is {arrays[name].dtype}, wanted {expected[name].dtype}"
+        for name in both
+        if _is_float(arrays[name].dtype) != _is_float(expected[name].dtype)
+    ]
+    return missing + unknown + misshapen + mistyped
+
+
+def load(model: Model, arrays: Arrays, *, what: str = "weights") -> Model:
+    """Return the abstract `model` filled with `arrays`, cast to the model's own dtypes.
+
+    Args:
+        model: an abstract model (see `abstract`).
+        arrays: one array a variable, by dotted name.
+        what: what the arrays are, for the message.
+
+    Raises:
+        UserError: names every variable that is missing, unknown, misshapen or mistyped.
+    """
+    expected = flatten(model)
+    if found := problems(expected, arrays):
+        raise UserError(f"{what} do not fit the model; {report(found)}")
+    graph, state = nnx.split(model)
+    variables = {".".join(map(str, path)): (path, var) for path, var in nnx.to_flat_state(state)}
+    # an array on its way is in memory twice: the largest go while there is most room
+    order = sorted(variables, key=lambda name: -math.prod(expected[name].shape))
+    filled = {}
+    for name in order:
+        path, variable = variables[name]
+        values = arrays[name] if isinstance(arrays[name], jax.Array) else np.asarray(arrays[name])
+        filled[path] = variable.replace(jax.numpy.asarray(values, expected[name].dtype))
+    return nnx.merge(graph, nnx.from_flat_state(filled))
+
+
+def report(found: list[str], limit: int = 60) -> str:
+    """Return the lines of `problems` under a count, cut after `limit` lines."""
+    more = [f"... and {len(found) - limit} more"] if len(found) > limit else []
+    return "\n  ".join([f"{len(found)} tensors differ:", *found[:limit], *more])
+
+
+def count(arrays: Arrays) -> int:
+    """Return the number of values in the table."""
+    return sum(math.prod(array.shape) for array in arrays.values())
+
+
+def fingerprint(arrays: Arrays) -> str:
+    """Return the SHA-256 of a table's names, shapes, dtypes and values, in order of name."""
+    digest = hashlib.sha256()
+    for name in sorted(arrays):
+        array = np.ascontiguousarray(arrays[name])
+        digest.update(f"{name} {array.dtype.str} {array.shape}\n".encode())
+        digest.update(array.reshape(-1).view(np.uint8))
+    return digest.hexdigest()
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Stored:
+    """An array of a checkpoint, still on disk; `np.asarray` reads it.
+
+    Attributes:
+        folder: the checkpoint.
+        store: the open array.
+    """
+
+    folder: Path
+    store: tensorstore.TensorStore
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Size of each axis."""
+        return self.store.shape
+
+    @property
+    def dtype(self) -> np.dtype:
+        """Kind of number on disk."""
+        return self.store.dtype.numpy_dtype
+
+    def __array__(self, dtype: np.dtype | None = None, copy: bool | None = None) -> np.ndarray:
+        """Read the values; a new array every time.
+
+        Raises:
+            UserError: a file is damaged.
+        """
+        with _damage(self.folder):
+            array = np.empty(self.shape, self.dtype)
+            tensorstore.array(array).write(self.store).result()  # store.read() holds more memory
+        return array if dtype is None else array.astype(dtype, copy=False)
+
+
+def read(folder: Path) -> dict[str, Stored]:
+    """Open an Orbax checkpoint of named arrays; each is read when it is used.
+
+    Orbax's own restoring is not used: of a damaged checkpoint it leaves reads running that report
+    to a closed event loop, and Python prints their tracebacks under our message.
+
+    Raises:
+        UserError: the folder is not there or is damaged.
+    """
+    if not folder.is_dir():
+        raise UserError(f"no checkpoint at {folder}: give the folder that a convert command wrote")
+    with _damage(folder):
+        layout = json.loads((folder / "_METADATA").read_text())
+        paths = [entry["key_metadata"] for entry in layout["tree_metadata"].values()]
+        names = [".".join(str(step["key"]) for step in path) for path in paths]
+        context = _context()
+        opening = [
+            tensorstore.open(_spec(folder, name, layout), read=True, open=True, context=context)
+            for name in names
+        ]
+        return {
+            name: Stored(folder, each.result()) for name, each in zip(names, opening, strict=True)
+        }
+
+
+def write(folder: Path, arrays: Arrays) -> None:
+    """Write a table as an Orbax checkpoint into a folder that does not exist yet.
+
+    Orbax lays it out, with a placeholder for every array; the values follow piece by piece, since
+    Orbax would hold one more copy of the table while it writes. A kill leaves placeholders behind:
+    write aside and rename, as `bundle.save` does.
+
+    Raises:
+        UserError: the disk is full or cannot be written.
+    """
+    size = sum(math.prod(array.shape) * array.dtype.itemsize for array in arrays.values())
+    try:
+        room = shutil.disk_usage(folder.parent).free
+        if room < size:
+            raise OSError(f"it takes {size / 1e6:,.0f} MB and {room / 1e6:,.0f} MB are free")
+        with ocp.StandardCheckpointer() as checkpointer:
+            checkpointer.save(folder.absolute(), dict.fromkeys(arrays, np.zeros((), np.int8)))
+        # meant for stores without renaming; it names the place the bundle is about to leave
+        (folder / "commit_success.txt").unlink(missing_ok=True)
+        _fill(folder, arrays)
+    except (OSError, ValueError) as error:
+        raise UserError(
+            f"cannot write {folder} ({_brief(error)}): make room or choose another folder"
+        ) from error
+
+
+def _fill(folder: Path, arrays: Arrays) -> None:
+    """Put values in the place of the placeholders."""
+    layout, context = json.loads((folder / "_METADATA").read_text()), _context()
+    opening = {
+        name: tensorstore.open(
+            {
+                **_spec(folder, name, layout),
+                "metadata": {"compressor": COMPRESSOR},
+                "store_data_equal_to_fill_value": True,
+            },
+            create=True,
+            delete_existing=True,
+            shape=array.shape,
+            dtype=array.dtype,
+            chunk_layout=tensorstore.ChunkLayout(chunk_shape=_chunk(array)),
+            context=context,
+        )
+        for name, array in arrays.items()
+    }
+    writing, size = [], 0
+    for name, array in arrays.items():
+        store, values = opening[name].result(), np.asarray(array)
+        for piece in _pieces(values):
+            writing.append(store[piece].write(values[piece]))
+            size += values[piece].nbytes
+            if size >= PENDING:  # waiting for each piece would make a file of each
+                _finish(writing)
+                writing, size = [], 0
+    _finish(writing)
+
+
+def _finish(writing: list[tensorstore.WriteFutures]) -> None:
+    for each in writing:
+        each.result()
+
+
+def _chunk(array: np.ndarray) -> tuple[int, ...]:
+    """Shape of a piece: as many rows as `PIECE` takes."""
+    if not array.shape:
+        return ()
+    row = math.prod(array.shape[1:]) * array.dtype.itemsize
+    return (max(1, min(array.shape[0], PIECE // max(1, row))), *array.shape[1:])
+
+
+def _pieces(array: np.ndarray) -> list[tuple[slice, ...]]:
+    if not array.shape:
+        return [()]
+    rows, size = _chunk(array)[0], len(array)
+    return [(slice(i, min(i + rows, size)),) for i in range(0, size, rows)]
+
+
+def _spec(folder: Path, name: str, layout: Mapping[str, Any]) -> dict[str, Any]:
+    """Say where an array of an Orbax checkpoint is, whose `_METADATA` is `layout`."""
+    files = {"driver": "file", "path": f"{folder.absolute()}/"}
+    if layout["use_ocdbt"]:
+        kvstore = {"driver": "ocdbt", "base": files, "path": f"{name}/"}
+    else:
+        kvstore = {**files, "path": f"{folder.absolute()}/{name}/"}
+    return {
+        "driver": "zarr3" if layout.get("use_zarr3") else "zarr",
+        "kvstore": kvstore,
+        "fill_missing_data_reads": False,  # a lost piece is damage, not zeros
+    }
+
+
+def _context() -> tensorstore.Context:
+    """Return a context that remembers the database's index, not its values."""
+    return tensorstore.Context({"cache_pool": {"total_bytes_limit": 2**24}})
+
+
+# what tensorstore and the reading of JSON raise, for each of many kinds of damage
+_DAMAGE = (OSError, ValueError, LookupError, TypeError, AttributeError, RuntimeError, MemoryError)
+
+
+@contextlib.contextmanager
+def _damage(folder: Path) -> Iterator[None]:
+    """Turn what readers raise over damaged files into one sentence."""
+    try:
+        yield
+    except _DAMAGE as error:
+        raise UserError(f"{folder} is damaged ({_brief(error)}): convert the file again") from error
+
+
+def _brief(error: Exception) -> str:
+    """Return the beginning of an error's message, on one line."""
+    return " ".join(str(error).split())[:200]
+
+
+def _is_float(dtype: np.dtype) -> bool:
+    return jax.numpy.issubdtype(dtype, np.floating)

@@ -1,0 +1,268 @@
+"""The demo world's recipe: its loop, its batches and its losses, without training anything big."""
+
+import dataclasses
+import json
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+
+from emojax.demo import batches, train
+from emojax.demo.training import classifiers, encoders
+from emojax.demo.training import generator as generating
+from emojax.demo.training.loop import Stage, _matrix_axes, fit, last_figures, seconds
+from emojax.demo.training.recipe import PROFILES
+from emojax.nn.conv_norm import ConvNorm
+from emojax.runtime.errors import UserError
+
+TINY = dataclasses.replace(PROFILES["cpu"], resolution=32, channels=(8, 8, 8, 8))
+
+KEY = jax.random.key(0)
+INVERTING = ("psp", "w_encoder", "hyperstyle")
+
+
+class Small(nnx.Module):
+    """One normalised convolution that learns to double its input."""
+
+    def __init__(self):
+        self.layer = ConvNorm(1, 1, rngs=nnx.Rngs(0))
+
+    def __call__(self, x):
+        return self.layer(x)
+
+
+def small_stage(steps, statistics=0.5):
+    def draw(key):
+        return jax.random.normal(key, (4, 2, 2, 1))
+
+    def loss(model, frozen, x):
+        return jnp.mean(jnp.square(model(x) - frozen * x)), {"twice": 2 * x.mean()}
+
+    return Stage("small", Small(), draw, loss, jnp.float32(2), steps, 0.05, statistics=statistics)
+
+
+def values(model):
+    return [np.asarray(leaf) for leaf in jax.tree.leaves(nnx.state(model))]
+
+
+class Stopped(Exception):
+    """Stands for a kill."""
+
+
+def test_a_stopped_run_ends_as_one_that_was_not(tmp_path):
+    whole = fit(small_stage(40), tmp_path / "whole", 0)
+    broken = small_stage(40)
+    calls = iter(range(1000))
+
+    def draw(key):
+        if next(calls) == 25:
+            raise Stopped
+        return broken.draw(key)
+
+    with pytest.raises(Stopped):
+        fit(dataclasses.replace(broken, draw=draw), tmp_path / "parts", 0, save_every=0.0)
+    resumed = fit(small_stage(40), tmp_path / "parts", 0)
+    for a, b in zip(values(whole), values(resumed), strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert [file.name for file in (tmp_path / "parts/small").glob("step-*")] == ["step-40"]
+
+
+def test_the_loop_learns_and_says_so(tmp_path):
+    model = fit(small_stage(300, statistics=0.0), tmp_path, 0)
+    x = jnp.ones((1, 1, 1, 1))
+    assert float(model(x)[0, 0, 0, 0]) == pytest.approx(2.0, abs=0.05)
+    assert last_figures(tmp_path, "small")["step"] == 300
+    assert last_figures(tmp_path, "small")["loss"] < 0.01
+    assert seconds(tmp_path, "small") > 0
+    lines = (tmp_path / "small/losses.jsonl").read_text().splitlines()
+    assert [json.loads(line)["step"] for line in lines] == list(range(50, 301, 50))
+
+
+def test_statistics_follow_the_batches_only_while_they_are_meant_to(tmp_path):
+    still = fit(small_stage(3, statistics=0.0), tmp_path / "a", 0)
+    moved = fit(small_stage(3, statistics=1.0), tmp_path / "b", 0)
+    assert float(still.layer.var[...][0]) == 1.0
+    assert float(moved.layer.var[...][0]) != 1.0
+    assert moved.layer.use_running_average
+
+
+def test_normalising_by_the_batch_is_batch_normalisation():
+    layer = ConvNorm(2, 3, rngs=nnx.Rngs(0))
+    layer.train()
+    y = layer(jax.random.normal(jax.random.key(0), (8, 4, 4, 2)))
+    np.testing.assert_allclose(y.mean((0, 1, 2)), np.zeros(3), atol=1e-6)
+    np.testing.assert_allclose(y.std((0, 1, 2)), np.ones(3), rtol=2e-3)  # epsilon 1e-3
+
+
+def test_finishing_a_generator_keeps_its_pictures():
+    generator = generating.Taught(TINY, rngs=nnx.Rngs(0)).generator
+    z = batches.latents(jax.random.key(3), count=2)
+    draw = jax.jit(lambda model, z: model(z))
+    before = draw(generator, z)
+    finished = generating.finish(generator, jax.random.key(0))
+    np.testing.assert_allclose(draw(finished, z), before, atol=2e-5)
+    assert float(jnp.abs(finished.latent_avg[...]).max()) > 0
+
+
+def test_w_is_twelve_deviations_of_any_coordinate_for_the_papers_k():
+    finished = generating.finish(generating.Taught(TINY, rngs=nnx.Rngs(0)).generator, KEY)
+    w = finished.mapping(batches.latents(KEY, count=4000))
+    k_of_a_layer = 20 / np.sqrt(finished.config.n_latent)
+    deviation = np.sqrt(np.asarray(w).var(0).mean())
+    assert 12 * deviation == pytest.approx(k_of_a_layer, rel=0.02)
+
+
+def test_w_is_taught_to_be_as_wide_in_all_directions():
+    stage = generating.stage(TINY, "mapping", None, 0)
+    batch = stage.draw(KEY)
+    before = stage.loss(stage.model, None, batch)[1]["spread"]
+    rate = 1e-3 / 0.01**2  # the mapping's weights are stored divided by 0.01
+    slope = nnx.grad(lambda model: stage.loss(model, None, batch)[1]["spread"])(stage.model)
+    state = nnx.state(stage.model, nnx.Param)
+    nnx.update(stage.model, jax.tree.map(lambda a, b: a - rate * b, state, slope))
+    assert stage.loss(stage.model, None, batch)[1]["spread"] < before
+
+
+def test_only_matrices_go_by_muon():
+    def axes(*shape, faster=1.0):
+        found = _matrix_axes(jnp.zeros(shape), faster)
+        return found and (found.reduction_axis, found.output_axis)
+
+    assert axes(3, 3, 16, 32) == ((0, 1, 2), (3,))
+    assert axes(16, 32) == ((0,), (1,))
+    assert axes(16, 32, faster=10.0) is None
+    assert axes(3, 3, 1, 32) is None  # depthwise
+    assert axes(1, 1, 32, 3) is None  # three colours
+    assert axes(4, 4, 32) is None
+    assert axes(32) is None
+
+
+@pytest.mark.parametrize("count", [4, 7])
+def test_latents_have_unit_mean_square(count):
+    for draw in (batches.latents, batches.expressive_latents):
+        z = draw(jax.random.key(0), count=count)
+        np.testing.assert_allclose(jnp.square(z).mean(-1), np.ones(count), rtol=1e-5)
+
+
+def test_expressive_latents_show_rare_emotions_more_often():
+    def share(z):
+        shown = np.asarray(batches.described(z).emotion.argmax(-1))
+        return np.mean((shown == 1) | (shown == 3))  # contempt, fear
+
+    key = jax.random.key(0)
+    often = share(batches.expressive_latents(key, count=4000))
+    assert often > 2 * share(batches.latents(key, count=4000))
+
+
+def test_expressive_latents_show_all_emotions_evenly_if_asked():
+    z = batches.expressive_latents(jax.random.key(0), count=4000, evenly=True)
+    readied = np.asarray(batches.described(z[1::2]).emotion.argmax(-1))
+    shares = np.delete(np.bincount(readied, minlength=8) / 2000, batches.EMOTIONS.index("neutral"))
+    assert shares.min() > 0.07
+    assert shares.max() < 0.35  # happiness, which others end up in
+
+
+def test_pixels_count_more_where_the_expression_shows():
+    faces = batches.described(batches.latents(jax.random.key(0), count=4))
+    plain = batches.face_weights(32)
+    for emotion, most in (("neutral", 1.0), ("surprise", 5.0)):
+        shown = batches.with_emotion(faces, emotion)
+        times = np.asarray(batches.expression_weights(shown, batches.draw(shown, 32))) / plain
+        np.testing.assert_allclose(times.min((1, 2, 3)), 1, rtol=1e-5)
+        np.testing.assert_allclose(times.max((1, 2, 3)), most, rtol=1e-5)
+    mouth = times[:, 18:26, 12:20].mean()
+    assert mouth > 1.5 * times[:, :, :4].mean()  # the background stays as it is
+
+
+def test_attributes_are_named_one_by_one():
+    faces = batches.described(batches.latents(jax.random.key(0), count=3))
+    table = np.asarray(batches.attributes(faces))
+    assert table.shape == (3, len(batches.ATTRIBUTES))
+    assert len(set(batches.ATTRIBUTES)) == len(batches.ATTRIBUTES)
+    factors = table[:, : -2 * 16]
+    assert np.abs(factors).max() <= 1 + 1e-6
+    column = batches.ATTRIBUTES.index("au12_right")
+    np.testing.assert_array_equal(table[:, column], faces.action_units[:, 8, 1])
+
+
+def test_every_stage_has_a_scalar_loss():
+    generator = generating.Taught(TINY, rngs=nnx.Rngs(0)).generator
+    trunk = encoders.trunk(TINY, 0)
+    w_encoder = encoders.w_encoder(TINY, generator, trunk.model, 0)
+    stages = [
+        *(generating.stage(TINY, name, None, 0) for name in ("mapping", "coarse", "generator")),
+        trunk,
+        encoders.psp(TINY, generator, trunk.model, 0),
+        w_encoder,
+        encoders.hyperstyle(TINY, generator, w_encoder.model, 0),
+        *(getattr(classifiers, name)(TINY, 0) for name in ("emotion", "attributes", "features")),
+    ]
+    assert {stage.name for stage in stages} == TINY.lengths.keys()
+    for stage in stages:
+        batch = jax.eval_shape(stage.draw, jax.random.key(0))
+        value, figures = jax.eval_shape(stage.loss, stage.model, stage.frozen, batch)
+        assert value.shape == ()
+        assert all(figure.shape == () for figure in figures.values())
+        # a weakly typed parameter would be compiled for twice, as it starts and as updates leave it
+        assert not any(leaf.weak_type for leaf in jax.tree.leaves(nnx.state(stage.model)))
+        assert stage.steps == TINY.lengths[stage.name].steps
+        assert 0 <= stage.statistics < 1
+        assert stage.muon == (stage.name != "mapping")
+        assert (stage.sheet is not None) == (stage.name in ("coarse", "generator", *INVERTING))
+
+
+def test_encoders_start_from_the_taught_trunk():
+    generator = generating.Taught(TINY, rngs=nnx.Rngs(0)).generator
+    taught = encoders.trunk(TINY, 5).model
+    model = encoders.psp(TINY, generator, taught, 0).model
+    assert jax.tree.all(
+        jax.tree.map(
+            lambda a, b: a is not b and bool(jnp.all(a == b)),
+            nnx.state(model.trunk),
+            nnx.state(taught.trunk),
+        )
+    )
+
+
+def test_codes_are_read_by_a_linear_regression():
+    keys = jax.random.split(KEY, 2)
+    w, matrix = jax.random.normal(keys[0], (200, 5)), jax.random.normal(keys[1], (5, 3))
+    np.testing.assert_allclose(encoders._linear(w + 1, w @ matrix - 2), matrix, atol=1e-5)
+
+
+def test_a_wrong_fraction_is_one_sentence(tmp_path):
+    with pytest.raises(UserError, match=r"--fraction is 0\.0, wanted more than 0"):
+        train.main(train.Options(fraction=0.0, work=tmp_path))
+    with pytest.raises(UserError, match="'pspp', which is none: choose among mapping, coarse, gen"):
+        train.main(train.Options(stages=("pspp",), work=tmp_path))
+    with pytest.raises(UserError, match="--together is -1, wanted 1 or more"):
+        train.main(train.Options(together=-1, work=tmp_path))
+
+
+def test_stages_that_are_finished_are_not_started_again(tmp_path):
+    def unfinished(*stages):
+        return train._unfinished(TINY, train.Options(work=tmp_path, stages=stages))
+
+    assert unfinished() == list(TINY.lengths)
+    assert unfinished("psp") == ["mapping", "coarse", "generator", "psp", "trunk"]
+    for name, steps in (("mapping", TINY.lengths["mapping"].steps), ("coarse", 7)):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "progress.json").write_text(json.dumps({"step": steps, "seconds": 1}))
+    assert unfinished("generator") == ["coarse", "generator"]
+
+
+def test_a_model_is_prepared_before_its_first_step_only(tmp_path):
+    prepared = []
+
+    def begin(model):
+        prepared.append(model)
+        model.layer.scale[...] = jnp.full(1, 3.0)
+        return model
+
+    stage = dataclasses.replace(small_stage(2, statistics=0.0), begin=begin, rate=0.0)
+    first = fit(stage, tmp_path, 0)
+    again = fit(dataclasses.replace(stage, model=Small()), tmp_path, 0)
+    assert len(prepared) == 1
+    assert float(first.layer.scale[...][0]) == float(again.layer.scale[...][0]) == 3.0

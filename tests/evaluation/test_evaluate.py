@@ -1,0 +1,325 @@
+"""`python -m emojax.evaluate`: measured once, gone on with, and put into a table that is right."""
+
+import csv
+import dataclasses
+import json
+import shutil
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from emojax import evaluate
+from emojax.demo import truth
+from emojax.evaluation import aggregate, ground_truth
+from emojax.evaluation import table as evaluation_table
+from emojax.evaluation.ground_truth import Truth
+from emojax.faces import images
+from emojax.latents import inversion, normalisers
+from emojax.metrics import fid
+from emojax.metrics.emotion_score import emotion_score
+from emojax.models.efficientnet import EmotionNet
+from emojax.runtime.errors import UserError, run_command
+from emojax.scoring import classifier
+from emojax.store import bundle
+from emojax.store.block_store import Store
+from tests.support import small_world
+from tests.support.pictures import noise
+
+SIDE = 128  # of the small generator
+EMOTIONS = ("fear", "happiness")
+ATTRIBUTES = ("chin", "hair", "nose", "smile")
+SAMPLES = 3
+
+
+class World:
+    """People of noise, and the same ones overlaid with an expression."""
+
+    attributes = ATTRIBUTES
+    identity = ATTRIBUTES[:3]
+    fingerprint = "noise"
+
+    def people(self, ids):
+        pictures = np.concatenate([noise(f"person {i}", 1, SIDE) for i in ids])
+        values = np.stack([np.random.default_rng(i).uniform(-1, 1, 4) for i in map(int, ids)])
+        return Truth(images.to_uint8(pictures), values.astype(np.float32))
+
+    def target(self, emotion):
+        return images.to_uint8(noise(f"target {emotion}", 1, SIDE))[0]
+
+    def transferred(self, ids, emotion):
+        pictures, values = self.people(ids)
+        mixed = (pictures.astype(int) + self.target(emotion)) // 2
+        return Truth(mixed.astype(np.uint8), values * np.array([1, 1, 1, -1], np.float32))
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """The small bundle with networks for distances and attributes."""
+    folder = small_world.write_whole(tmp_path_factory.mktemp("checkpoints") / "small")
+    config = small_world.EMOTION
+    for seed, (part, classes) in enumerate({"features": ("a",), "attributes": ATTRIBUTES}.items()):
+        changed = dataclasses.replace(config, classes=classes)
+        bundle.save(folder, part, changed, small_world.table(EmotionNet, changed, 6 + seed), {})
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def world(monkeypatch):
+    """Let the bundle's world be the one of noise."""
+    monkeypatch.setattr(ground_truth, "load", lambda folder, side, *, name, seed: World())
+
+
+def options(folder, out, **changes):
+    common = {"samples": SAMPLES, "block": 2, "batch": 2, "passes": 2, "emotions": EMOTIONS}
+    return evaluate.Options(bundle=str(folder), out=out, **{**common, **changes})
+
+
+@pytest.fixture(scope="module")
+def run(folder, tmp_path_factory):
+    """A whole evaluation, and what it printed is left aside."""
+    out = tmp_path_factory.mktemp("run") / "out"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ground_truth, "load", lambda folder, side, *, name, seed: World())
+        evaluate.main(options(folder, out))
+    return out
+
+
+def rows_of(out):
+    table = evaluation_table.read(out)
+    return {row[:3]: row.figures for row in table.rows}
+
+
+def test_every_row_is_there_with_its_files(run):
+    rows = rows_of(run)
+    results = ("reinvert", "none", "subspace")
+    wanted = {("", "truth", each) for each in ("all", *EMOTIONS)}
+    for inverter in ("psp", "hyperstyle"):
+        wanted.add((inverter, "original", "all"))
+        wanted |= {(inverter, name, each) for name in results for each in ("all", *EMOTIONS)}
+    assert set(rows) == wanted
+    for (_, result, target), figures in rows.items():
+        assert {"emotion_score", "emotion_score_log", "top1", "frechet", "kernel"} <= set(figures)
+        assert ("psnr" in figures) == ("seconds" in figures) == (result != "truth")
+        assert figures["judge_error"] > 0
+        assert all(np.isfinite(list(figures.values()))), (result, target)
+    with open(run / "table.csv", newline="") as stream:
+        written = list(csv.DictReader(stream))
+    assert len(written) == len(wanted)
+    first = next(row for row in written if row["result"] == "none")
+    assert float(first["psnr"]) == rows[first["inverter"], "none", "all"]["psnr"]
+    text = (run / "table.md").read_text()
+    assert "| psp        | subspace" in text
+    assert "Fréchet distance (features)" in text
+    assert "no FID" in text
+    assert {file.name for file in run.glob("*.png")} == {f"target_{e}.png" for e in EMOTIONS}
+
+
+def test_a_row_is_what_the_parts_make_of_it(run, folder):
+    """The same arithmetic step by step, in batches of other sizes: a grey level may round apart."""
+    inverter, world = inversion.load(folder, "psp"), World()
+    judge, measurer = (bundle.load(folder, part) for part in ("emotion", "features"))
+    people, target = world.people(range(SAMPLES)), world.target("fear")
+    seen = np.stack([images.resize(each, 64) for each in (*people.pictures, target)])
+    found = inversion.invert(inverter, images.to_float(seen), batch=2)
+    done = normalisers.transfer(
+        inverter, small_world.directions(), found[:SAMPLES], found[SAMPLES], normaliser="none"
+    )
+    results = images.to_uint8(inversion.synthesize(inverter, done.result, batch=2))
+    figures = rows_of(run)["psp", "none", "fear"]
+    logits = classifier.classify(judge, np.concatenate([results, target[None]])).logits
+    score = emotion_score(logits[:SAMPLES], logits[SAMPLES])
+    assert figures["emotion_score"] == pytest.approx(score.softmax.mean(), abs=2e-3)
+    assert figures["emotion_score_log"] == pytest.approx(score.log.mean(), abs=2e-3)
+    right = logits[:SAMPLES].argmax(1) == classifier.index(judge, "fear")
+    assert figures["top1"] == pytest.approx(right.mean())
+    true = world.transferred(range(SAMPLES), "fear").pictures
+    square = np.square((results.astype(float) - true) / 255).mean((1, 2, 3))
+    assert figures["psnr"] == pytest.approx(np.mean(-10 * np.log10(square)), abs=1e-2)
+
+    def gaussian(pictures):
+        said = classifier.classify(measurer, pictures, crop="full").features
+        return fid.Moments.of(said).gaussian()
+
+    distance = fid.frechet_distance(gaussian(results), gaussian(people.pictures))
+    assert distance > 0
+    assert figures["frechet"] == pytest.approx(distance, rel=2e-2)
+    both = [rows_of(run)["psp", "none", name]["top1"] for name in EMOTIONS]
+    assert rows_of(run)["psp", "none", "all"]["top1"] == pytest.approx(np.mean(both))
+
+
+def test_a_run_goes_on_where_it_stopped(run, folder, tmp_path, capsys):
+    out = shutil.copytree(run, tmp_path / "out")
+    (lost,) = out.glob("psp-*/none/00001.npz")
+    lost.unlink()
+    kept = {file: file.stat().st_mtime_ns for file in out.rglob("*.npz")}
+    evaluate.main(options(folder, out, inverters=("psp",), normalisers=("none",)))
+    assert lost.is_file()
+    assert kept == {file: file.stat().st_mtime_ns for file in kept}
+    before, after = rows_of(run), rows_of(out)
+    assert len(after) == 3 + 1 + 3  # truth, original, none
+    for name, figures in after.items():
+        for key in set(figures) - {"seconds"}:
+            assert figures[key] == pytest.approx(before[name][key], rel=1e-6, abs=1e-9), name
+    assert "| psp      | none" in capsys.readouterr().out
+
+
+def test_another_runs_folder_is_refused(run, folder):
+    with pytest.raises(UserError, match=r"results of another run \(samples 3, now 2\): give"):
+        evaluate.main(options(folder, run, samples=2))
+
+
+def test_a_damaged_block_is_named(run, folder, tmp_path):
+    out = shutil.copytree(run, tmp_path / "out")
+    (file,) = out.glob("psp-*/none/00001.npz")
+    file.write_bytes(file.read_bytes()[:-100])
+    with pytest.raises(UserError, match=r"00001\.npz is damaged .*: delete it and give the same"):
+        evaluate.main(options(folder, out, inverters=("psp",), normalisers=("none",)))
+
+
+def test_a_folder_has_its_own_targets_and_no_truth(folder, tmp_path):
+    faces = tmp_path / "faces"
+    faces.mkdir()
+    pictures = World().people(range(SAMPLES)).pictures
+    for index, picture in enumerate(pictures):
+        images.write(faces / f"{index}.png", picture)
+    chosen = options(
+        folder, tmp_path / "out", sources=faces, inverters=("psp",), normalisers=("none",)
+    )
+    evaluate.main(chosen)
+    rows = rows_of(tmp_path / "out")
+    assert set(rows) == {("psp", "original", "all")} | {
+        ("psp", "none", each) for each in ("all", *EMOTIONS)
+    }
+    assert "judge_error" not in rows["psp", "none", "all"]
+    judge = bundle.load(folder, "emotion")
+    said = classifier.classify(judge, pictures).probabilities
+    for name in EMOTIONS:
+        best = said[:, classifier.index(judge, name)].argmax()
+        shown = images.read(tmp_path / "out" / f"target_{name}.png")
+        np.testing.assert_array_equal(shown, pictures[best])
+
+
+def test_the_yardstick_counts_only_what_the_judge_can_read():
+    rng = np.random.default_rng(0)
+    true = rng.uniform(-1, 1, (500, 2, 4))
+    judged = true + rng.normal(0, 0.1, true.shape)
+    judged[..., 1] = 0  # it says the same of every face
+    found = aggregate.yardstick(judged, true, np.array([True, True, True, False]))
+    assert found.identity.tolist() == [True, False, True, False]
+    assert found.expression.tolist() == [False, False, False, True]
+    np.testing.assert_allclose(found.tolerance[[0, 2, 3]], 0.2, rtol=0.1)
+
+
+def test_inceptions_distance_is_called_fid():
+    assert evaluation_table.titles("inception")["frechet"] == "FID"
+    assert "FID" not in evaluation_table.titles("features").values()
+
+
+def painted(faces, resolution):
+    """Paint faces as two areas: above who it is, below what is felt. Drawing them takes long."""
+    felt = jnp.arange(resolution)[:, None] >= 20
+    who, shown = faces.identity.skin_tone, faces.action_units.mean((1, 2))
+    areas = jnp.where(felt, shown[:, None, None], who[:, None, None])
+    return jnp.repeat(jnp.broadcast_to(areas, (len(who), resolution, resolution))[..., None], 3, -1)
+
+
+def test_the_demo_worlds_truth_differs_by_the_expression_alone(monkeypatch):
+    monkeypatch.setattr(truth.batches, "draw", painted)
+    people = truth.sources(32, 3)
+    assert isinstance(people, ground_truth.World)
+    ids = [0, 5, 17]
+    plain, changed = people.people(ids), people.transferred(ids, "surprise")
+    assert plain.pictures.shape == (3, 32, 32, 3)
+    identity = np.isin(people.attributes, people.identity)
+    np.testing.assert_array_equal(plain.attributes[:, identity], changed.attributes[:, identity])
+    assert (plain.attributes != changed.attributes)[:, ~identity].any(1).all()
+    above, below = slice(0, 15), slice(24, 32)  # JPEG's unit is 16 rows, colours reach one beyond
+    np.testing.assert_array_equal(plain.pictures[:, above], changed.pictures[:, above])
+    assert (plain.pictures[:, below] != changed.pictures[:, below]).any((1, 2, 3)).all()
+    assert plain.pictures[0, above].std() > 0  # grain
+    again = people.people([17])  # whoever else is drawn
+    np.testing.assert_array_equal(again.pictures[0], plain.pictures[2])
+    drawn = truth.drawings(32, 3).people(ids).pictures
+    assert (drawn[:, above].std((1, 2)) == 0).all()
+    units = people.transferred(ids, "neutral").attributes[:, ~identity]
+    assert (np.abs(units) < 0.5).all()  # habits alone
+    sides = [people.attributes.index(f"au26_{side}") for side in ("left", "right")]
+    jaw = people.transferred(ids, "surprise").attributes[:, sides]
+    np.testing.assert_allclose(jaw.mean(1), 1.0, atol=1e-5)  # targets show all they can
+    with pytest.raises(UserError, match="no emotion 'joy' in the demo world"):
+        people.target("joy")
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"samples": 1}, "--samples is 1, wanted 2 or more"),
+        ({"inverters": ()}, "--inverters is '', wanted one or more"),
+        ({"normalisers": ("none", "none")}, "--normalisers is 'none none', wanted one or more"),
+        ({"sources": "a", "tfds": "b"}, "both --sources and --tfds are given"),
+        ({"sources": "nowhere"}, "no file nowhere"),
+        ({"emotions": ("joy",)}, "no emotion 'joy'"),
+        ({"bundle": "none"}, "no bundle 'none'"),
+    ],
+)
+def test_bad_options_end_in_one_sentence(folder, tmp_path, capsys, changes, sentence):
+    changes = {k: evaluate.Path(v) if k == "sources" else v for k, v in changes.items()}
+    chosen = dataclasses.replace(options(folder, tmp_path / "out"), **changes)
+    assert run_command(lambda: evaluate.main(chosen)) == 2
+    assert sentence in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_targets_are_named_after_emotions(folder, tmp_path):
+    for name in ("anger.png", "joy.png"):
+        images.write(tmp_path / name, np.zeros((8, 8, 3), np.uint8))
+    with pytest.raises(UserError, match=r"holds joy\.png: wanted pictures named after emotions"):
+        evaluate.main(options(folder, tmp_path / "out", targets=tmp_path))
+    (tmp_path / "joy.png").unlink()
+    with pytest.raises(UserError, match="holds no picture of fear, happiness: add it"):
+        evaluate.main(options(folder, tmp_path / "out", targets=tmp_path))
+
+
+LOAD = ground_truth.load
+
+
+@pytest.mark.parametrize(
+    ("named", "sentence"),
+    [
+        ("os:getcwd", "names 'os:getcwd', wanted emojax.module:name"),
+        ("emojax.demo.truth:np.load", "wanted emojax.module:name"),
+        ("emojax.demo.truth:express", "wanted a function of that module"),
+        ("emojax.demo.truth:nothing", "which is not there"),
+        ("emojax.nowhere:sources", "which is not there"),
+        ("emojax.nn.modulated_conv:__import__", "wanted emojax.module:name"),
+    ],
+)
+def test_a_bundle_names_no_foreign_code(tmp_path, named, sentence):
+    (tmp_path / ground_truth.FILE).write_text(json.dumps({"sources": named}))
+    with pytest.raises(UserError, match=sentence):
+        LOAD(tmp_path, 32)
+
+
+def test_a_bundles_own_world_is_found(tmp_path):
+    with pytest.raises(UserError, match=r"names no world of its own .* give pictures with"):
+        LOAD(tmp_path, 32)
+    named = {"sources": "emojax.demo.truth:sources", "drawings": "emojax.demo.truth:drawings"}
+    (tmp_path / ground_truth.FILE).write_text(json.dumps(named))
+    assert LOAD(tmp_path, 32).photographed
+    assert not LOAD(tmp_path, 32, name="drawings").photographed
+    with pytest.raises(UserError, match="has no 'painted': it names drawings, sources"):
+        LOAD(tmp_path, 32, name="painted")
+
+
+def test_a_store_keeps_to_its_settings(tmp_path):
+    store = Store.create(tmp_path / "s", {"samples": 5, "block": 2})
+    for block in range(store.blocks):
+        store.write("part", block, {"x": np.arange(2) + 2 * block, "y": np.zeros((2, 3))})
+    whole = store.read("part", ("x",))
+    assert list(whole) == ["x"]
+    np.testing.assert_array_equal(whole["x"], np.arange(5))  # what filled the last block is gone
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "file").touch()
+    with pytest.raises(UserError, match="holds something else than results"):
+        Store.create(tmp_path / "other", {"samples": 5, "block": 2})

@@ -1,0 +1,183 @@
+"""The FFHQ crop, landmark files and the detector."""
+
+import json
+import sys
+import types
+import zlib
+
+import numpy as np
+import pytest
+
+from emojax.faces import align
+from emojax.models import mtcnn
+from emojax.runtime.errors import UserError
+from tests.support import oracles
+from tests.support.pictures import packaged
+
+NAMES = list(oracles.manifest("align")["config"]["images"])
+
+
+def recorded_picture(name):
+    about = oracles.manifest("align")["config"]["images"][name]
+    height, width, _ = about["hwc"]
+    rng = np.random.RandomState(zlib.crc32(f"11:{name}".encode()))
+    low = rng.uniform(-1, 1, (16, 16, 3))
+    high = rng.uniform(-1, 1, (-(-height // 4), -(-width // 4), 3))
+    low = low.repeat(-(-height // 16), 0).repeat(-(-width // 16), 1)[:height, :width]
+    high = high.repeat(4, 0).repeat(4, 1)[:height, :width]
+    row, column = np.arange(height)[:, None, None] / height, np.arange(width)[None, :, None] / width
+    picture = ((0.5 * low + 0.2 * high + 0.3 * (column + row - 1) + 1) * 127.5).astype(np.uint8)
+    assert zlib.crc32(picture.tobytes()) == about["crc32"]
+    return picture
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_crop_is_the_original_pixel_for_pixel(name):
+    golden = oracles.golden("align")
+    picture = recorded_picture(name)
+    quad = align.quad_of(golden[f"{name}/landmarks"])
+    np.testing.assert_allclose(quad, golden[f"{name}/quad"], rtol=1e-12)  # float64 sums
+    np.testing.assert_allclose(align.side_of(quad), golden[f"{name}/qsize"], rtol=1e-12)
+    for size in (256, 1024):
+        case = f"{name}/out{size}"
+        _, plan = align.prepare(picture, quad, size)
+        decisions = [plan.shrink, plan.border, *plan.box, *plan.pad, plan.padded]
+        assert decisions == list(golden[f"{case}/decisions"])
+        np.testing.assert_allclose(plan.quad, golden[f"{case}/quad_final"], rtol=1e-12)
+        if not {f"{case}/image", f"{case}/area64"} & golden.keys():
+            continue  # thinned away
+        face = align.crop(picture, quad, size).astype(int)
+        if size == 256:  # other Pillow and SciPy releases move a pixel by one grey level
+            assert np.abs(face - golden[f"{case}/image"]).max() <= 1
+        else:
+            means = face.reshape(64, 16, 64, 16, 3).mean((1, 3))
+            assert np.abs(means - golden[f"{case}/area64"]).max() < 0.1
+            (y, x), crop = golden[f"{case}/crop_yx"][0], golden[f"{case}/crops"][0]
+            assert np.abs(face[y : y + 24, x : x + 24] - crop).max() <= 1
+
+
+def test_five_points_give_the_quad_of_their_68():
+    rng = np.random.default_rng(0)
+    landmarks = rng.uniform(0, 500, (68, 2))
+    five = [
+        landmarks[36:42].mean(0),
+        landmarks[42:48].mean(0),
+        [0, 0],
+        landmarks[48],
+        landmarks[54],
+    ]
+    np.testing.assert_allclose(align.quad_of(np.array(five)), align.quad_of(landmarks), rtol=1e-12)
+    with pytest.raises(ValueError, match=r"landmarks are \[7, 2\], wanted \[68, 2\] or \[5, 2\]"):
+        align.quad_of(np.zeros((7, 2)))
+
+
+def points_at(x, y, scale):
+    """Five points of an upright face."""
+    return np.array([[-1, 0], [1, 0], [0, 1], [-0.8, 2], [0.8, 2]]) * scale + [x, y]
+
+
+def test_aligned_pictures_pass_untouched():
+    picture = np.random.default_rng(0).integers(0, 256, (256, 256, 3), dtype=np.uint8)
+    points = points_at(128, 118, 35.5)
+    frame = align.quad_of(points)
+    assert align.is_aligned(picture, frame)
+    assert align.align(picture, lambda _: [points]) is picture
+    smaller = points_at(128, 118, 25)
+    assert align.align(picture, lambda _: [smaller], size=64).shape == (64, 64, 3)
+
+
+def test_several_faces_ask_for_a_choice():
+    picture = np.zeros((200, 400, 3), np.uint8)
+    picture[:, 200:] = 255
+    faces = [points_at(300, 90, 10), points_at(100, 90, 14)]
+
+    def brightness(face):
+        return align.align(picture, lambda _: faces, size=32, face=face).mean()
+
+    with pytest.raises(UserError, match="2 faces found in the picture: choose with --face largest"):
+        brightness("only")
+    assert brightness("largest") == brightness("1") == 0
+    assert brightness("2") == 255
+    with pytest.raises(UserError, match="no face 3 in the picture: it has 2"):
+        brightness("3")
+    with pytest.raises(UserError, match=r"no face found in photo\.jpg: give its points"):
+        align.align(picture, lambda _: [], name="photo.jpg")
+
+
+def test_landmark_files(tmp_path):
+    file = tmp_path / "points.json"
+    file.write_text(json.dumps({"a.jpg": [points_at(5, 5, 1).tolist()]}))
+    np.testing.assert_allclose(
+        align.read_landmarks(file)["a.jpg"][0], points_at(5, 5, 1), rtol=1e-12
+    )
+    for wrong in ('{"a.jpg": [[[1, 2]]]}', "[1]", "not json", '{"a": [["x"]]}'):
+        file.write_text(wrong)
+        with pytest.raises(UserError, match="is not a landmarks file"):
+            align.read_landmarks(file)
+    with pytest.raises(UserError, match="is not a landmarks file"):
+        align.read_landmarks(tmp_path / "none.json")
+
+
+def test_dlib_is_used_where_it_is_installed(monkeypatch, tmp_path):
+    monkeypatch.setitem(sys.modules, "dlib", None)
+    with pytest.raises(UserError, match="needs dlib: run 'pip install dlib'"):
+        align.from_dlib(tmp_path / "model.dat")
+    point = types.SimpleNamespace(x=3, y=4)
+    shape = types.SimpleNamespace(parts=lambda: [point] * 68)
+    fake = types.SimpleNamespace(
+        shape_predictor=lambda file: lambda picture, box: shape,
+        get_frontal_face_detector=lambda: lambda picture, doubled: ["box"] * doubled,
+    )
+    monkeypatch.setitem(sys.modules, "dlib", fake)
+    (landmarks,) = align.from_dlib(tmp_path / "model.dat")(np.zeros((8, 8, 3), np.uint8))
+    assert landmarks.shape == (68, 2)
+    assert (landmarks == [3, 4]).all()
+
+
+@pytest.fixture(scope="module")
+def detector():
+    pytest.importorskip("lz4")
+    try:
+        return mtcnn.load()
+    except UserError as error:
+        pytest.skip(str(error))
+
+
+@pytest.mark.parametrize("name", ["astronaut", "two", "half", "coffee"])
+def test_detector_agrees_with_the_original(detector, name):
+    picture = packaged("coffee.png" if name == "coffee" else "astronaut.png")
+    if name == "two":
+        picture = np.concatenate([picture, picture[:, ::-1]], 1)
+    if name == "half":
+        picture = picture[::2, ::2]
+    with np.load(oracles.DATA / "mtcnn" / "points.npz") as file:
+        recorded = file[name]
+    faces = mtcnn.detect(detector, picture)
+    assert len(faces) == len(recorded)
+    for face, row in zip(faces, recorded, strict=True):
+        # the original in float32 too; measured 2e-4 of a pixel
+        np.testing.assert_allclose(face.points, row[6:].reshape(2, 5).T, rtol=0, atol=0.01)
+        np.testing.assert_allclose(face.box, row[1:5], rtol=0, atol=0.01)
+        np.testing.assert_allclose(face.probability, row[5], rtol=0, atol=1e-4)
+
+
+def test_astronaut_is_cropped_as_ffhq_would(detector):
+    face = align.align(packaged("astronaut.png"), align.from_detector, size=256)
+    assert face.shape == (256, 256, 3)
+    (found,) = mtcnn.detect(detector, face)
+    eyes, mouth = found.points[:2].mean(0), found.points[3:].mean(0)
+    # FFHQ puts the eyes' centre near (0.50, 0.47) of the side and the mouth near (0.50, 0.72)
+    np.testing.assert_allclose(eyes / 256, [0.5, 0.47], atol=0.04)
+    np.testing.assert_allclose(mouth / 256, [0.5, 0.72], atol=0.05)
+    assert align.is_aligned(face, align.quad_of(found.points))
+
+
+def test_detector_says_what_it_needs(monkeypatch):
+    mtcnn.load.cache_clear()
+    monkeypatch.setattr(mtcnn.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(UserError, match=r"pip install emojax\[align\]"):
+        mtcnn.load()
+
+
+def test_tiny_pictures_hold_no_face(detector):
+    assert mtcnn.detect(detector, np.zeros((10, 10, 3), np.uint8)) == []

@@ -1,0 +1,209 @@
+"""`python -m emojax.figures`: every figure from small networks, and a page that stands alone."""
+
+import base64
+import html.parser
+import io
+import json
+import re
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from emojax import evaluate, figures, pipeline
+from emojax.evaluation import table as evaluation_table
+from emojax.evaluation.table import Row, Table
+from emojax.faces import images
+from emojax.models.efficientnet import EIGHT
+from emojax.report import html_page
+from emojax.runtime.cli import cli
+from emojax.runtime.errors import UserError, run_command
+from emojax.store import bundle
+from emojax.store.score_table import Settings
+from emojax.store.score_table import Table as ScoreTable
+from tests.support import small_world
+from tests.support.pictures import noise
+
+pytest.importorskip("matplotlib", reason="the extra 'plots'")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return small_world.write_whole(tmp_path_factory.mktemp("checkpoints") / "small")
+
+
+@pytest.fixture(scope="module")
+def evaluated(tmp_path_factory):
+    """The folder of an evaluation."""
+    rows = [
+        Row("psp", "original", "all", {"emotion_score": 0.9, "top1": 0.8, "frechet": 12.345}),
+        Row("psp", "none", "all", {"emotion_score": 0.5, "top1": 0.25, "frechet": 30.0}),
+        Row("psp", "none", "fear", {"emotion_score": 0.5, "top1": 0.25, "frechet": 30.0}),
+    ]
+    titles = evaluation_table.titles("inception")
+    folder = tmp_path_factory.mktemp("evaluated")
+    evaluation_table.write(folder, Table(rows, titles, ["Measured on <nothing>."]), {})
+    return folder
+
+
+def write_scores(out, folder):
+    """Write a table of drawn numbers, as if the bundle's generator had been scored."""
+    settings = Settings(
+        generator_sha256=bundle.metadata(folder, "generator")["weights_sha256"],
+        emotion_sha256="",
+        classes=EIGHT,
+        width=32,
+        samples=16,
+        chunk=16,
+    )
+    rng = np.random.default_rng(0)
+    rows = rng.standard_normal((16, 32)), rng.dirichlet(np.ones(8), 16).astype(np.float32)
+    ScoreTable.create(out, settings).write(0, *rows)
+    return out
+
+
+def options(folder, out, *, common=None, **changes):
+    shared = pipeline.Options(bundle=str(folder), passes=2, **(common or {}))
+    return figures.Options(out=out, common=shared, **changes)
+
+
+def test_all_figures_of_given_faces(folder, evaluated, tmp_path, capsys):
+    scores = write_scores(tmp_path / "scores", folder)
+    for place, names in {"faces": ("a", "b"), "eight": ("anger", "neutral")}.items():
+        (tmp_path / place).mkdir()
+        for name, picture in zip(names, noise(place, 2, small_world.SIDE), strict=True):
+            images.write(tmp_path / place / f"{name}.png", images.to_uint8(picture))
+    figures.main(
+        options(
+            folder,
+            tmp_path / "out",
+            common={"align": "never"},
+            scores=scores,
+            evaluation=evaluated,
+            sources=tmp_path / "faces",
+            targets=tmp_path / "eight",
+            pdf=True,
+        )
+    )
+    numbers = range(3, 11)
+    wanted = {f"figure{n}.{kind}" for n in numbers for kind in ("png", "pdf")} | {"report.html"}
+    assert {file.name for file in (tmp_path / "out").iterdir()} == wanted
+    assert "8 figures" in capsys.readouterr().out
+    sizes = {n: images.read(tmp_path / "out" / f"figure{n}.png").shape for n in numbers}
+    assert sizes[6][0] > 8 * 150  # a row an emotion
+    assert sizes[7][0] > 3 * 200  # the targets, and two sources
+    seven, eight = (images.read(tmp_path / "out" / f"figure{n}.png") for n in (7, 8))
+    assert (seven != eight).mean() > 0.1  # of other inverters
+    assert (tmp_path / "out" / "figure6.pdf").read_bytes().startswith(b"%PDF")
+    assert_stands_alone((tmp_path / "out" / "report.html").read_text(), pictures=8)
+
+
+class Page(html.parser.HTMLParser):
+    """Collects what a browser would load, and checks that every element is closed."""
+
+    def __init__(self):
+        super().__init__()
+        self.open, self.loaded, self.cells = [], [], []
+
+    def handle_starttag(self, tag, attributes):
+        self.loaded += [value for name, value in attributes if name in ("src", "href")]
+        if tag not in ("meta", "img", "link"):
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if self.open and self.open[-1] in ("td", "th"):
+            self.cells.append(data)
+
+
+def assert_stands_alone(text, *, pictures):
+    page = Page()
+    page.feed(text)
+    assert page.open == []
+    assert len(page.loaded) == pictures
+    for source in page.loaded:
+        kind, data = source.split(",")
+        assert kind == "data:image/webp;base64"
+        with Image.open(io.BytesIO(base64.b64decode(data))) as picture:
+            assert picture.width > 600
+    assert not re.search(r"https?:|@import|url\(", text)
+    if page.cells:
+        start = page.cells.index("original")
+        assert page.cells[start + 1 : start + 4] == ["0.900", "0.800", "12.35"]
+        assert "FID" in page.cells
+        assert "Measured on &lt;nothing&gt;." in text
+    return page
+
+
+def test_what_is_missing_is_said(folder, tmp_path):
+    (folder / "hyperstyle").rename(tmp_path / "away")
+    try:
+        figures.main(options(folder, tmp_path / "out"))
+    finally:
+        (tmp_path / "away").rename(folder / "hyperstyle")
+    files = {file.name for file in (tmp_path / "out").iterdir()}
+    assert files == {f"figure{n}.png" for n in (3, 5, 6, 7, 9, 10)} | {"report.html"}
+    text = (tmp_path / "out" / "report.html").read_text()
+    page = assert_stands_alone(text, pictures=6)
+    assert not page.cells
+    assert "it wants --scores, a folder that python -m emojax.score filled" in text
+    assert "the bundle has no HyperStyle" in text
+    assert "the bundle&#x27;s samples" in text
+
+
+def test_a_page_escapes_what_it_is_given(tmp_path):
+    left_out = html_page.Figure("<b>", "a & b", None)
+    html_page.write(tmp_path / "page.html", "<script>", "&", [left_out], None)
+    text = (tmp_path / "page.html").read_text()
+    assert "<script>" not in text
+    assert "&lt;b&gt;" in text
+    assert "a &amp; b" in text
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"faces": 0}, "--faces is 0, wanted 1 or more"),
+        ({"k": float("nan")}, "--k is nan, wanted a number above 0"),
+        ({"evaluation": "none"}, "no none/table.json: make it with 'python -m emojax.evaluate"),
+        ({"scores": "none"}, "no scores in none: make them with"),
+        ({"sources": "none"}, "no file none: give pictures"),
+    ],
+)
+def test_bad_options_end_in_one_sentence(folder, tmp_path, capsys, changes, sentence):
+    paths = {"evaluation", "scores", "sources"}
+    changes = {k: figures.Path(v) if k in paths else v for k, v in changes.items()}
+    chosen = options(folder, tmp_path / "out", **changes)
+    assert run_command(lambda: figures.main(chosen)) == 2
+    assert sentence in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("command", [evaluate, figures])
+def test_help_has_examples(command, capsys, monkeypatch):
+    monkeypatch.setattr("sys.argv", ["-m", "--help"])
+    with pytest.raises(SystemExit) as end:
+        cli(command.main)
+    assert end.value.code == 0
+    said = capsys.readouterr().out
+    assert f"python -m {command.__name__} --bundle ffhq" in said
+    assert "--out PATH" in said
+
+
+def test_a_damaged_table_is_one_sentence(tmp_path):
+    (tmp_path / evaluation_table.JSON).write_text(json.dumps({"rows": [{"odd": 1}]}))
+    with pytest.raises(UserError, match=r"table\.json is damaged .*: evaluate again"):
+        evaluation_table.read(tmp_path)
+
+
+def test_a_table_is_read_as_it_was_written(evaluated):
+    table = evaluation_table.read(evaluated)
+    assert table.shown == ["emotion_score", "top1", "frechet"]
+    assert [row.figures["top1"] for row in table.overall] == [0.8, 0.25]
+    text = evaluation_table.markdown(table)
+    lines = [line for line in text.splitlines() if line.startswith("|")]
+    assert len({len(line) for line in lines[:4]}) == 1
+    assert lines[-1].split() == ["|", "psp", "|", "none", "|", "0.250", "|"]
+    assert np.all([note in text for note in table.notes])

@@ -1,0 +1,99 @@
+"""A bundle of small random networks: everything the inverters do, in seconds."""
+
+import dataclasses
+import zlib
+
+import jax
+import numpy as np
+
+from emojax.faces import images
+from emojax.latents.directions import Directions
+from emojax.models import hyperstyle, psp, stylegan2
+from emojax.models.efficientnet import EIGHT, EmotionConfig, EmotionNet
+from emojax.store import bundle, weights
+from tests.support.pictures import noise
+
+SIDE = 64
+GENERATOR = stylegan2.GeneratorConfig(
+    channels=(32, 32, 32, 32, 16, 16), style_dim=32, z_dim=32, n_mlp=2
+)
+TRUNK = {"stem": 16, "widths": (16, 16, 32, 32), "units": (1, 1, 1, 1), "resolution": SIDE}
+ENCODER = psp.EncoderConfig(n_styles=12, style_dim=32, average_rows=12, **TRUNK)
+W_ENCODER = psp.EncoderConfig("w", n_styles=12, style_dim=32, average_rows=12, **TRUNK)
+HYPERNET = hyperstyle.HypernetConfig(
+    layers=(0, 2, 3, 5, 6, 8, 9, 11, 12, 14, 15),
+    n_deltas=17,
+    channels=GENERATOR.channels,
+    resolution=SIDE,
+    widths=(16, 16, 32, 32),
+    units=(1, 1, 1, 1),
+    shared_width=16,
+    separate_width=16,
+)
+EMOTION = EmotionConfig(width=0.1, depth=0.1, size=32)
+
+
+def table(network, config, seed):
+    """Draw a network's weights, statistics that stay positive among them."""
+    flat = weights.flatten(weights.abstract(network, config))
+    drawn = {}
+    for name, value in flat.items():
+        rng = np.random.default_rng([seed, zlib.crc32(name.encode())])  # whatever else there is
+        fan = max(int(np.prod(value.shape[:-1])), 1)
+        array = rng.standard_normal(value.shape)
+        if name.startswith("shared."):
+            array *= 0.05
+        elif name.endswith((".var", ".scale")):
+            array = rng.uniform(0.5, 1.5, value.shape)
+        elif name.endswith("kernel"):
+            array /= np.sqrt(fan)
+        elif name.endswith(("bias", "mean", "prelu.weight", "noise_strength")):
+            array *= 0.1
+        drawn[name] = array.astype(np.float32)
+    return drawn
+
+
+def write(folder):
+    """Write the bundle and return its folder."""
+    arrays = table(stylegan2.Generator, GENERATOR, 0)
+    stored = bundle.save(folder, "generator", GENERATOR, arrays, {})
+    tied = {"generator_sha256": stored["weights_sha256"]}
+    bundle.save(folder, "psp", ENCODER, table(psp.Encoder, ENCODER, 1), tied)
+    bundle.save(folder, "w_encoder", W_ENCODER, table(psp.Encoder, W_ENCODER, 2), tied)
+    bundle.save(folder, "hyperstyle", HYPERNET, table(hyperstyle.Hypernet, HYPERNET, 3), tied)
+    return folder
+
+
+def write_whole(folder):
+    """Write the bundle with classifier, directions and samples too, and return its folder."""
+    write(folder)
+    arrays = table(EmotionNet, EMOTION, 5)
+    for name in arrays:
+        if name.endswith("kernel"):  # else its swishes die away: the same answer to every picture
+            arrays[name] = arrays[name] * np.float32(1.75)
+    bundle.save(folder, "emotion", EMOTION, arrays, {})
+    metadata = {"generator_sha256": bundle.metadata(folder, "generator")["weights_sha256"]}
+    dataclasses.replace(directions(), metadata=metadata).save(folder / "directions.npz")
+    (folder / "samples").mkdir()
+    for name, picture in zip(("source", "target"), noise("samples", 2, SIDE), strict=True):
+        images.write(folder / "samples" / f"{name}.png", images.to_uint8(picture))
+    return folder
+
+
+def directions(seed=4):
+    """Draw directions in W for the eight emotions."""
+    rng = np.random.default_rng(seed)
+    width = GENERATOR.style_dim
+    return Directions(
+        tuple(name.lower() for name in EIGHT),
+        rng.standard_normal((len(EIGHT), width)),
+        rng.standard_normal(len(EIGHT)),
+        rng.standard_normal(width),
+        rng.uniform(0.5, 2, len(EIGHT)),
+    )
+
+
+def rel_err(a, b):
+    """Return ||a - b|| / ||b||."""
+    a, b = (np.asarray(jax.device_get(x), np.float64) for x in (a, b))
+    return float(np.linalg.norm(a - b) / np.linalg.norm(b))

@@ -1,0 +1,81 @@
+"""Copy the recorded cases into tests/data, without what the tests can do without.
+
+    python -m tests.support.thin_oracles PATH_TO_ORACLES
+
+Of every picture the first sample's 64x64 mean stays, and one crop; every probe, output and error
+stays.
+"""
+
+import json
+import shutil
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from tests.support.oracles import DATA
+
+CASES = [
+    "stylegan2_ffhq1024",
+    "stylegan2_256_cm1",
+    "stylegan2_deltas",
+    "nvlabs_256",
+    "nvlabs_256_cb32768",
+    "nvlabs_tiny",
+    "hsemotion_b0",
+    "hsemotion_b2",
+    "fid_inception",
+    "fid_stats",
+    "psp_ffhq",
+    "psp_w",
+    "psp_wplus",
+    "e4e_ffhq",
+    "hyperstyle_ffhq",
+    "align",
+    "encoder_preprocess",
+]
+
+DROPPED = (  # whole pictures of these: noise, which does not compress
+    "plain/out",
+    "bottomright_pad/out",
+    "shrink3_pad/out",
+    "profile_squeezed/out",
+    "upside_down/out",
+    "sideways_below_pad_threshold/out",
+    "prep_1024x1024/resized",
+    "prep_178x218/resized",
+)
+
+
+def thinned(name: str, array: np.ndarray) -> np.ndarray | None:
+    """Return what stays of a recorded array, None when nothing does."""
+    if name.endswith((".area64", ".crops", ".crop_pos")):
+        return array[:1]
+    if name.endswith(("/area64", "/crops", "/crop_yx")) and array.ndim != 3:
+        array = array[:1]
+    if name.startswith(DROPPED) and array.nbytes > 10_000:
+        return None
+    if name.endswith((".probe_stats", "max_abs_err", ".mean", ".std", ".l2")):
+        return None
+    return array
+
+
+def main(source: Path) -> None:
+    """Write every case of `CASES`."""
+    for case in CASES:
+        folder = DATA / case
+        folder.mkdir(exist_ok=True)
+        for file in sorted((source / case).glob("manifest*.json")):
+            manifest = json.loads(file.read_text())
+            (folder / file.name).write_text(json.dumps(manifest, separators=(",", ":")))
+        with np.load(source / case / "golden.npz") as file:
+            kept = {name: thinned(name, file[name]) for name in file.files}
+        np.savez_compressed(
+            folder / "golden.npz",
+            **{name: array for name, array in kept.items() if array is not None},
+        )
+    shutil.copy(source / "recipe.py", DATA / "recipe.py")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
