@@ -74,7 +74,8 @@ class Options:
 @dataclasses.dataclass(frozen=True)
 class Stage:
     """One picture on the way, and what the classifier says of it: uint8 [S,S,3], logits and
-    probabilities [K]."""
+    probabilities [K].
+    """
 
     picture: np.ndarray
     logits: np.ndarray

@@ -9,7 +9,8 @@ import pytest
 from emojax import invert
 from emojax.faces import images
 from emojax.latents.inversion import Inversion
-from emojax.runtime.errors import UserError, run_command
+from emojax.runtime.cli import run_command
+from emojax.runtime.errors import UserError
 from tests.support import small_world
 from tests.support.small_world import SIDE
 

@@ -14,7 +14,8 @@ from PIL import Image
 from emojax import edit, pipeline, transfer
 from emojax.faces import images, video
 from emojax.latents import inversion, normalisers
-from emojax.runtime.errors import UserError, run_command
+from emojax.runtime.cli import run_command
+from emojax.runtime.errors import UserError
 from tests.support import small_world
 from tests.support.small_world import SIDE
 

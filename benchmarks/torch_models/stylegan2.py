@@ -79,7 +79,7 @@ class ModulatedConv(nn.Module):
 
 
 def filter_original(x, padding, up=1):
-    """rosinality's `upfirdn2d_native`: zero insertion, padding, 4x4 convolution; gain 4."""
+    """Rosinality's `upfirdn2d_native`: zero insertion, padding, 4x4 convolution; gain 4."""
     batch, channels, height, width = x.shape
     x = x.reshape(-1, 1, height, 1, width, 1)
     x = F.pad(x, [0, up - 1, 0, 0, 0, up - 1]).view(-1, 1, height * up, width * up)

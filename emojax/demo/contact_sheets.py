@@ -68,7 +68,6 @@ def _every_emotion(people: Params) -> Params:
 
 def _draw(faces: Params, resolution: int, camera: bool) -> np.ndarray:
     """Pictures uint8 [N, R, R, 3] of N faces, photographed where `camera` says so."""
-
     count = len(faces.intensity)
     keys = jax.random.split(jax.random.key(count), count)
     take = jax.jit(jax.vmap(photograph))

@@ -8,7 +8,8 @@ from pathlib import Path
 import tyro
 
 from emojax.demo.contact_sheets import write_sheets
-from emojax.runtime.errors import UserError, run_command
+from emojax.runtime.cli import run_command
+from emojax.runtime.errors import UserError
 
 
 @dataclasses.dataclass(frozen=True)

@@ -23,7 +23,8 @@ JPEG_QUALITY: Final = (60, 96)  # drawn from evenly, upper end excluded
 
 def photo_params(key: jax.Array) -> Params:
     """Draw a face of the photo world: emotions as often as in the generator world, poses and
-    light wider than it ever shows, and things worn that it does not know."""
+    light wider than it ever shows, and things worn that it does not know.
+    """
     latent_key, hat_key, earring_key, light_key = jax.random.split(key, 4)
     face = params(sample(latent_key))
     who = face.identity

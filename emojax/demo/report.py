@@ -81,7 +81,8 @@ def measure(folder: Path, samples: int) -> dict[str, Any]:
 def _generator(generator: Any, classifier: EmotionNet, samples: int) -> dict[str, Any]:
     """How well the generator draws, how well its pictures are judged, and how often it shows what.
 
-    Faces count as having an emotion where it weighs over .6 of the truth."""
+    Faces count as having an emotion where it weighs over .6 of the truth.
+    """
     draw = jax.jit(lambda model, z: model(z))
     errors, right, counted, shown = [], 0, 0, np.zeros(len(EMOTIONS))
     for key in _keys(0, samples, "generator"):

@@ -1,13 +1,17 @@
-"""How every command starts and ends."""
+"""How every command starts and ends: flags, log messages, exit codes."""
 
 import inspect
+import logging
+import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
-import tyro
+from emojax.runtime.errors import UserError
 
-from emojax.runtime.errors import run_command
+QUIET = {"TF_CPP_MIN_LOG_LEVEL": "3"}
+"""Set before jax starts, unless the user has set it: XLA's notes on slow compilations are for its
+developers and would stand in the middle of a progress bar."""
 
 
 def cli(main: Callable[[Any], None]) -> NoReturn:
@@ -16,11 +20,59 @@ def cli(main: Callable[[Any], None]) -> NoReturn:
     Args:
         main: takes one dataclass, whose fields are the flags; its module's docstring is the help.
     """
+    sys.exit(run_command(lambda: call(main, sys.argv[1:])))
+
+
+def call(main: Callable[[Any], None], arguments: Sequence[str], prog: str | None = None) -> None:
+    """Parse arguments into `main`'s options and call it.
+
+    Args:
+        main: see `cli`.
+        arguments: the command line without the program's name.
+        prog: what the help calls the command; default: `python -m MODULE`.
+    """
+    import tyro
+
     module = sys.modules[main.__module__]
     (options,) = inspect.signature(main).parameters.values()
-    prog = f"python -m {module.__spec__.name}"
-    sys.exit(
-        run_command(
-            lambda: main(tyro.cli(options.annotation, prog=prog, description=module.__doc__))
+    name = module.__spec__.name if module.__spec__ else module.__name__
+    main(
+        tyro.cli(
+            options.annotation,
+            args=arguments,
+            prog=prog or f"python -m {name}",
+            description=module.__doc__,
         )
     )
+
+
+def run_command(command: Callable[[], None]) -> int:
+    """Run the body of a command line and return its exit code.
+
+    Args:
+        command: the work, already bound to its options.
+
+    Returns:
+        0 when it finished; 2 after a `UserError`, whose sentence goes to stderr; 130 after Ctrl-C;
+        141 when whoever read the output stopped reading, as `head` does.
+        Anything else is a fault of ours and keeps its traceback.
+    """
+    for name, value in QUIET.items():
+        os.environ.setdefault(name, value)
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr, force=True)
+    logging.getLogger("jax").setLevel(logging.WARNING)  # it reports every device it did not find
+    logging.getLogger("absl").setLevel(logging.WARNING)  # Orbax's, every time a bundle is written
+    try:
+        command()
+        sys.stdout.flush()
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("stopped", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        # the interpreter flushes once more on its way out, and would complain
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+    return 0

@@ -1,13 +1,32 @@
 """Files that are either whole or not there, and the folders they lie in."""
 
 import contextlib
+import hashlib
+import json
 import os
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from emojax.runtime.errors import UserError
+
+
+def sha256(file: str | os.PathLike) -> str:
+    """Return the SHA-256 of a file's bytes, read piece by piece."""
+    with open(file, "rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def write_json(file: Path, report: Mapping[str, Any]) -> None:
+    """Write a report as indented JSON, aside and then renamed.
+
+    Raises:
+        UserError: it cannot be written.
+    """
+    with replacing(file) as aside:
+        aside.write_text(json.dumps(report, indent=2) + "\n")
 
 
 def make_folder(path: str | os.PathLike) -> Path:

@@ -9,7 +9,8 @@ from convert import hyperstyle as convert_hyperstyle
 from convert import psp as convert_psp
 from convert.reader import torch_file
 from emojax.models import hyperstyle, psp
-from emojax.runtime.errors import UserError, run_command
+from emojax.runtime.cli import run_command
+from emojax.runtime.errors import UserError
 from emojax.store import bundle, weights
 from tests.support import encoder_cases as cases
 from tests.support import oracles

@@ -19,7 +19,8 @@ from emojax.latents import inversion, normalisers
 from emojax.metrics import fid
 from emojax.metrics.emotion_score import emotion_score
 from emojax.models.efficientnet import EmotionNet
-from emojax.runtime.errors import UserError, run_command
+from emojax.runtime.cli import run_command
+from emojax.runtime.errors import UserError
 from emojax.scoring import classifier
 from emojax.store import bundle
 from emojax.store.block_store import Store

@@ -16,8 +16,8 @@ from emojax.evaluation.table import Row, Table
 from emojax.faces import images
 from emojax.models.efficientnet import EIGHT
 from emojax.report import html_page
-from emojax.runtime.cli import cli
-from emojax.runtime.errors import UserError, run_command
+from emojax.runtime.cli import cli, run_command
+from emojax.runtime.errors import UserError
 from emojax.store import bundle
 from emojax.store.score_table import Settings
 from emojax.store.score_table import Table as ScoreTable

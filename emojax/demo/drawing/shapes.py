@@ -55,7 +55,8 @@ def flattened_ellipse(
 
 def smooth_max(a: jax.Array, b: jax.Array, width: float) -> jax.Array:
     """Maximum whose corner is rounded where a and b differ by less than `width`: rounder
-    corners where two regions meet."""
+    corners where two regions meet.
+    """
     overlap = jnp.maximum(width - jnp.abs(a - b), 0)
     return jnp.maximum(a, b) + overlap * overlap / (4 * width)
 

@@ -214,7 +214,8 @@ def _linear(w: jax.Array, targets: jax.Array) -> np.ndarray:
 
 def _draw(profile: Profile, generator: Generator, batch: int) -> Callable[[jax.Array], Any]:
     """The codes of latents, pictures and their pixels' weights: half generated, half drawn and in
-    other colours."""
+    other colours.
+    """
     half = batch // 2
 
     @jax.jit

@@ -115,7 +115,8 @@ def _taught(
     model: Taught, z: jax.Array, targets: jax.Array
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
     """Return w [N, D], how far what is read off it is from the targets, and how far its mean and
-    covariance are from 0 and 1: a W as wide in all directions is what Euclidean edits ask for."""
+    covariance are from 0 and 1: a W as wide in all directions is what Euclidean edits ask for.
+    """
     w = model.generator.mapping(z)
     reading = jnp.mean(batches.target_weights() * jnp.square(model.reading(w) - targets))
     mean = w.mean(0)

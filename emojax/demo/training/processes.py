@@ -11,7 +11,8 @@ from collections.abc import Callable, Mapping, Sequence
 from multiprocessing import connection
 from multiprocessing.process import BaseProcess
 
-from emojax.runtime.errors import UserError, run_command
+from emojax.runtime.cli import run_command
+from emojax.runtime.errors import UserError
 
 
 def run_all(

@@ -45,7 +45,7 @@ class Profile:
 
     @property
     def psp(self) -> EncoderConfig:
-        """pSp's encoder to W+."""
+        """PSp's encoder to W+."""
         return self._encoder("gradual", self.generator.n_latent)
 
     @property
@@ -99,7 +99,8 @@ class Profile:
     @property
     def features(self) -> EmotionConfig:
         """What the demo's Fréchet distance is measured in: the pooled features of a network that
-        was taught attributes and emotions."""
+        was taught attributes and emotions.
+        """
         return self._efficientnet(TARGETS)
 
     def _efficientnet(self, outputs: tuple[str, ...]) -> EmotionConfig:

@@ -5,7 +5,7 @@ import sys
 
 TALKS = """
 import sys
-from emojax.runtime.errors import run_command
+from emojax.runtime.cli import run_command
 sys.exit(run_command(lambda: [print("a line") for _ in range(100_000)]))
 """
 

@@ -1,0 +1,40 @@
+"""The named choices that flags and functions share; needs no jax, so that `--help` is quick."""
+
+from typing import Literal
+
+EMOTIONS = (
+    "anger",
+    "contempt",
+    "disgust",
+    "fear",
+    "happiness",
+    "neutral",
+    "sadness",
+    "surprise",
+)
+"""The eight emotions of the paper, as directions and flags name them."""
+
+NEUTRAL = "neutral"
+"""The direction that takes the expression away."""
+
+K = 20.0
+"""The paper's step to the neutral face, in units of "norm"."""
+
+InverterName = Literal["psp", "hyperstyle"]
+"""How a photograph is inverted. "psp": one encoder pass to W+ (also e4e). "hyperstyle": a code in W
+and several passes that refine the generator's kernels."""
+
+Normaliser = Literal["reinvert", "none", "subspace", "subspace-scores"]
+"""What Equation 3 subtracts and adds, see `emojax.latents.normalisers`."""
+
+Projection = Literal["plain", "plane", "layer"]
+"""How Equation 2 removes the neutral coordinate, see `emojax.latents.arithmetic.neutralise`."""
+
+Unit = Literal["norm", "layer", "sigma"]
+"""What k counts, see `emojax.latents.arithmetic.moves`."""
+
+Crop = Literal["face", "full"]
+"""What the classifier sees of a picture, see `emojax.scoring.classifier.preprocess`."""
+
+Align = Literal["auto", "always", "never"]
+"""Which pictures are aligned as FFHQ was, see `emojax.faces.photo_reader`."""
