@@ -17,11 +17,11 @@ import numpy as np
 from PIL import Image
 from scipy import ndimage
 
-from emojax.models import mtcnn
+from emojax.faces import detector
 from emojax.runtime.errors import UserError
 
 Landmarks = Callable[[np.ndarray], list[np.ndarray]]
-"""From a uint8 picture to the landmarks of each face, [5,2] (`mtcnn.POINTS`) or [68,2] (dlib's)."""
+"""Maps a uint8 picture to the landmarks of each face: [5,2] (`mtcnn.POINTS`) or [68,2] (dlib)."""
 
 LEFT_EYE, RIGHT_EYE = slice(36, 42), slice(42, 48)
 MOUTH_CORNERS = (48, 54)
@@ -218,7 +218,7 @@ def from_detector(picture: np.ndarray) -> list[np.ndarray]:
     Raises:
         UserError: its weights are not installed.
     """
-    return [face.points for face in mtcnn.detect(mtcnn.load(), picture)]
+    return [face.points for face in detector.detect(picture)]
 
 
 def from_dlib(model: Path) -> Landmarks:
@@ -245,10 +245,8 @@ def from_dlib(model: Path) -> Landmarks:
     return functools.partial(_dlib_landmarks, dlib.get_frontal_face_detector(), predictor)
 
 
-def _dlib_landmarks(
-    detector: Callable, predictor: Callable, picture: np.ndarray
-) -> list[np.ndarray]:
-    boxes = detector(picture, 1)  # 1: doubled once, as the originals do
+def _dlib_landmarks(find: Callable, predictor: Callable, picture: np.ndarray) -> list[np.ndarray]:
+    boxes = find(picture, 1)  # 1: doubled once, as the originals do
     return [np.array([[p.x, p.y] for p in predictor(picture, box).parts()]) for box in boxes]
 
 

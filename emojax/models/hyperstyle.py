@@ -1,13 +1,11 @@
-"""HyperStyle's hypernetwork: from a picture and its reconstruction to changes of the generator's
-kernels.
+"""HyperStyle's hypernetwork: maps a picture and its reconstruction to generator weight offsets.
 
 Source: Alaluf et al. 2022, yuval-alaluf/hyperstyle `models/hypernetworks/`. All shapes are NHWC.
 
-Everything after the trunk's last LeakyReLU is affine, so the network is split there: `Hypernet`
-gives one 512-vector a refined layer, `Hypernet.deltas` turns vectors into kernel changes. Changes
-add up over the passes of an inversion, hence so may the vectors, with the constant part taken once
-a
-pass: sum_i (A v_i + b) = A (sum_i v_i) + n b.
+The offset of a kernel is an affine function of the last LeakyReLU's output, so the network is split
+there: `Hypernet` predicts one 512-vector for each refined layer, and `Hypernet.deltas` maps vectors
+to weight offsets. The offsets of several passes add up, and so do the vectors if the bias is
+counted once for each pass: sum_i (A v_i + b) = A (sum_i v_i) + n b.
 """
 
 import dataclasses
@@ -22,26 +20,27 @@ from emojax.models import irse
 from emojax.nn.layers import EqualLinear, leaky_relu
 
 SHARED = (0, 2, 3, 5, 6, 8, 9, 11, 12)
-"""Layers whose kernels come from the shared-weights hypernetwork: 512 to 512 channels."""
+"""Generator layers of 512 to 512 channels, whose offsets the shared hypernetwork predicts."""
 SLOPE = 0.01
-"""`nn.LeakyReLU()` without an argument."""
+"""PyTorch's default slope of `nn.LeakyReLU()`."""
 KERNEL = 3
 
 
 @dataclasses.dataclass(frozen=True)
 class HypernetConfig:
-    """Shape of the hypernetwork; the defaults are `hyperstyle_ffhq.pt`.
+    """Dimensions of the hypernetwork; the defaults are those of `hyperstyle_ffhq.pt`.
 
     Attributes:
-        layers: indices of the refined generator layers, in running order: 0 is conv1, 2+3k and 3+3k
+        layers: indices of the refined generator layers, ascending: 0 is conv1, 2+3k and 3+3k are
             the two convolutions of block k; the ToRGB layers 1 and 4+3k cannot be refined.
-        n_deltas: generator layers counting ToRGB: 26 at 1024², 23 at 512², 20 at 256².
-        channels: the generator's channels at 4², 8², 16², ...
-        resolution: side of the input pictures.
-        widths, units: the ResNet's stages; the last width is also the length of a vector.
-        shared_width: inner channels of the blocks of shared layers.
-        separate_width: inner channels of the other blocks.
-        dtype: of the convolutions; vectors and kernel changes are always float32.
+        n_deltas: generator layers including ToRGB: 26 at 1024², 23 at 512², 20 at 256².
+        channels: channels of the generator at 4², 8², 16², ...
+        resolution: side of the input pictures in pixels.
+        widths: channels of each ResNet stage; the last is also the length of a vector.
+        units: residual blocks in each ResNet stage.
+        shared_width: inner channels of the refinement blocks of shared layers.
+        separate_width: inner channels of the other refinement blocks.
+        dtype: dtype of the convolutions; vectors and weight offsets are always float32.
     """
 
     layers: tuple[int, ...] = (0, 2, 3, 5, 6, 8, 9, 11, 12, 14, 15, 17, 18, 20, 21, 23, 24)
@@ -58,25 +57,25 @@ class HypernetConfig:
         wrong = [i for i in self.layers if i % 3 == 1 or not 0 <= i < self.n_deltas]
         if wrong or list(self.layers) != sorted(set(self.layers)):
             raise ValueError(
-                f"layers {self.layers}: wanted rising indices of 3x3 convolutions below "
-                f"{self.n_deltas}"
+                f"layers are {self.layers}, wanted ascending indices of 3x3 convolutions (not "
+                f"1, 4, 7, ...) below {self.n_deltas}"
             )
 
     @property
     def shared(self) -> tuple[int, ...]:
-        """The refined layers that the shared hypernetwork serves; they come first in `layers`."""
+        """Refined layers predicted by the shared hypernetwork; they come first in `layers`."""
         full = (self.channels[0], self.channels[0])
         return tuple(i for i in self.layers if i in SHARED and self.kernel(i) == full)
 
     def kernel(self, layer: int) -> tuple[int, int]:
-        """Return (inputs, outputs) of a generator layer by its index."""
+        """Return the (input, output) channels of a generator layer by its index."""
         block = max(layer - 2, 0) // 3
         outputs = self.channels[block + 1] if layer else self.channels[0]
         return (self.channels[block] if layer % 3 == 2 else outputs), outputs
 
 
 class BasicBlock(nnx.Module):
-    """ResNet's two 3×3 convolutions with ReLU. Source: torchvision `resnet.py`, `BasicBlock`."""
+    """Residual block of two 3×3 convolutions. Source: torchvision `resnet.py`, `BasicBlock`."""
 
     def __init__(
         self, inputs: int, outputs: int, stride: int, *, dtype: str = "float32", rngs: nnx.Rngs
@@ -90,13 +89,14 @@ class BasicBlock(nnx.Module):
         self.shortcut = irse.Shortcut(inputs, outputs, stride, **common) if changes else None
 
     def __call__(self, x: jax.Array) -> jax.Array:
-        kept = self.shortcut(x) if self.shortcut else x
+        """Map [B,H,W,I] to [B,H/stride,W/stride,O]."""
+        skip = self.shortcut(x) if self.shortcut else x
         x = jax.nn.relu(self.norm1(self.conv1(x)))
-        return jax.nn.relu(self.norm2(self.conv2(x)) + kept)
+        return jax.nn.relu(self.norm2(self.conv2(x)) + skip)
 
 
 class SharedBlock(nnx.Module):
-    """Features to the vector of one shared layer. Source: `HyperRefinementBlock`."""
+    """Map trunk features to the vector of one shared layer. Source: `HyperRefinementBlock`."""
 
     def __init__(
         self, inputs: int, inner: int, side: int, *, dtype: str = "float32", rngs: nnx.Rngs
@@ -112,9 +112,9 @@ class SharedBlock(nnx.Module):
 
 
 class SeparateBlock(nnx.Module):
-    """Features to the vector of one layer of its own, and vector to kernel change.
+    """Map trunk features to the vector of one layer, and its vector to the weight offset.
 
-    Source: `RefinementBlock`. The change has one value for all nine taps of a kernel.
+    The nine taps of a kernel share one offset. Source: `RefinementBlock`.
     """
 
     def __init__(
@@ -138,15 +138,16 @@ class SeparateBlock(nnx.Module):
 
     def delta(self, vector: jax.Array, passes: jax.Array) -> jax.Array:
         """Map [..., C] to [..., 1, 1, I, O]."""
+        assert self.output.bias is not None  # nnx.Linear's default has one
         change = vector @ self.output.kernel[...] + passes * self.output.bias[...]
         return change.reshape(*vector.shape[:-1], 1, 1, *self.kernel)
 
 
 class SharedKernels(nnx.Module):
-    """The hypernetwork that all shared layers use: two linear maps from a vector to a 3×3 kernel.
+    """Hypernetwork common to all shared layers: two linear maps from a vector to a 3×3 kernel.
 
-    Source: `SharedWeightsHypernet`: (z w2 + b2) seen as [out, C], times w1, plus b1, seen as
-    [out, in, 3, 3]. Here w1's columns are kept as [3, 3, in], the order that NHWC kernels want.
+    Source: `SharedWeightsHypernet`: z w2 + b2, reshaped to [out, C], times w1, plus b1, reshaped to
+    [out, in, 3, 3]. Here the columns of w1 are stored as [3, 3, in], in the order of HWIO.
     """
 
     def __init__(self, length: int, channels: int, *, rngs: nnx.Rngs) -> None:
@@ -158,17 +159,17 @@ class SharedKernels(nnx.Module):
         self.b2 = nnx.Param(jnp.zeros((channels, length)))
 
     def rows(self, vectors: jax.Array, passes: jax.Array) -> jax.Array:
-        """Map [..., C] to [..., O, C], the first of the two maps."""
+        """Apply the first map, [..., C] to [..., O, C]."""
         return jnp.tensordot(vectors, self.w2[...], 1) + passes * self.b2[...]
 
     def delta(self, rows: jax.Array, passes: jax.Array) -> jax.Array:
-        """Map [..., O, C] to [..., 3, 3, I, O], the second."""
+        """Apply the second map, [..., O, C] to [..., 3, 3, I, O]."""
         kernels = jnp.einsum("chwi,...oc->...hwio", self.w1[...], rows)
         return kernels + passes * self.b1[...][..., None]
 
 
 class Hypernet(nnx.Module):
-    """A ResNet-34 without max-pooling on (picture, reconstruction), and one block a refined layer.
+    """ResNet-34 without max pooling on (picture, reconstruction), then a block per refined layer.
 
     Source: `SharedWeightsHyperNetResNet`.
     """
@@ -188,10 +189,11 @@ class Hypernet(nnx.Module):
 
         Args:
             pictures: [B,R,R,3] in [-1, 1], R = `config.resolution`.
-            reconstructions: the same faces as the generator makes them now, same shape and range.
+            reconstructions: what the generator makes of their current inversions, same shape and
+                range.
 
         Returns:
-            [B,T,C], one vector a refined layer, in the order of `config.layers`.
+            [B,T,C], one vector for each refined layer, in the order of `config.layers`.
         """
         x = jnp.concatenate([pictures, reconstructions], -1).astype(self.config.dtype)
         x = self.prelu(self.norm(self.conv(x)))
@@ -200,26 +202,26 @@ class Hypernet(nnx.Module):
         return jnp.stack([block(x) for block in self.blocks], 1)
 
     def deltas(self, vectors: jax.Array, passes: jax.Array | int) -> Sequence[jax.Array | None]:
-        """Return the kernel changes that summed vectors stand for.
+        """Return the relative weight offsets of vectors summed over the passes.
 
         Args:
             vectors: [B,T,C] sums over the passes, or [T,C] for one face.
             passes: number of passes in the sums.
 
         Returns:
-            `n_deltas` entries as the generator's synthesis takes them: None for a layer that is not
-            refined, else [B,3,3,I,O], or [B,1,1,I,O] where the nine taps share a value; without
-            the batch axis when `vectors` has none. A layer's kernel becomes weight · (1 + delta).
+            `n_deltas` entries for `Synthesis`: None for a layer that is not refined, else
+            [B,3,3,I,O], or [B,1,1,I,O] where the nine taps share one offset; without the batch axis
+            when `vectors` has none. A layer's kernel becomes weight · (1 + delta).
         """
         passes = jnp.asarray(passes, vectors.dtype)
         count = len(self.config.shared)
-        rows = self.shared.rows(vectors[..., :count, :], passes)  # w2 is 0.5 GB: read once
+        rows = self.shared.rows(vectors[..., :count, :], passes)  # once: w2 is 0.5 GB
         result: list[jax.Array | None] = [None] * self.config.n_deltas
         for index, (layer, block) in enumerate(zip(self.config.layers, self.blocks, strict=True)):
-            if index < count:
-                result[layer] = self.shared.delta(rows[..., index, :, :], passes)
-            else:
+            if isinstance(block, SeparateBlock):
                 result[layer] = block.delta(vectors[..., index, :], passes)
+            else:
+                result[layer] = self.shared.delta(rows[..., index, :, :], passes)
         return result
 
 
@@ -244,7 +246,7 @@ def _block(config: HypernetConfig, layer: int, *, rngs: nnx.Rngs) -> SharedBlock
 def _convs(
     outer: int, inner: int, strides: Sequence[int], *, dtype: str, rngs: nnx.Rngs
 ) -> nnx.List[irse.Conv]:
-    """3×3 convolutions from `outer` channels through `inner` ones back to `outer`."""
+    """Return 3×3 convolutions from `outer` channels through `inner` ones back to `outer`."""
     widths = [outer, *[inner] * (len(strides) - 1), outer]
     return nnx.List(
         irse.Conv(widths[i], widths[i + 1], stride=stride, dtype=dtype, rngs=rngs)

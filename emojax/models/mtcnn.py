@@ -1,15 +1,11 @@
-"""MTCNN: face boxes and five points in a photograph, by three small networks in a cascade.
+"""MTCNN: face boxes and five points in a photograph, by a cascade of three small networks.
 
-Source: Zhang et al. 2016; weights and conventions of the `mtcnn` package 1.0.0 (MIT), whose files
-this reads and whose code, which wants TensorFlow, it does not use. Pictures are NHWC, points (x,
-y) in pixels.
+Pictures are NHWC, points are (x, y) in pixels.
+
+Source: Zhang et al. 2016; numerical conventions of the `mtcnn` package 1.0.0 (MIT).
 """
 
 import dataclasses
-import functools
-import importlib.util
-from collections.abc import Iterator
-from pathlib import Path
 from typing import NamedTuple
 
 import jax
@@ -17,13 +13,11 @@ import numpy as np
 from flax import nnx
 
 from emojax.models.irse import PReLU
-from emojax.runtime.errors import UserError
-from emojax.store import weights
 
 CELL, STRIDE = 12, 2
-"""The proposal network's window and step, in pixels of the scaled picture."""
+"""Window and step of the proposal network, in pixels of the scaled picture."""
 BUCKET = 64
-"""Scaled pictures are padded to multiples of this, so that few sizes are compiled."""
+"""Scaled pictures are padded to multiples of this side, to limit the number of compiled shapes."""
 POINTS = ("left eye", "right eye", "nose", "left corner of the mouth", "right corner of the mouth")
 """Left and right as seen in the picture."""
 
@@ -33,10 +27,10 @@ class NetConfig:
     """One network of the cascade.
 
     Attributes:
-        convs: (kernel, channels, pooling window or 0, padding of the pooling) a convolution.
-        flat: values that the hidden layer reads; 0 where the network stays convolutional.
-        hidden: width of the hidden layer.
-        heads: outputs of each head, the two of face or not last.
+        convs: (kernel, channels, pooling window or 0, padding of the pooling) of each convolution.
+        flat: inputs of the hidden layer; 0 for a fully convolutional network.
+        hidden: outputs of the hidden layer; 0 for none.
+        heads: outputs of each head; the last head holds the two logits of no face and face.
     """
 
     convs: tuple[tuple[int, int, int, str], ...]
@@ -56,7 +50,7 @@ OUTPUT = NetConfig(
 
 
 class Net(nnx.Module):
-    """Convolutions with PReLU and pooling, perhaps a hidden layer, and linear heads."""
+    """Convolutions with PReLU and max pooling, an optional hidden layer, and linear heads."""
 
     def __init__(self, config: NetConfig, *, rngs: nnx.Rngs) -> None:
         self.config = config
@@ -74,22 +68,22 @@ class Net(nnx.Module):
         self.heads = nnx.List(nnx.Linear(inputs, outputs, rngs=rngs) for outputs in config.heads)
 
     def __call__(self, x: jax.Array) -> list[jax.Array]:
-        """Map [B,H,W,3] to the heads' outputs; the last is the probability of a face."""
+        """Map [B,H,W,3] to the outputs of the heads; the last is the probability of a face."""
         for conv, prelu, (_, _, pool, padding) in zip(
             self.convs, self.prelus, self.config.convs, strict=True
         ):
             x = prelu(conv(x))
             if pool:
                 x = nnx.max_pool(x, (pool, pool), (2, 2), padding)
-        if self.hidden is not None:
-            x = x.transpose(0, 2, 1, 3).reshape(len(x), -1)  # columns first, as Caffe stored them
+        if self.hidden is not None and self.prelu is not None:
+            x = x.transpose(0, 2, 1, 3).reshape(len(x), -1)  # columns first: Caffe's weight order
             x = self.prelu(self.hidden(x))
         *outputs, face = [head(x) for head in self.heads]
         return [*outputs, jax.nn.softmax(face)[..., 1]]
 
 
-class Detector(NamedTuple):
-    """The cascade."""
+class Cascade(NamedTuple):
+    """The three networks, in the order they run: P-Net, R-Net and O-Net."""
 
     proposal: Net
     refinement: Net
@@ -104,57 +98,8 @@ class Face(NamedTuple):
     points: np.ndarray
 
 
-@functools.cache
-def load() -> Detector:
-    """Return the cascade with the weights that the installed `mtcnn` package carries.
-
-    Raises:
-        UserError: the package, or lz4 which its files are packed with, is not installed.
-    """
-    spec = importlib.util.find_spec("mtcnn")  # finds the folder without running the package
-    if spec is None or importlib.util.find_spec("lz4") is None:
-        raise UserError(
-            "finding faces needs the detector's weights, which are not installed: run "
-            "'pip install emojax[align]', or give --landmarks, or aligned pictures with "
-            "--align never"
-        )
-    folder = Path(spec.submodule_search_locations[0]) / "assets" / "weights"
-    files = {"pnet.lz4": PROPOSAL, "rnet.lz4": REFINEMENT, "onet.lz4": OUTPUT}
-    return Detector(*(_read(folder / file, config) for file, config in files.items()))
-
-
-def _read(file: Path, config: NetConfig) -> Net:
-    import joblib  # only here: slow to import, and part of the extra
-
-    model = weights.abstract(Net, config)
-    names = list(_published_order(config))
-    try:
-        arrays = joblib.load(file)
-    except (OSError, ValueError) as error:
-        raise UserError(f"{file} cannot be read ({error}): install mtcnn 1.0.0 again") from error
-    if len(arrays) != len(names):
-        raise UserError(
-            f"{file} holds {len(arrays)} arrays, wanted {len(names)}: install mtcnn 1.0.0"
-        )
-    expected = weights.flatten(model)
-    table = {
-        name: array.reshape(expected[name].shape) if array.ndim > 1 else array
-        for name, array in zip(names, arrays, strict=True)
-    }
-    return weights.load(model, table, what=str(file))
-
-
-def _published_order(config: NetConfig) -> Iterator[str]:
-    for index in range(len(config.convs)):
-        yield from (f"convs.{index}.kernel", f"convs.{index}.bias", f"prelus.{index}.weight")
-    if config.hidden:
-        yield from ("hidden.kernel", "hidden.bias", "prelu.weight")
-    for index in range(len(config.heads)):
-        yield from (f"heads.{index}.kernel", f"heads.{index}.bias")
-
-
 def detect(
-    detector: Detector,
+    cascade: Cascade,
     picture: np.ndarray,
     *,
     smallest: int = 20,
@@ -164,26 +109,26 @@ def detect(
     """Find the faces of a photograph.
 
     Args:
-        detector: see `load`.
+        cascade: the networks with their weights, see `emojax.faces.detector.load`.
         picture: uint8 [H,W,3].
-        smallest: side of the smallest face looked for, in pixels.
-        factor: ratio of neighbouring levels of the pyramid.
-        thresholds: least probability in each stage.
+        smallest: side of the smallest face to find, in pixels.
+        factor: ratio of the scales of neighbouring pyramid levels.
+        thresholds: lowest probability that each network lets pass.
 
     Returns:
         The faces, most probable first.
     """
     x = (picture.astype(np.float32) - 127.5) / 128
-    boxes = _propose(detector.proposal, x, smallest, factor, thresholds[0])
-    boxes, scores, _ = _examine(detector.refinement, x, boxes, 24, thresholds[1])
+    boxes = _propose(cascade.proposal, x, smallest, factor, thresholds[0])
+    boxes, scores, _ = _examine(cascade.refinement, x, boxes, 24, thresholds[1])
     boxes = _square(boxes[_suppress(boxes, scores, 0.7)])
-    boxes, scores, points = _examine(detector.output, x, boxes, 48, thresholds[2])
+    boxes, scores, points = _examine(cascade.output, x, boxes, 48, thresholds[2])
     kept = _suppress(boxes, scores, 0.7, smaller=True)
     return [Face(boxes[i], float(scores[i]), points[i].reshape(2, 5).T) for i in kept]
 
 
 def _propose(net: Net, x: np.ndarray, smallest: int, factor: float, threshold: float) -> np.ndarray:
-    """Return square boxes [N,4] of what may be faces, from all levels of the pyramid."""
+    """Return square candidate boxes [N,4] from all levels of the pyramid."""
     levels = round(-(np.log(min(x.shape[:2]) / CELL) / np.log(factor) + 1))
     boxes, scores = [np.empty((0, 4))], [np.empty(0)]
     for scale in CELL / smallest * factor ** np.arange(max(levels, 0)):
@@ -196,7 +141,7 @@ def _propose(net: Net, x: np.ndarray, smallest: int, factor: float, threshold: f
 
 
 def _scan(net: Net, x: np.ndarray, scale: float, threshold: float) -> tuple[np.ndarray, np.ndarray]:
-    """Return boxes [N,4] and probabilities [N] at one level, in pixels of the whole picture."""
+    """Return boxes [N,4], in pixels of the unscaled picture, and probabilities [N] of a level."""
     height, width = (int(side * scale) for side in x.shape[:2])
     small = _area_resize(x, height, width)
     small = np.pad(small, ((0, -height % BUCKET), (0, -width % BUCKET), (0, 0)))
@@ -210,13 +155,13 @@ def _scan(net: Net, x: np.ndarray, scale: float, threshold: float) -> tuple[np.n
 def _examine(
     net: Net, x: np.ndarray, boxes: np.ndarray, side: int, threshold: float
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Look closer at square boxes [N,4].
+    """Classify and refine square boxes [N,4], each resampled to side x side pixels.
 
     Returns:
-        Of those above the threshold: moved boxes [M,4], probabilities [M] and, from the output
-        network, five x and five y [M,10].
+        For the M boxes above the threshold: refined boxes [M,4], probabilities [M] and, from the
+        output network, five x and five y [M,10] (zeros from the refinement network).
     """
-    padded = 1 << max(len(boxes) - 1, 0).bit_length()  # few batch sizes, few programs
+    padded = 1 << max(len(boxes) - 1, 0).bit_length()  # powers of two: few shapes to compile
     patches = np.zeros((padded, side, side, 3), np.float32)
     for patch, box in zip(patches, boxes, strict=False):
         patch[:] = _patch(x, box, side)
@@ -238,10 +183,10 @@ def _apply(net: Net, x: jax.Array) -> list[jax.Array]:
 def _suppress(
     boxes: np.ndarray, scores: np.ndarray, threshold: float, *, smaller: bool = False
 ) -> np.ndarray:
-    """Return the indices of boxes that no better box overlaps, best first.
+    """Non-maximum suppression: return the indices of the boxes kept, best first.
 
-    As in the package, a box that is itself suppressed still suppresses others. Overlap is counted
-    against the union, or against the smaller of the two boxes.
+    As in the `mtcnn` package, a suppressed box still suppresses others. Overlap is relative to the
+    union, or with `smaller` to the smaller of the two boxes.
     """
     order = np.argsort(-scores, kind="stable")
     boxes = boxes[order]
@@ -262,7 +207,7 @@ def _square(boxes: np.ndarray) -> np.ndarray:
 
 
 def _area_resize(x: np.ndarray, height: int, width: int) -> np.ndarray:
-    """Resize [H,W,C] by the mean over each target pixel's area, parts of pixels counted as such."""
+    """Resize [H,W,C] by the mean over each target pixel's area, with fractional pixel weights."""
     rows = _area_matrix(x.shape[0], height)
     columns = _area_matrix(x.shape[1], width)
     x = np.tensordot(rows, x, 1)  # [height,W,C]
@@ -280,7 +225,8 @@ def _area_matrix(size: int, target: int) -> np.ndarray:
 def _patch(x: np.ndarray, box: np.ndarray, side: int) -> np.ndarray:
     """Sample a box bilinearly to [side,side,3], zeros outside (TensorFlow's `crop_and_resize`).
 
-    The package gives corners as fractions of the size where TensorFlow takes them of size − 1.
+    The `mtcnn` package divides corners by the size, where `crop_and_resize` expects a division by
+    size − 1; the factor (size − 1) / size reproduces that.
     """
     limits = np.array(x.shape[1::-1])  # width, height
     start, stop = (corner * (limits - 1) / limits for corner in (box[:2], box[2:]))

@@ -1,7 +1,9 @@
-"""Pillow's antialiased resizing as two matrix products, so that it runs inside a jitted program.
+"""Pillow's antialiased resizing as two matrix products, for use inside jitted functions.
 
-Source of the weights: python-pillow `src/libImaging/Resample.c`, `precompute_coeffs`. When a
-picture shrinks the filter widens with it; weights are cut at the border and normalised.
+When a picture is reduced, the filter is widened by the same factor; weights beyond the border are
+dropped and the rest normalised.
+
+Source: python-pillow `src/libImaging/Resample.c`, `precompute_coeffs`.
 """
 
 import functools
@@ -16,7 +18,7 @@ from jax import lax
 Filter = Literal["bilinear", "bicubic"]
 
 BITS = 22
-"""Of a weight in Pillow's 8-bit passes (`PRECISION_BITS`)."""
+"""Fractional bits of a weight in Pillow's 8-bit passes (`PRECISION_BITS`)."""
 
 
 @functools.lru_cache(maxsize=256)
@@ -24,8 +26,8 @@ def weights(inputs: int, outputs: int, kind: Filter) -> np.ndarray:
     """Return the matrix [outputs, inputs], float64, that resizes one axis.
 
     Args:
-        inputs: pixels before.
-        outputs: pixels after.
+        inputs: length of the axis before.
+        outputs: length of the axis after.
         kind: "bilinear" or "bicubic" (a = -1/2).
     """
     function, radius = {"bilinear": (_triangle, 1.0), "bicubic": (_cubic, 2.0)}[kind]
@@ -44,16 +46,16 @@ def weights(inputs: int, outputs: int, kind: Filter) -> np.ndarray:
 def resize(
     pictures: jax.Array, height: int, width: int, kind: Filter, *, as_uint8: bool = False
 ) -> jax.Array:
-    """Resize [B,H,W,C] of 0..255 to [B,height,width,C] float32, columns first as Pillow does.
+    """Resize [B,H,W,C] of 0..255 to [B,height,width,C] float32, horizontally first as Pillow does.
 
     Args:
-        pictures: uint8 or float, 0..255; whole numbers where `as_uint8`.
-        height: rows wanted.
-        width: columns wanted.
+        pictures: uint8 or float, 0..255; integer values if `as_uint8`.
+        height: output height.
+        width: output width.
         kind: the filter.
-        as_uint8: bit for bit what Pillow makes of 8-bit pictures: weights of 22 bits, each pass
-            rounded and clipped to 0..255; no gradient passes. Otherwise nothing is rounded or
-            clipped (Pillow's mode "F").
+        as_uint8: reproduce Pillow's 8-bit result bit for bit: weights of 22 bits, each pass rounded
+            and clipped to 0..255; not differentiable. Otherwise nothing is rounded or clipped, as
+            in Pillow's mode "F".
     """
     one_pass = _fixed_point if as_uint8 else _floating
     x = pictures.transpose(0, 3, 1, 2).astype(jnp.float32)  # [B,C,H,W]
@@ -65,16 +67,16 @@ def resize(
 
 
 def clean_resize(pictures: jax.Array, size: int = 299) -> jax.Array:
-    """Resize as clean-fid's "clean" mode: bicubic, antialiased, in float, clipped, not rounded.
-
-    Source: clean-fid `resize.py`, `make_resizer("PIL", False, "bicubic", ...)`.
+    """Resize as clean-fid's "clean" mode does: bicubic, antialiased, float, clipped, not rounded.
 
     Args:
         pictures: [B,H,W,3] uint8 or float, 0..255.
-        size: side of the square result; 299 is Inception's.
+        size: side of the square result; 299 is the input size of Inception.
 
     Returns:
         [B,size,size,3] float32, 0..255.
+
+    Source: clean-fid `resize.py`, `make_resizer("PIL", False, "bicubic", ...)`.
     """
     return jnp.clip(resize(pictures, size, size, "bicubic"), 0.0, 255.0)
 
@@ -84,9 +86,10 @@ def _floating(apply: Callable[[np.ndarray], jax.Array], matrix: np.ndarray) -> j
 
 
 def _fixed_point(apply: Callable[[np.ndarray], jax.Array], matrix: np.ndarray) -> jax.Array:
-    """One pass of Resample.c's 8-bit code, exactly: the 22nd bit decides the many halves.
+    """Run one pass of Resample.c's 8-bit code exactly, so that ties are rounded as Pillow does.
 
-    Each half of a weight's bits times a level, summed, stays below 2^24, where float32 is exact.
+    A weight's high and low 11 bits are multiplied separately: each sum of products with 0..255
+    stays below 2^24, where float32 is exact.
     """
     fixed = np.floor(matrix * 2**BITS + 0.5).astype(np.int64)
     high, low = fixed >> BITS // 2, fixed & (2 ** (BITS // 2) - 1)

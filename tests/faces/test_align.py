@@ -9,10 +9,8 @@ import numpy as np
 import pytest
 
 from emojax.faces import align
-from emojax.models import mtcnn
 from emojax.runtime.errors import UserError
 from tests.support import oracles
-from tests.support.pictures import packaged
 
 NAMES = list(oracles.manifest("align")["config"]["images"])
 
@@ -132,52 +130,3 @@ def test_dlib_is_used_where_it_is_installed(monkeypatch, tmp_path):
     (landmarks,) = align.from_dlib(tmp_path / "model.dat")(np.zeros((8, 8, 3), np.uint8))
     assert landmarks.shape == (68, 2)
     assert (landmarks == [3, 4]).all()
-
-
-@pytest.fixture(scope="module")
-def detector():
-    pytest.importorskip("lz4")
-    try:
-        return mtcnn.load()
-    except UserError as error:
-        pytest.skip(str(error))
-
-
-@pytest.mark.parametrize("name", ["astronaut", "two", "half", "coffee"])
-def test_detector_agrees_with_the_original(detector, name):
-    picture = packaged("coffee.png" if name == "coffee" else "astronaut.png")
-    if name == "two":
-        picture = np.concatenate([picture, picture[:, ::-1]], 1)
-    if name == "half":
-        picture = picture[::2, ::2]
-    with np.load(oracles.DATA / "mtcnn" / "points.npz") as file:
-        recorded = file[name]
-    faces = mtcnn.detect(detector, picture)
-    assert len(faces) == len(recorded)
-    for face, row in zip(faces, recorded, strict=True):
-        # the original in float32 too; measured 2e-4 of a pixel
-        np.testing.assert_allclose(face.points, row[6:].reshape(2, 5).T, rtol=0, atol=0.01)
-        np.testing.assert_allclose(face.box, row[1:5], rtol=0, atol=0.01)
-        np.testing.assert_allclose(face.probability, row[5], rtol=0, atol=1e-4)
-
-
-def test_astronaut_is_cropped_as_ffhq_would(detector):
-    face = align.align(packaged("astronaut.png"), align.from_detector, size=256)
-    assert face.shape == (256, 256, 3)
-    (found,) = mtcnn.detect(detector, face)
-    eyes, mouth = found.points[:2].mean(0), found.points[3:].mean(0)
-    # FFHQ puts the eyes' centre near (0.50, 0.47) of the side and the mouth near (0.50, 0.72)
-    np.testing.assert_allclose(eyes / 256, [0.5, 0.47], atol=0.04)
-    np.testing.assert_allclose(mouth / 256, [0.5, 0.72], atol=0.05)
-    assert align.is_aligned(face, align.quad_of(found.points))
-
-
-def test_detector_says_what_it_needs(monkeypatch):
-    mtcnn.load.cache_clear()
-    monkeypatch.setattr(mtcnn.importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(UserError, match=r"pip install emojax\[align\]"):
-        mtcnn.load()
-
-
-def test_tiny_pictures_hold_no_face(detector):
-    assert mtcnn.detect(detector, np.zeros((10, 10, 3), np.uint8)) == []

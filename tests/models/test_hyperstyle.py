@@ -86,7 +86,8 @@ def test_one_face_needs_no_batch_axis(small):
 
 def test_layers_that_cannot_be_refined_are_refused():
     for layers in ((1,), (0, 26), (3, 2), (2, 2)):
-        with pytest.raises(ValueError, match="wanted rising indices of 3x3 convolutions below 26"):
+        wanted = r"wanted ascending indices of 3x3 convolutions \(not 1, 4, 7, \.\.\.\) below 26"
+        with pytest.raises(ValueError, match=wanted):
             hyperstyle.HypernetConfig(layers)
 
 
