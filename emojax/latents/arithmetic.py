@@ -42,10 +42,7 @@ def moves(
         names: E of them.
         n_latent: L, the generator's number of layers.
         layers: the layers that move, each as far as in an edit of all; the others stay.
-        unit: what k counts. "norm": the direction has unit norm as one L·D vector (the paper's).
-            "layer": it has unit norm in every layer, √L times as much (the root mean square over
-            the layers where they differ). "sigma": standard deviations of the coordinate among the
-            samples that the directions were fitted on.
+        unit: what k counts, see `Directions.unit_lengths`.
 
     Returns:
         [E, L, D] float32.
@@ -55,15 +52,8 @@ def moves(
             of layers.
     """
     chosen = [directions.index(name) for name in names]
-    step = directions.tiled(n_latent)[chosen]
-    if unit == "layer":
-        step = step * np.sqrt(n_latent)
-    elif unit == "sigma":
-        # σ is of the coordinate in W, where the unit vector is √L times a layer of the tiled one
-        tiling = np.sqrt(n_latent) if directions.coefficients.ndim == 2 else 1.0
-        step = step * (directions.sigma[chosen] * tiling)[:, None, None]
-    elif unit != "norm":
-        raise UserError(f"unit is {unit!r}, wanted 'norm', 'layer' or 'sigma'")
+    lengths = directions.unit_lengths(n_latent, unit)[chosen]
+    step = directions.tiled(n_latent)[chosen] * lengths[:, None, None]
     mask = np.zeros((n_latent, 1))
     mask[layers] = 1
     if not mask.any():

@@ -1,7 +1,8 @@
-"""Directions in W that change one attribute each, and the file that keeps them.
+"""Latent directions: linear regressors of attributes on codes, and their `.npz` file.
 
-A bundle keeps them as `checkpoints/NAME/directions.npz`; `emojax.latents.fit_directions` finds them
-from scored samples, `convert.directions` brings in published ones.
+A bundle keeps them as `directions.npz`. `emojax.latents.fit_directions` fits them to scored
+samples, `emojax.latents.usable_range` measures how far each can be followed, `convert.directions`
+converts published ones.
 """
 
 import dataclasses
@@ -15,6 +16,7 @@ from typing import Any, Self
 
 import numpy as np
 
+from emojax.runtime.choices import Unit
 from emojax.runtime.errors import UserError
 from emojax.runtime.files import replacing
 
@@ -23,10 +25,13 @@ FILE = "directions.npz"
 
 ARRAYS = ("coefficients", "intercepts", "mean", "sigma")
 
+UNMEASURED = (-20.0, 20.0)
+"""Usable range of a direction whose range was not measured: the paper's k either way."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Directions:
-    """E regressors on codes, and the directions they point in.
+    """E linear regressors on codes w, and the unit vectors along their coefficients.
 
     The score of attribute e at a code w is `coefficients[e] · w + intercepts[e]`.
 
@@ -39,6 +44,9 @@ class Directions:
         sigma: [E] standard deviation over samples w of ⟨w, unit⟩, unit as in `units` ([E, L, D]:
             of the code tiled over the layers).
         metadata: JSON-able: method, samples, r2, spearman, generator_sha256, ...
+        usable: [E, 2] lowest and highest k of each direction, in units of "norm", at which faces
+            are still faces of the same person and the attribute still changes, see
+            `emojax.latents.usable_range`; None where it was not measured.
     """
 
     names: tuple[str, ...]
@@ -47,27 +55,35 @@ class Directions:
     mean: np.ndarray
     sigma: np.ndarray
     metadata: dict[str, Any] = dataclasses.field(default_factory=dict)
+    usable: np.ndarray | None = None
 
     def __post_init__(self) -> None:
-        """Raise ValueError where the arrays do not belong together or a direction is nought."""
+        """Check shapes and values.
+
+        Raises:
+            ValueError: an array has another shape or holds NaN or infinity, a name appears twice or
+                is not in lower case, a direction is the zero vector, or a range excludes 0.
+        """
         count, shape = len(self.names), self.coefficients.shape
         wanted = {
             "intercepts": (count,),
             "mean": shape[-1:],
             "sigma": (count,),
             "coefficients": (count, *shape[1:]) if len(shape) in (2, 3) else (count, "D"),
-        }
+        } | ({} if self.usable is None else {"usable": (count, 2)})
         for name, size in wanted.items():
             array = getattr(self, name)
             if array.shape != size:
                 raise ValueError(f"{name} is {list(array.shape)}, wanted {list(size)}")
             if not np.isfinite(array).all():
                 raise ValueError(f"{name} holds NaN or infinity")
+        if self.usable is not None and ((self.usable * [-1, 1]) < 0).any():
+            raise ValueError("usable holds a range without 0, wanted [lowest k, highest k]")
         if len(set(self.names)) < count or any(name != name.lower() for name in self.names):
             raise ValueError(f"names are {self.names}, wanted different ones in lower case")
         flat = np.abs(self.coefficients.reshape(count, -1)).max(1, initial=0)
-        if naught := [name for name, most in zip(self.names, flat, strict=True) if most == 0]:
-            raise ValueError(f"no direction for {', '.join(naught)}: all coefficients are 0")
+        if zero := [name for name, most in zip(self.names, flat, strict=True) if most == 0]:
+            raise ValueError(f"no direction for {', '.join(zero)}: all coefficients are 0")
 
     @property
     def units(self) -> np.ndarray:
@@ -77,10 +93,10 @@ class Directions:
         return flat.reshape(self.coefficients.shape)
 
     def index(self, name: str) -> int:
-        """Return the place of a direction, whatever the name's case.
+        """Return the number of a direction by its name, in any case.
 
         Raises:
-            UserError: there is none of that name; lists those there are.
+            UserError: there is none of that name; the message lists those there are.
         """
         if name.lower() not in self.names:
             raise UserError(f"no direction {name!r}: these are known: {', '.join(self.names)}")
@@ -89,14 +105,14 @@ class Directions:
     def tiled(self, n_latent: int) -> np.ndarray:
         """Return the directions in W+, [E, L, D] float64, each of unit norm as one L·D vector.
 
-        A direction of W is the same in all layers, of norm 1/√L in each: the paper's k counts in
-        these units.
+        A direction of W is repeated in all layers, with norm 1/√L in each; the paper's k is a
+        multiple of this vector.
 
         Args:
             n_latent: L, the generator's number of layers.
 
         Raises:
-            UserError: the directions have layers of their own, and another number of them.
+            UserError: the directions differ between layers and are for another number of them.
         """
         units = self.units
         if units.ndim == 2:
@@ -108,10 +124,47 @@ class Directions:
             )
         return units
 
+    def unit_lengths(self, n_latent: int, unit: Unit = "norm") -> np.ndarray:
+        """Return how long a move by k = 1 is along each direction, [E], as L·D vectors.
+
+        Args:
+            n_latent: L, the generator's number of layers.
+            unit: what k counts. "norm": 1, the paper's. "layer": √L, so that the move has unit norm
+                in every layer (in the root mean square where layers differ). "sigma": one standard
+                deviation of the samples' coordinate along the direction.
+
+        Raises:
+            UserError: unknown unit.
+        """
+        if unit == "sigma":
+            # σ is of ⟨w, unit⟩ in W; the same step in every layer is √L times as long
+            return self.sigma * (np.sqrt(n_latent) if self.coefficients.ndim == 2 else 1.0)
+        if unit not in ("norm", "layer"):
+            raise UserError(f"unit is {unit!r}, wanted 'norm', 'layer' or 'sigma'")
+        return np.full(len(self.names), np.sqrt(n_latent) if unit == "layer" else 1.0)
+
+    def usable_range(self, name: str) -> tuple[float, float]:
+        """Return the lowest and the highest k, in units of "norm", that leave a direction usable.
+
+        Args:
+            name: of the direction.
+
+        Returns:
+            The measured range, or `UNMEASURED` where the file has none or measured it as empty.
+
+        Raises:
+            UserError: there is no direction of that name.
+        """
+        index = self.index(name)
+        if self.usable is None or not np.ptp(self.usable[index]):
+            return UNMEASURED
+        return float(self.usable[index, 0]), float(self.usable[index, 1])
+
     def predict(self, codes: np.ndarray) -> np.ndarray:
         """Return the scores [N, E] of codes [N, D], or [N, L, D] in W+.
 
-        A regressor of W reads the mean over a W+ code's layers; one of W+ reads a W code as tiled.
+        Regressors of W take the mean over the layers of a W+ code; regressors of W+ take a code of
+        W as the same in all layers.
         """
         per_layer = self.coefficients.ndim == 3
         if codes.ndim == 3 and per_layer:
@@ -126,12 +179,14 @@ class Directions:
         return flat @ flat.T
 
     def save(self, file: str | os.PathLike) -> None:
-        """Write one .npz, aside and then renamed; it also holds the unit vectors for other readers.
+        """Write one .npz, aside and then renamed; `units` is in it too, for other readers.
 
         Raises:
             UserError: the file cannot be written.
         """
         arrays = {name: getattr(self, name) for name in ARRAYS}
+        if self.usable is not None:
+            arrays["usable"] = self.usable
         with replacing(Path(file)) as aside, aside.open("wb") as stream:
             np.savez(
                 stream,
@@ -143,7 +198,7 @@ class Directions:
 
     @classmethod
     def load(cls, file: str | os.PathLike) -> Self:
-        """Read a file that `save` wrote.
+        """Read a file that `save` wrote, now or in a release without `usable`.
 
         Raises:
             UserError: the file is missing, damaged or something else.
@@ -155,6 +210,7 @@ class Directions:
                     tuple(str(name) for name in stored["names"]),
                     **{name: stored[name] for name in ARRAYS},
                     metadata=json.loads(str(stored["metadata"])),
+                    usable=stored.get("usable"),
                 )
         except FileNotFoundError as error:
             raise UserError(f"no file {file}: give a directions file (.npz)") from error
@@ -181,11 +237,11 @@ def load(folder: Path, generator_sha256: str | None = None) -> Directions:
 
     Args:
         folder: the bundle's, see `emojax.store.bundle.find`.
-        generator_sha256: `weights_sha256` of the generator they are meant for; None: any.
+        generator_sha256: `weights_sha256` of the generator they must be fitted to; None: any.
 
     Raises:
-        UserError: the bundle has none (says which commands make them), the file is damaged, or it
-            was made for another generator.
+        UserError: the bundle has none (the message names the commands that make them), the file is
+            damaged, or it was fitted to another generator.
     """
     file = folder / FILE
     if not file.is_file():

@@ -68,6 +68,32 @@ def test_predictions_of_w_and_of_tiled_codes_agree():
     np.testing.assert_allclose(some(4).predict(bent), expected, rtol=1e-12)
 
 
+@pytest.mark.parametrize("layers", [(), (4,)])
+def test_lengths_of_a_unit_of_k(layers):
+    found = some(*layers)
+    np.testing.assert_array_equal(found.unit_lengths(4, "norm"), [1, 1, 1])
+    np.testing.assert_array_equal(found.unit_lengths(4, "layer"), [2, 2, 2])
+    tiling = 1 if layers else 2  # a σ of W is that much in each of four layers
+    np.testing.assert_allclose(found.unit_lengths(4, "sigma"), tiling * found.sigma, rtol=1e-12)
+    with pytest.raises(UserError, match="unit is 'metre', wanted 'norm', 'layer' or 'sigma'"):
+        found.unit_lengths(4, "metre")
+
+
+def test_usable_ranges_are_kept_and_older_files_have_a_stated_one(tmp_path):
+    ranges = np.array([[-3.5, 8], [-1, 2.25], [0, 0]])
+    some(usable=ranges).save(tmp_path / "new.npz")
+    found = Directions.load(tmp_path / "new.npz")
+    np.testing.assert_array_equal(found.usable, ranges)
+    assert found.usable_range("Anger") == (-3.5, 8.0)
+    assert found.usable_range("fear") == directions.UNMEASURED  # nothing usable was found
+    some().save(tmp_path / "old.npz")
+    with np.load(tmp_path / "old.npz") as stored:
+        assert "usable" not in stored  # as written by releases before ranges were measured
+    assert Directions.load(tmp_path / "old.npz").usable_range("anger") == (-20.0, 20.0)
+    with pytest.raises(UserError, match="no direction 'joy'"):
+        found.usable_range("joy")
+
+
 def test_names_are_found_whatever_their_case():
     assert some().index("Fear") == 2
     with pytest.raises(UserError, match=r"no direction 'joy'.*anger, neutral, fear"):
@@ -82,6 +108,8 @@ def test_names_are_found_whatever_their_case():
         ({"sigma": np.array([1, np.nan, 1])}, "sigma holds NaN"),
         ({"coefficients": np.eye(5)[:3] * [[1], [0], [1]]}, "no direction for neutral"),
         ({"coefficients": np.ones(5)}, "coefficients is"),
+        ({"usable": np.zeros(3)}, r"usable is \[3\], wanted \[3, 2\]"),
+        ({"usable": np.array([[-1, 1], [1, 2], [-1, 1]])}, "usable holds a range without 0"),
         ({"names": ("anger", "anger", "fear")}, "wanted different ones"),
         ({"names": ("Anger", "neutral", "fear")}, "in lower case"),
     ],
