@@ -61,7 +61,7 @@ class Side:
     skipped: int = 0
 
 
-def network_of(name: str) -> features.Network:
+def network_of(name: str) -> features.FeatureExtractor:
     """Return the Inception of a bundle, with a fingerprint of weights, config and resizing.
 
     Raises:
@@ -72,10 +72,10 @@ def network_of(name: str) -> features.Network:
     parts = (stored["weights_sha256"], sorted(stored["config"].items()), RESIZING)
     fingerprint = hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
     model = bundle.load(place, "inception")
-    return features.Network(fingerprint, model, features.inception_features)
+    return features.FeatureExtractor(fingerprint, model, features.inception_features)
 
 
-def measure(place: str, network: features.Network, options: Options) -> Side:
+def measure(place: str, network: features.FeatureExtractor, options: Options) -> Side:
     """Return the statistics of a set, from its file, from the cache, or computed and then cached.
 
     Raises:
@@ -130,7 +130,9 @@ def main(options: Options) -> None:
     sys.stdout.write("\n".join(lines) + "\n")
 
 
-def _of_network(gaussian: fid.Gaussian, network: features.Network, place: str) -> fid.Gaussian:
+def _of_network(
+    gaussian: fid.Gaussian, network: features.FeatureExtractor, place: str
+) -> fid.Gaussian:
     if gaussian.network not in (None, network.fingerprint):
         raise UserError(
             f"{place} holds statistics of network {gaussian.network}, this one is "
