@@ -21,6 +21,7 @@ from emojax.metrics import features, fid
 from emojax.runtime.cli import cli
 from emojax.runtime.errors import UserError
 from emojax.store import bundle
+from emojax.store.parts import INCEPTION
 
 RESIZING = "clean-1"
 """Part of every fingerprint; changes when the same picture would give other features."""
@@ -68,10 +69,10 @@ def network_of(name: str) -> features.FeatureExtractor:
         UserError: the bundle has none.
     """
     place = bundle.find(name)
-    stored = bundle.metadata(place, "inception")
+    stored = place.metadata(INCEPTION)
     parts = (stored["weights_sha256"], sorted(stored["config"].items()), RESIZING)
     fingerprint = hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
-    model = bundle.load(place, "inception")
+    model = place.load(INCEPTION)
     return features.FeatureExtractor(fingerprint, model, features.inception_features)
 
 

@@ -10,6 +10,7 @@ import pytest
 from emojax.latents import arithmetic, inversion, normalisers
 from emojax.latents.normalisers import Transferrer, combine
 from emojax.runtime.errors import UserError
+from emojax.store import bundle
 from tests.support import small_world
 from tests.support.pictures import noise
 from tests.support.small_world import SIDE, rel_err
@@ -29,7 +30,7 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def inverters(folder):
-    return {method: inversion.load(folder, method) for method in METHODS}
+    return {method: inversion.load(bundle.find(folder), method) for method in METHODS}
 
 
 @pytest.fixture(scope="module")
