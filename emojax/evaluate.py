@@ -40,7 +40,6 @@ from emojax.scoring import classifier
 from emojax.scoring.classifier import Crop
 from emojax.store import bundle
 from emojax.store.block_store import Store
-from emojax.store.parts import ATTRIBUTES, EMOTION, GENERATOR
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,7 +93,7 @@ class Setting(NamedTuple):
     """What the flags open: the bundle's parts, and whose faces.
 
     Attributes:
-        place: the bundle.
+        place: the bundle's folder.
         inverters: in the order of the flag.
         directions: those of the bundle or of the file given.
         judges: what measures.
@@ -104,7 +103,7 @@ class Setting(NamedTuple):
         given: the targets' pictures; None where they are to be found among the sources.
     """
 
-    place: bundle.Bundle
+    place: Path
     inverters: list[Inverter]
     directions: Directions
     judges: Judges
@@ -174,11 +173,11 @@ def _open(options: Options) -> Setting:
         UserError: a part of the bundle or a picture is missing; says what to do.
     """
     place = bundle.find(options.bundle)
-    place.metadata(EMOTION)  # before anything slow
+    bundle.metadata(place, "emotion")  # before anything slow
     inverters = [
         inversion.load(place, method, bfloat16=options.bfloat16) for method in options.inverters
     ]
-    generator = place.sha256(GENERATOR)
+    generator = bundle.metadata(place, "generator")["weights_sha256"]
     directions = (
         Directions.load(options.directions)
         if options.directions
@@ -207,14 +206,14 @@ def _open(options: Options) -> Setting:
     )
 
 
-def _world(place: bundle.Bundle, side: int, options: Options) -> World:
+def _world(place: Path, side: int, options: Options) -> World:
     """Return the bundle's world, whose truth its own judge must be able to read."""
     world = ground_truth.load(place, side, name=options.world, seed=options.seed)
-    if place.has(ATTRIBUTES):
-        judged = place.config(ATTRIBUTES).classes
+    if run.has_part(place, "attributes"):
+        judged = tuple(bundle.metadata(place, "attributes")["config"]["classes"])
         if judged != tuple(world.attributes):
             raise UserError(
-                f"{place.folder(ATTRIBUTES)} judges {len(judged)} attributes, not the "
+                f"{place / 'attributes'} judges {len(judged)} attributes, not the "
                 f"{len(world.attributes)} of the bundle's world: train it on this world"
             )
     return world
@@ -224,11 +223,11 @@ def _settings(setting: Setting, options: Options) -> dict[str, Any]:
     """Return all that the results depend on, but inverters and normalisers: those are parts."""
     count = setting.sources.count
     samples = options.samples if count is None else min(options.samples, count)
-    judging = (EMOTION, run.distance_part(setting.place), ATTRIBUTES)
+    judging = ("emotion", run.distance_part(setting.place), "attributes")
     judges = {
-        part.name: setting.place.sha256(part)
-        for part in judging
-        if part and setting.place.has(part)
+        name: bundle.metadata(setting.place, name)["weights_sha256"]
+        for name in judging
+        if name and run.has_part(setting.place, name)
     }
     targets = dict.fromkeys(setting.wanted, "of the sources the one with most of it")
     for name, picture in (setting.given or {}).items():
@@ -240,7 +239,7 @@ def _settings(setting: Setting, options: Options) -> dict[str, Any]:
         "side": setting.side,
         "targets": targets,
         "judges": judges,
-        "directions": pipeline.sha256(options.directions or direction_files.file_of(setting.place)),
+        "directions": pipeline.sha256(options.directions or setting.place / direction_files.FILE),
         "k": options.k,
         "passes": options.passes,
         "crop": options.crop,
@@ -299,8 +298,7 @@ def _tabulate(job: Evaluation, setting: Setting, about: dict[str, Any]) -> evalu
         rows += found.of_original(inverter, name)
         for normaliser in method.transferrers:
             rows += found.of_normaliser(inverter, name, normaliser)
-    part = run.distance_part(setting.place)
-    distance = part and part.name
+    distance = run.distance_part(setting.place)
     said = aggregate.notes(found, distance=distance, about=about)
     return evaluation_table.Table(rows, evaluation_table.titles(distance), said)
 

@@ -21,7 +21,6 @@ from emojax.metrics import features, fid
 from emojax.runtime.cli import cli
 from emojax.runtime.errors import UserError
 from emojax.store import bundle
-from emojax.store.parts import INCEPTION
 
 RESIZING = "clean-1"
 """Part of every fingerprint; changes when the same picture would give other features."""
@@ -62,21 +61,21 @@ class Side:
     skipped: int = 0
 
 
-def network_of(name: str) -> features.FeatureExtractor:
+def network_of(name: str) -> features.Network:
     """Return the Inception of a bundle, with a fingerprint of weights, config and resizing.
 
     Raises:
         UserError: the bundle has none.
     """
     place = bundle.find(name)
-    stored = place.metadata(INCEPTION)
+    stored = bundle.metadata(place, "inception")
     parts = (stored["weights_sha256"], sorted(stored["config"].items()), RESIZING)
     fingerprint = hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
-    model = place.load(INCEPTION)
-    return features.FeatureExtractor(fingerprint, model, features.inception_features)
+    model = bundle.load(place, "inception")
+    return features.Network(fingerprint, model, features.inception_features)
 
 
-def measure(place: str, network: features.FeatureExtractor, options: Options) -> Side:
+def measure(place: str, network: features.Network, options: Options) -> Side:
     """Return the statistics of a set, from its file, from the cache, or computed and then cached.
 
     Raises:
@@ -131,9 +130,7 @@ def main(options: Options) -> None:
     sys.stdout.write("\n".join(lines) + "\n")
 
 
-def _of_network(
-    gaussian: fid.Gaussian, network: features.FeatureExtractor, place: str
-) -> fid.Gaussian:
+def _of_network(gaussian: fid.Gaussian, network: features.Network, place: str) -> fid.Gaussian:
     if gaussian.network not in (None, network.fingerprint):
         raise UserError(
             f"{place} holds statistics of network {gaussian.network}, this one is "

@@ -25,8 +25,6 @@ from emojax.runtime.errors import UserError
 from emojax.runtime.files import replacing
 from emojax.scoring import classifier
 from emojax.store import bundle
-from emojax.store.bundle import Bundle
-from emojax.store.parts import EMOTION, GENERATOR, INVERTER_PARTS
 
 SAMPLES = "samples"
 """Folder in a bundle with aligned pictures to try it on."""
@@ -69,14 +67,14 @@ class Studio:
 
     Attributes:
         options: the flags.
-        bundle: where the networks are from.
+        folder: the bundle's.
         inverter: its networks.
         directions: its directions, or those of the file given.
         judge: its classifier.
     """
 
     options: Options
-    bundle: Bundle
+    folder: Path
     inverter: Inverter
     directions: Directions
     judge: classifier.EmotionNet
@@ -88,15 +86,15 @@ class Studio:
             UserError: a part is missing or damaged; says which command makes it.
         """
         check(options)
-        self.options, self.bundle = options, bundle.find(options.bundle)
-        generator = self.bundle.sha256(GENERATOR)
-        self.bundle.metadata(EMOTION)  # before anything slow
+        self.options, self.folder = options, bundle.find(options.bundle)
+        generator = bundle.metadata(self.folder, "generator")["weights_sha256"]
+        bundle.metadata(self.folder, "emotion")  # before anything slow
         if options.directions:
             self.directions = Directions.load(options.directions)
         else:
-            self.directions = direction_files.load(self.bundle, generator)
-        self.inverter = inversion.load(self.bundle, options.inverter, bfloat16=options.bfloat16)
-        self.judge = self.bundle.load(EMOTION)
+            self.directions = direction_files.load(self.folder, generator)
+        self.inverter = inversion.load(self.folder, options.inverter, bfloat16=options.bfloat16)
+        self.judge = bundle.load(self.folder, "emotion")
         self._reader = photo_reader.Reader(options, self.inverter.resolution)
 
     @property
@@ -110,8 +108,7 @@ class Studio:
         Raises:
             UserError: no picture, no face, or several and none chosen.
         """
-        samples = [(folder / SAMPLES).resolve() for folder in self.bundle.folders]
-        ours = file.resolve().parent in samples
+        ours = file.resolve().parent == (self.folder / SAMPLES).resolve()
         return self._reader.aligned(file) if ours else self._reader(file)
 
     def sample(self, name: str) -> Path:
@@ -120,11 +117,11 @@ class Studio:
         Raises:
             UserError: the bundle has none.
         """
-        file = self.bundle.file(f"{SAMPLES}/{name}.png")
-        if file is None:
+        file = self.folder / SAMPLES / f"{name}.png"
+        if not file.is_file():
             raise UserError(
-                f"bundle {self.bundle} has no sample picture {SAMPLES}/{name}.png: give pictures "
-                "of your own"
+                f"bundle {self.folder} has no sample picture {file.relative_to(self.folder)}: give "
+                "pictures of your own"
             )
         return file
 
@@ -148,11 +145,14 @@ class Studio:
 
     def about(self) -> dict[str, Any]:
         """Return what a result was made with, JSON-able: flags, hashes and versions."""
-        options, parts = self.options, (GENERATOR, *INVERTER_PARTS[self.options.inverter], EMOTION)
-        hashes = {part.name: self.bundle.sha256(part) for part in parts}
-        file = options.directions or direction_files.file_of(self.bundle)
+        options, parts = self.options, ("generator", *inversion.PARTS[self.options.inverter])
+        hashes = {
+            part: bundle.metadata(self.folder, part)["weights_sha256"]
+            for part in (*parts, "emotion")
+        }
+        file = options.directions or self.folder / direction_files.FILE
         return {
-            "bundle": str(self.bundle),
+            "bundle": str(self.folder),
             "inverter": options.inverter,
             "passes": options.passes if options.inverter == "hyperstyle" else 0,
             "crop": options.crop,

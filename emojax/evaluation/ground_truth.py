@@ -18,7 +18,6 @@ from typing import NamedTuple, Protocol, runtime_checkable
 import numpy as np
 
 from emojax.runtime.errors import UserError
-from emojax.store.bundle import Bundle
 
 FILE = "world.json"
 """Name of the file in a bundle's folder."""
@@ -66,16 +65,16 @@ class World(Protocol):
         """Return people with the expression of `target(emotion)`."""
 
 
-def is_known(bundle: Bundle) -> bool:
+def is_known(folder: Path) -> bool:
     """Whether a bundle names a world of its own."""
-    return bundle.file(FILE) is not None
+    return (folder / FILE).is_file()
 
 
-def load(bundle: Bundle, resolution: int, *, name: str = SOURCES, seed: int = 0) -> World:
+def load(folder: Path, resolution: int, *, name: str = SOURCES, seed: int = 0) -> World:
     """Return the world that a bundle names.
 
     Args:
-        bundle: see `emojax.store.bundle.find`.
+        folder: the bundle's, see `bundle.find`.
         resolution: side of the pictures.
         name: which of the sets of people in the file.
         seed: whose faces.
@@ -83,10 +82,10 @@ def load(bundle: Bundle, resolution: int, *, name: str = SOURCES, seed: int = 0)
     Raises:
         UserError: the bundle names none, or something that is no world of this package.
     """
-    file = bundle.file(FILE)
-    if file is None:
+    file = folder / FILE
+    if not is_known(folder):
         raise UserError(
-            f"bundle {bundle} names no world of its own ({FILE}): give pictures with "
+            f"bundle {folder} names no world of its own ({FILE}): give pictures with "
             "--sources FOLDER or --tfds NAME"
         )
     try:

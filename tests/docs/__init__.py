@@ -1,0 +1,1 @@
+"""README, documentation and packaging: what they say is run."""

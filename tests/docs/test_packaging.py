@@ -1,0 +1,61 @@
+"""What pyproject.toml, CITATION.cff and the package say of each other."""
+
+import ast
+import re
+import sys
+import tomllib
+from pathlib import Path
+
+import emojax
+from tests.docs.blocks import ROOT
+
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+DISTRIBUTIONS = {"PIL": "pillow", "orbax": "orbax-checkpoint", "sklearn": "scikit-learn"}
+OPTIONAL = {"dlib", "tensorflow"}
+"""Imported where a user has them, with a message that says so where not."""
+
+
+def test_every_package_is_in_the_wheel():
+    found = {
+        ".".join(file.parent.relative_to(ROOT).parts)
+        for top in ("emojax", "convert")
+        for file in (ROOT / top).rglob("__init__.py")
+    }
+    assert {*PROJECT["tool"]["setuptools"]["packages"]} == found | {"emojax.checkpoints"}
+
+
+def test_citation_has_the_version():
+    assert f"\nversion: {emojax.__version__}\n" in (ROOT / "CITATION.cff").read_text()
+
+
+def test_licence_is_named_and_whole():
+    text = (ROOT / "LICENSE").read_text()
+    assert PROJECT["project"]["license"] == "Apache-2.0"
+    assert "Apache License" in text
+    assert "END OF TERMS AND CONDITIONS" in text
+
+
+def test_type_checkers_are_told_of_the_annotations():
+    assert (Path(emojax.__file__).parent / "py.typed").is_file()
+    assert "py.typed" in PROJECT["tool"]["setuptools"]["package-data"]["emojax"]
+
+
+def test_every_imported_package_is_a_dependency():
+    project = PROJECT["project"]
+    extras = project["optional-dependencies"]
+    listed = " ".join([*project["dependencies"], *extras["plots"], *extras["video"]])
+    for name in sorted(_imports()):
+        wanted = DISTRIBUTIONS.get(name, name).replace("_", "-")
+        assert re.search(rf"\b{re.escape(wanted)}\b", listed), name
+
+
+def _imports():
+    names = set()
+    for top in ("emojax", "convert"):
+        for file in (ROOT / top).rglob("*.py"):
+            for node in ast.walk(ast.parse(file.read_text())):
+                if isinstance(node, ast.Import):
+                    names |= {alias.name.split(".")[0] for alias in node.names}
+                elif isinstance(node, ast.ImportFrom) and not node.level:
+                    names.add((node.module or "").split(".")[0])
+    return names - set(sys.stdlib_module_names) - {"emojax", "convert"} - OPTIONAL
