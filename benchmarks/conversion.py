@@ -27,12 +27,16 @@ DATA = Path("tests/data")
 LOAD = """
 import pathlib, sys, time
 import jax
-from emojax import bundle, inversion
+from emojax.latents import inversion
+from emojax.store import bundle, parts, weights
 
-folder, network = pathlib.Path(sys.argv[1]), sys.argv[2]
+found, network = bundle.find(pathlib.Path(sys.argv[1])), sys.argv[2]
 start = time.perf_counter()
-load = bundle.load if network == "generator" else inversion.load
-jax.block_until_ready(jax.tree.leaves(load(folder, network)))
+if network == "generator":
+    networks = found.load(parts.GENERATOR)
+else:
+    networks = inversion.load(found, network)
+jax.block_until_ready(jax.tree.leaves(networks))
 print(time.perf_counter() - start)
 """
 
@@ -71,7 +75,7 @@ def measure(network: str, folder: Path, zipped: bool) -> None:
         save(published("hyperstyle_ffhq/manifest.json"), file, zipped)
         more = ["--w-encoder", str(folder / "w_encoder.pt")]
         save(published("hyperstyle_ffhq/manifest_w_encoder.json"), Path(more[1]), zipped)
-    command = [sys.executable, "-m", module, str(file), *more, "--output", str(folder)]
+    command = [sys.executable, "-m", module, str(file), *more, "--checkpoints", str(folder)]
     _, convert_s, convert_peak_mb = run(command)
     printed, _, load_peak_mb = run([sys.executable, "-c", LOAD, str(folder / network), network])
     emit(

@@ -128,7 +128,7 @@ def _result(place: Path, which: str, setting: dict[str, int]) -> dict | None:
 def ours(place: Path) -> Timed:
     """Return seconds, after compilation, and the distance."""
     model = same_network(Inception, convert_inception.convert, _partner())
-    network = features.Network("benchmark", model, features.inception_features)
+    network = features.FeatureExtractor("benchmark", model, features.inception_features)
     first = features.folder(place / "a")
     features.measure(features.Source(first.names[:8], first.read), network)  # compile
 

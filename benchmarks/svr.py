@@ -25,7 +25,7 @@ import tyro
 from sklearn.exceptions import ConvergenceWarning
 
 from emojax.runtime.cli import run_command
-from emojax.svr.estimator import SVRConfig, fit_svr
+from emojax.svr import SVRConfig, fit_svr
 
 EMOTION_BIAS = (3.0, 2.5, 0.0, 0.0, -0.5, -1.0, -1.0, -1.5)  # happiness and neutral dominate
 

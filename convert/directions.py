@@ -22,8 +22,8 @@ import jax.numpy as jnp
 import numpy as np
 import tyro
 
+from convert.options import destination
 from convert.reader import torch_file
-from convert.report import sha256
 from emojax.latents import directions
 from emojax.latents.directions import Directions
 from emojax.models.efficientnet import EmotionNet
@@ -31,9 +31,11 @@ from emojax.models.stylegan2 import Generator, GeneratorConfig
 from emojax.runtime import devices, xla_options
 from emojax.runtime.cli import cli
 from emojax.runtime.errors import UserError
+from emojax.runtime.files import sha256
 from emojax.scoring import scorer
 from emojax.scoring.sampling import draw_z
 from emojax.store import bundle
+from emojax.store.parts import EMOTION, GENERATOR
 
 SAMPLES = 10_000
 """Codes that mean and sigma are measured on."""
@@ -200,7 +202,7 @@ def calibrated(
 def main(options: Options) -> None:
     """Convert the files and print what was done."""
     place = bundle.find(options.name)
-    target = options.out or place / directions.FILE
+    target = options.out or destination(options.name) / directions.FILE
     if target.exists() and not options.replace:
         raise UserError(
             f"{target} is there already: give --replace to lose it, or --out for another place"
@@ -209,12 +211,11 @@ def main(options: Options) -> None:
         raise UserError(f"--calibrate is {options.calibrate}, wanted 0, or 2 or more faces")
     devices.use_cores()
     arrays, sources = _read_all(options.files, options.names)
-    generator = bundle.load(place, "generator")
-    sha = bundle.metadata(place, "generator")["weights_sha256"]
+    generator, sha = place.load(GENERATOR), place.sha256(GENERATOR)
     metadata = {"method": "published", "sources": sources, "generator_sha256": sha}
     found = assemble(arrays, generator, metadata)
-    if options.calibrate and (place / "emotion").is_dir():
-        found = calibrated(found, generator, bundle.load(place, "emotion"), options.calibrate)
+    if options.calibrate and place.has(EMOTION):
+        found = calibrated(found, generator, place.load(EMOTION), options.calibrate)
     found.save(target)
     _report(found, target)
 

@@ -22,6 +22,7 @@ from emojax.models.efficientnet import EIGHT, SEVEN, STAGES, EmotionConfig, Emot
 from emojax.runtime.cli import cli
 from emojax.runtime.errors import UserError
 from emojax.store import weights
+from emojax.store.parts import EMOTION
 
 
 @dataclasses.dataclass(frozen=True)
@@ -122,7 +123,7 @@ def main(options: Options) -> None:
     config, table, ignored = convert(state, size=options.size)
     source = file_source(options.file, "timm", "the whole network", ignored)
     facts = {"classes": ", ".join(config.classes)}
-    save(options.folder, "emotion", config, table, source, **facts)
+    save(options.folder, EMOTION, config, table, source, **facts)
 
 
 def _blocks(source: Mapping[str, np.ndarray], stage: int) -> int:

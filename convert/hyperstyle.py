@@ -21,7 +21,9 @@ from emojax.models.hyperstyle import Hypernet, HypernetConfig
 from emojax.models.stylegan2 import GeneratorConfig
 from emojax.runtime.cli import cli
 from emojax.runtime.errors import UserError
-from emojax.store import bundle, weights
+from emojax.store import weights
+from emojax.store.bundle import Bundle
+from emojax.store.parts import GENERATOR, HYPERSTYLE, W_ENCODER
 
 ENCODER_TYPE = "SharedWeightsHyperNetResNet"
 W_ENCODER_TYPES = ("WEncoder", "SingleStyleCodeEncoder", "BackboneEncoderUsingLastLayerIntoW")
@@ -51,22 +53,22 @@ def main(options: Options) -> None:
             f"{options.w_encoder} holds a {encoder_type}: wanted HyperStyle's W encoder, such as "
             "faces_w_encoder.pt"
         )
-    n_styles = psp.styles_of(saved, folder, options.file)
-    channels = channels_of(saved, folder, options.file)
+    n_styles = psp.styles_of(saved, options.bundle, options.file)
+    channels = channels_of(saved, options.bundle, options.file)
     config, table, ignored = convert(
         saved["state_dict"], str(opts.get("layers_to_tune", "")), channels
     )
     w_config, w_table, w_ignored = psp.convert(
         encoder["state_dict"], "w", n_styles, _latent_avg(saved, options.file)
     )
-    generator = psp.settle_generator(folder, saved, options.file, options.other_generator)
+    generator = psp.settle_generator(options, saved)
     source = file_source(options.w_encoder, encoder_type, "encoder.* of state_dict", w_ignored)
     source["generator_sha256"] = generator
-    save(folder, "w_encoder", w_config, w_table, source, codes=str(n_styles))
+    save(folder, W_ENCODER, w_config, w_table, source, codes=str(n_styles))
     source = file_source(options.file, ENCODER_TYPE, "hypernet.* of state_dict", ignored)
     source["generator_sha256"] = generator
     facts = {"layers": ",".join(map(str, config.layers)), "generator": f"sha256 {generator}"}
-    save(folder, "hyperstyle", config, table, source, **facts)
+    save(folder, HYPERSTYLE, config, table, source, **facts)
 
 
 def convert(
@@ -123,11 +125,11 @@ def without_aliases(
     return kept, aliases
 
 
-def channels_of(saved: Mapping, folder: Path, file: Path) -> tuple[int, ...]:
+def channels_of(saved: Mapping, bundle: Bundle, file: Path) -> tuple[int, ...]:
     """Return the channels of the file's decoder, or of the bundle's generator without one."""
     if psp.carries_decoder(saved):
         return stylegan.config_of(stylegan.find(saved, file)).channels
-    return tuple(bundle.metadata(folder, "generator")["config"]["channels"])
+    return bundle.config(GENERATOR).channels
 
 
 def _latent_avg(saved: Mapping, file: Path) -> np.ndarray:

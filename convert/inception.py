@@ -16,6 +16,7 @@ from convert.rules import Ignored, Rule, apply, conv, norm
 from emojax.models.inception import Inception, InceptionConfig
 from emojax.runtime.cli import cli
 from emojax.store import weights
+from emojax.store.parts import INCEPTION
 
 
 @dataclasses.dataclass(frozen=True)
@@ -115,7 +116,7 @@ def main(options: Options) -> None:
     config, table, ignored = convert(state, InceptionConfig(options.normalisation))
     source = file_source(options.file, "pytorch-fid", "the whole network", ignored)
     facts = {"normalisation": config.normalisation}
-    save(options.folder, "inception", config, table, source, **facts)
+    save(options.folder, INCEPTION, config, table, source, **facts)
 
 
 if __name__ == "__main__":

@@ -5,6 +5,9 @@ from pathlib import Path
 
 import tyro
 
+from emojax.runtime.errors import UserError
+from emojax.store import bundle
+
 
 @dataclasses.dataclass(frozen=True)
 class Options:
@@ -14,10 +17,36 @@ class Options:
     """The published file."""
     name: str = ""
     """Name of the bundle; default: the file's own."""
-    output: Path = Path("checkpoints")
-    """Folder that holds the bundles."""
+    checkpoints: Path | None = None
+    """Folder to keep the bundle in; default: where it is already, else ./checkpoints where there is
+    such a folder, else EMOJAX_HOME or the user's data folder."""
 
     @property
     def folder(self) -> Path:
-        """Folder of the bundle."""
-        return self.output / (self.name or self.file.stem)
+        """Folder of the bundle that the part is written into.
+
+        Raises:
+            UserError: the name is that of the embedded bundle.
+        """
+        return destination(self.name or self.file.stem, self.checkpoints)
+
+    @property
+    def bundle(self) -> bundle.Bundle:
+        """The bundle as it is before the conversion; a new one has no parts."""
+        if self.checkpoints is not None:
+            return bundle.look_up(self.folder.absolute())
+        return bundle.look_up(self.name or self.file.stem)
+
+
+def destination(name: str, checkpoints: Path | None = None) -> Path:
+    """Return the folder that converted parts of a bundle are written into.
+
+    Raises:
+        UserError: the name is that of the embedded bundle.
+    """
+    if bundle.is_embedded(name):
+        raise UserError(
+            f"{bundle.DEFAULT} is the embedded bundle, whose parts belong together: give the new "
+            "one another --name"
+        )
+    return bundle.destination(name, checkpoints)

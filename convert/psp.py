@@ -22,7 +22,9 @@ from convert.rules import Ignored, Rule, apply, conv, linear, norm, pointwise
 from emojax.models import psp
 from emojax.runtime.cli import cli
 from emojax.runtime.errors import UserError
-from emojax.store import bundle, weights
+from emojax.store import weights
+from emojax.store.bundle import Bundle
+from emojax.store.parts import GENERATOR, PSP
 
 OtherGenerator = Literal["refuse", "keep", "replace"]
 
@@ -107,16 +109,16 @@ def main(options: Options) -> None:
             f"{options.file} holds a {encoder_type} of {opts.get('input_nc', 3)} input channels: "
             f"wanted {', '.join(ARCHITECTURES)} of 3"
         )
-    n_styles = styles_of(saved, folder, options.file)
+    n_styles = styles_of(saved, options.bundle, options.file)
     added = saved.get("latent_avg") if opts.get("start_from_latent_avg") else None
     config, table, ignored = convert(
         saved["state_dict"], ARCHITECTURES[encoder_type], n_styles, added
     )
-    generator = settle_generator(folder, saved, options.file, options.other_generator)
+    generator = settle_generator(options, saved)
     source = file_source(options.file, encoder_type, "encoder.* of state_dict", ignored)
     source["generator_sha256"] = generator
     facts = {"codes": str(n_styles), "generator": f"sha256 {generator}"}
-    save(folder, "psp", config, table, source, **facts)
+    save(folder, PSP, config, table, source, **facts)
 
 
 def convert(
@@ -169,11 +171,11 @@ def options_of(saved: Any, file: Path) -> Mapping[str, Any]:
     return opts
 
 
-def styles_of(saved: Mapping[str, Any], folder: Path, file: Path) -> int:
+def styles_of(saved: Mapping[str, Any], bundle: Bundle, file: Path) -> int:
     """Return how many codes the file's decoder takes, or without one the bundle's generator."""
     if carries_decoder(saved):
         return stylegan.config_of(stylegan.find(saved, file)).n_latent
-    return len(bundle.metadata(folder, "generator")["config"]["channels"]) * 2
+    return bundle.config(GENERATOR).n_latent
 
 
 def carries_decoder(saved: Mapping[str, Any]) -> bool:
@@ -181,9 +183,7 @@ def carries_decoder(saved: Mapping[str, Any]) -> bool:
     return any(key.startswith("decoder.") for key in saved["state_dict"])
 
 
-def settle_generator(
-    folder: Path, saved: Mapping[str, Any], file: Path, other: OtherGenerator
-) -> str:
+def settle_generator(options: Options, saved: Mapping[str, Any]) -> str:
     """Make the bundle's generator and a file's decoder one; return its hash.
 
     The decoder is written where the bundle has no generator. Where it has one, all tensors must be
@@ -193,24 +193,24 @@ def settle_generator(
     Raises:
         UserError: they are different generators and `other` is "refuse", or there is neither.
     """
-    has_one = (folder / "generator" / "metadata.json").is_file()
+    bundle, file, other = options.bundle, options.file, options.other_generator
     if not carries_decoder(saved):
-        return bundle.metadata(folder, "generator")["weights_sha256"]
+        return bundle.sha256(GENERATOR)
     found = stylegan.find(saved, file)
-    if has_one:
-        stored = bundle.metadata(folder, "generator")["weights_sha256"]
-        if other == "keep" or _equal(found, weights.read(folder / "generator" / "weights")):
+    if bundle.has(GENERATOR):
+        stored = bundle.sha256(GENERATOR)
+        if other == "keep" or _equal(found, weights.read(bundle.folder(GENERATOR) / "weights")):
             return stored
         if other == "refuse":
             raise UserError(
-                f"the decoder in {file} is not the generator of {folder}: choose another --name, "
+                f"the decoder in {file} is not the generator of {bundle}: choose another --name, "
                 "or --other-generator replace (take the file's) or keep (the bundle's)"
             )
     config, table, ignored, origin = stylegan.convert(found)
     source = file_source(file, found.layout, found.where, ignored)
     source["mean_latent"] = {"from": origin}
-    stored = save(folder, "generator", config, table, source, resolution=f"{config.size}²")
-    return stored["weights_sha256"]
+    facts = {"resolution": f"{config.size}²"}
+    return save(options.folder, GENERATOR, config, table, source, **facts)["weights_sha256"]
 
 
 def _equal(found: stylegan.Found, table: weights.Arrays) -> bool:

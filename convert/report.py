@@ -1,18 +1,13 @@
 """How a converter ends: what it keeps and prints of a file it has converted."""
 
-import hashlib
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from emojax.runtime.files import sha256
 from emojax.store import bundle, weights
-
-
-def sha256(file: Path) -> str:
-    """Return a file's SHA-256."""
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+from emojax.store.parts import ConfigT, Part
 
 
 def file_source(file: Path, layout: str, where: str, ignored: Mapping[str, str]) -> dict[str, Any]:
@@ -34,7 +29,12 @@ def file_source(file: Path, layout: str, where: str, ignored: Mapping[str, str])
 
 
 def save(
-    folder: Path, part: str, config: Any, table: weights.Arrays, source: dict, **facts: str
+    folder: Path,
+    part: Part[Any, ConfigT],
+    config: ConfigT,
+    table: weights.Arrays,
+    source: dict[str, Any],
+    **facts: str,
 ) -> dict[str, Any]:
     """Write a part as `bundle.save` does, print a summary with further facts; return metadata.
 
@@ -48,7 +48,7 @@ def save(
         **{name.replace("_", " "): fact for name, fact in facts.items()},
         "parameters": f"{stored['parameters']:,}",
         **{f"left out ({n})": reason for reason, n in source["ignored"].items()},
-        "written": str(folder / part),
+        "written": str(folder / part.name),
     }
     width = max(map(len, rows))
     for name, value in rows.items():

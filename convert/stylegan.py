@@ -24,6 +24,7 @@ from emojax.models.stylegan2 import Generator, GeneratorConfig, mean_latent
 from emojax.runtime.cli import cli
 from emojax.runtime.errors import UserError
 from emojax.store import weights
+from emojax.store.parts import GENERATOR
 
 MEAN_SAMPLES = 100_000  # as the originals average when a file holds no mean latent
 
@@ -211,7 +212,7 @@ def main(options: Options) -> None:
     }
     save(
         options.folder,
-        "generator",
+        GENERATOR,
         config,
         table,
         source,

@@ -20,6 +20,7 @@ from emojax.report import plots
 from emojax.runtime.cli import cli
 from emojax.runtime.errors import UserError
 from emojax.store import bundle
+from emojax.store.parts import GENERATOR
 from emojax.store.score_table import Table
 from emojax.svr import SVRConfig
 
@@ -80,7 +81,7 @@ def main(options: Options) -> None:
     if len(scored.ids) < table.settings.samples:
         logging.info("%s of %s samples are scored", len(scored.ids), table.settings.samples)
     found = fit_directions.fit(scored, config)
-    file = options.out or place / FILE
+    file = options.out or bundle.destination(options.bundle) / FILE
     found.save(file)
     _report(found, file)
     if options.plots:
@@ -95,8 +96,8 @@ def main(options: Options) -> None:
         print(f"plots: {options.scores}/figure*.png")
 
 
-def _same_generator(place: Path, scored: str, options: Options) -> None:
-    present = bundle.metadata(place, "generator")["weights_sha256"]
+def _same_generator(place: bundle.Bundle, scored: str, options: Options) -> None:
+    present = place.sha256(GENERATOR)
     if present != scored:
         raise UserError(
             f"{options.scores} was scored with generator {scored[:12]}, bundle {place} has "

@@ -40,6 +40,7 @@ from emojax.scoring import classifier
 from emojax.scoring.classifier import Crop
 from emojax.store import bundle
 from emojax.store.block_store import Store
+from emojax.store.parts import ATTRIBUTES, EMOTION, GENERATOR
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,7 +94,7 @@ class Setting(NamedTuple):
     """What the flags open: the bundle's parts, and whose faces.
 
     Attributes:
-        place: the bundle's folder.
+        place: the bundle.
         inverters: in the order of the flag.
         directions: those of the bundle or of the file given.
         judges: what measures.
@@ -103,7 +104,7 @@ class Setting(NamedTuple):
         given: the targets' pictures; None where they are to be found among the sources.
     """
 
-    place: Path
+    place: bundle.Bundle
     inverters: list[Inverter]
     directions: Directions
     judges: Judges
@@ -173,11 +174,11 @@ def _open(options: Options) -> Setting:
         UserError: a part of the bundle or a picture is missing; says what to do.
     """
     place = bundle.find(options.bundle)
-    bundle.metadata(place, "emotion")  # before anything slow
+    place.metadata(EMOTION)  # before anything slow
     inverters = [
         inversion.load(place, method, bfloat16=options.bfloat16) for method in options.inverters
     ]
-    generator = bundle.metadata(place, "generator")["weights_sha256"]
+    generator = place.sha256(GENERATOR)
     directions = (
         Directions.load(options.directions)
         if options.directions
@@ -206,14 +207,14 @@ def _open(options: Options) -> Setting:
     )
 
 
-def _world(place: Path, side: int, options: Options) -> World:
+def _world(place: bundle.Bundle, side: int, options: Options) -> World:
     """Return the bundle's world, whose truth its own judge must be able to read."""
     world = ground_truth.load(place, side, name=options.world, seed=options.seed)
-    if run.has_part(place, "attributes"):
-        judged = tuple(bundle.metadata(place, "attributes")["config"]["classes"])
+    if place.has(ATTRIBUTES):
+        judged = place.config(ATTRIBUTES).classes
         if judged != tuple(world.attributes):
             raise UserError(
-                f"{place / 'attributes'} judges {len(judged)} attributes, not the "
+                f"{place.folder(ATTRIBUTES)} judges {len(judged)} attributes, not the "
                 f"{len(world.attributes)} of the bundle's world: train it on this world"
             )
     return world
@@ -223,11 +224,11 @@ def _settings(setting: Setting, options: Options) -> dict[str, Any]:
     """Return all that the results depend on, but inverters and normalisers: those are parts."""
     count = setting.sources.count
     samples = options.samples if count is None else min(options.samples, count)
-    judging = ("emotion", run.distance_part(setting.place), "attributes")
+    judging = (EMOTION, run.distance_part(setting.place), ATTRIBUTES)
     judges = {
-        name: bundle.metadata(setting.place, name)["weights_sha256"]
-        for name in judging
-        if name and run.has_part(setting.place, name)
+        part.name: setting.place.sha256(part)
+        for part in judging
+        if part and setting.place.has(part)
     }
     targets = dict.fromkeys(setting.wanted, "of the sources the one with most of it")
     for name, picture in (setting.given or {}).items():
@@ -239,7 +240,7 @@ def _settings(setting: Setting, options: Options) -> dict[str, Any]:
         "side": setting.side,
         "targets": targets,
         "judges": judges,
-        "directions": pipeline.sha256(options.directions or setting.place / direction_files.FILE),
+        "directions": pipeline.sha256(options.directions or direction_files.file_of(setting.place)),
         "k": options.k,
         "passes": options.passes,
         "crop": options.crop,
@@ -298,7 +299,8 @@ def _tabulate(job: Evaluation, setting: Setting, about: dict[str, Any]) -> evalu
         rows += found.of_original(inverter, name)
         for normaliser in method.transferrers:
             rows += found.of_normaliser(inverter, name, normaliser)
-    distance = run.distance_part(setting.place)
+    part = run.distance_part(setting.place)
+    distance = part and part.name
     said = aggregate.notes(found, distance=distance, about=about)
     return evaluation_table.Table(rows, evaluation_table.titles(distance), said)
 

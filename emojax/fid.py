@@ -21,6 +21,7 @@ from emojax.metrics import features, fid
 from emojax.runtime.cli import cli
 from emojax.runtime.errors import UserError
 from emojax.store import bundle
+from emojax.store.parts import INCEPTION
 
 RESIZING = "clean-1"
 """Part of every fingerprint; changes when the same picture would give other features."""
@@ -61,21 +62,21 @@ class Side:
     skipped: int = 0
 
 
-def network_of(name: str) -> features.Network:
+def network_of(name: str) -> features.FeatureExtractor:
     """Return the Inception of a bundle, with a fingerprint of weights, config and resizing.
 
     Raises:
         UserError: the bundle has none.
     """
     place = bundle.find(name)
-    stored = bundle.metadata(place, "inception")
+    stored = place.metadata(INCEPTION)
     parts = (stored["weights_sha256"], sorted(stored["config"].items()), RESIZING)
     fingerprint = hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
-    model = bundle.load(place, "inception")
-    return features.Network(fingerprint, model, features.inception_features)
+    model = place.load(INCEPTION)
+    return features.FeatureExtractor(fingerprint, model, features.inception_features)
 
 
-def measure(place: str, network: features.Network, options: Options) -> Side:
+def measure(place: str, network: features.FeatureExtractor, options: Options) -> Side:
     """Return the statistics of a set, from its file, from the cache, or computed and then cached.
 
     Raises:
@@ -130,7 +131,9 @@ def main(options: Options) -> None:
     sys.stdout.write("\n".join(lines) + "\n")
 
 
-def _of_network(gaussian: fid.Gaussian, network: features.Network, place: str) -> fid.Gaussian:
+def _of_network(
+    gaussian: fid.Gaussian, network: features.FeatureExtractor, place: str
+) -> fid.Gaussian:
     if gaussian.network not in (None, network.fingerprint):
         raise UserError(
             f"{place} holds statistics of network {gaussian.network}, this one is "

@@ -96,9 +96,9 @@ def main(options: Options) -> None:
             progress.update()
     lead = (
         "Facial emotion editing and transfer with pretrained networks (Azak, Sahin), drawn by "
-        f"emojax from the bundle {room.folder.name}. {faces.origin}"
+        f"emojax from the bundle {room.bundle}. {faces.origin}"
     )
-    html_page.write(out / "report.html", f"Emotions: {room.folder.name}", lead, figures, table)
+    html_page.write(out / "report.html", f"Emotions: {room.bundle}", lead, figures, table)
     print(f"{sum(bool(each.file) for each in figures)} figures: {out}/report.html")
 
 
@@ -107,7 +107,7 @@ def _same_generator(scored: Table, room: Studio, options: Options) -> None:
     if scored.settings.generator_sha256 != wanted:
         raise UserError(
             f"{options.scores} was scored with generator {scored.settings.generator_sha256[:12]}, "
-            f"bundle {room.folder} has {wanted[:12]}: give the bundle that was scored"
+            f"bundle {room.bundle} has {wanted[:12]}: give the bundle that was scored"
         )
 
 
@@ -118,8 +118,8 @@ def _faces(room: Studio, options: Options) -> Faces:
         UserError: a photograph is missing or bad, or the bundle has no faces of its own.
     """
     world, side = None, room.inverter.generator.config.size
-    if not (options.sources and options.targets) and ground_truth.is_known(room.folder):
-        world = ground_truth.load(room.folder, side)
+    if not (options.sources and options.targets) and ground_truth.is_known(room.bundle):
+        world = ground_truth.load(room.bundle, side)
     origin = "The faces are the photographs that were given."
     if options.sources:
         sources = [room.read(file) for file in images.find([options.sources])[: options.faces]]

@@ -69,8 +69,9 @@ def main(options: Options) -> None:
     """Invert all pictures; report those that could not be read, aligned or cropped at the end."""
     _check(options)
     work = _named(images.find(options.photos))
-    folder = bundle.find(options.bundle)
-    inverter = inversion.load(folder, options.inverter, bfloat16=options.bfloat16)
+    inverter = inversion.load(
+        bundle.find(options.bundle), options.inverter, bfloat16=options.bfloat16
+    )
     reader = photo_reader.Reader(options, inverter.resolution)
     make_folder(options.out)
     todo = [each for each in work if not _is_done(options, each, inverter)]

@@ -25,6 +25,8 @@ from emojax.runtime.errors import UserError
 from emojax.runtime.files import replacing
 from emojax.scoring import classifier
 from emojax.store import bundle
+from emojax.store.bundle import Bundle
+from emojax.store.parts import EMOTION, GENERATOR, INVERTER_PARTS
 
 SAMPLES = "samples"
 """Folder in a bundle with aligned pictures to try it on."""
@@ -67,14 +69,14 @@ class Studio:
 
     Attributes:
         options: the flags.
-        folder: the bundle's.
+        bundle: where the networks are from.
         inverter: its networks.
         directions: its directions, or those of the file given.
         judge: its classifier.
     """
 
     options: Options
-    folder: Path
+    bundle: Bundle
     inverter: Inverter
     directions: Directions
     judge: classifier.EmotionNet
@@ -86,15 +88,15 @@ class Studio:
             UserError: a part is missing or damaged; says which command makes it.
         """
         check(options)
-        self.options, self.folder = options, bundle.find(options.bundle)
-        generator = bundle.metadata(self.folder, "generator")["weights_sha256"]
-        bundle.metadata(self.folder, "emotion")  # before anything slow
+        self.options, self.bundle = options, bundle.find(options.bundle)
+        generator = self.bundle.sha256(GENERATOR)
+        self.bundle.metadata(EMOTION)  # before anything slow
         if options.directions:
             self.directions = Directions.load(options.directions)
         else:
-            self.directions = direction_files.load(self.folder, generator)
-        self.inverter = inversion.load(self.folder, options.inverter, bfloat16=options.bfloat16)
-        self.judge = bundle.load(self.folder, "emotion")
+            self.directions = direction_files.load(self.bundle, generator)
+        self.inverter = inversion.load(self.bundle, options.inverter, bfloat16=options.bfloat16)
+        self.judge = self.bundle.load(EMOTION)
         self._reader = photo_reader.Reader(options, self.inverter.resolution)
 
     @property
@@ -108,7 +110,8 @@ class Studio:
         Raises:
             UserError: no picture, no face, or several and none chosen.
         """
-        ours = file.resolve().parent == (self.folder / SAMPLES).resolve()
+        samples = [(folder / SAMPLES).resolve() for folder in self.bundle.folders]
+        ours = file.resolve().parent in samples
         return self._reader.aligned(file) if ours else self._reader(file)
 
     def sample(self, name: str) -> Path:
@@ -117,11 +120,11 @@ class Studio:
         Raises:
             UserError: the bundle has none.
         """
-        file = self.folder / SAMPLES / f"{name}.png"
-        if not file.is_file():
+        file = self.bundle.file(f"{SAMPLES}/{name}.png")
+        if file is None:
             raise UserError(
-                f"bundle {self.folder} has no sample picture {file.relative_to(self.folder)}: give "
-                "pictures of your own"
+                f"bundle {self.bundle} has no sample picture {SAMPLES}/{name}.png: give pictures "
+                "of your own"
             )
         return file
 
@@ -145,14 +148,11 @@ class Studio:
 
     def about(self) -> dict[str, Any]:
         """Return what a result was made with, JSON-able: flags, hashes and versions."""
-        options, parts = self.options, ("generator", *inversion.PARTS[self.options.inverter])
-        hashes = {
-            part: bundle.metadata(self.folder, part)["weights_sha256"]
-            for part in (*parts, "emotion")
-        }
-        file = options.directions or self.folder / direction_files.FILE
+        options, parts = self.options, (GENERATOR, *INVERTER_PARTS[self.options.inverter], EMOTION)
+        hashes = {part.name: self.bundle.sha256(part) for part in parts}
+        file = options.directions or direction_files.file_of(self.bundle)
         return {
-            "bundle": str(self.folder),
+            "bundle": str(self.bundle),
             "inverter": options.inverter,
             "passes": options.passes if options.inverter == "hyperstyle" else 0,
             "crop": options.crop,

@@ -28,6 +28,7 @@ from emojax.runtime.errors import UserError
 from emojax.runtime.files import make_folder
 from emojax.scoring.sampling import sample
 from emojax.store import bundle
+from emojax.store.parts import GENERATOR
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,9 +63,7 @@ def main(options: Options) -> None:
     if options.batch < 1:
         raise UserError(f"--batch is {options.batch}, wanted 1 or more")
     devices.use_cores()
-    generator = bundle.load(
-        bundle.find(options.bundle), "generator", bfloat16_from=options.bfloat16_from
-    )
+    generator = bundle.find(options.bundle).load(GENERATOR, bfloat16_from=options.bfloat16_from)
     sizes = sorted(set(generator.config.noise_sizes))
     if options.resolution not in (None, *sizes):
         raise UserError(f"--resolution is {options.resolution}, this generator draws {sizes}")

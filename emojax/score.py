@@ -27,6 +27,7 @@ from emojax.runtime.files import replacing
 from emojax.scoring import classifier
 from emojax.scoring import scorer as scoring
 from emojax.store import bundle
+from emojax.store.parts import EMOTION, GENERATOR
 from emojax.store.score_table import Settings, Table
 
 
@@ -84,8 +85,8 @@ def main(options: Options) -> None:
         devices.join_hosts(**dataclasses.asdict(options.hosts))
     devices.use_cores()
     place = bundle.find(options.bundle)
-    generator = bundle.load(place, "generator", bfloat16_from=options.bfloat16_from)
-    emotion = bundle.load(place, "emotion")
+    generator = place.load(GENERATOR, bfloat16_from=options.bfloat16_from)
+    emotion = place.load(EMOTION)
     settings = _settings(place, generator, options)
     table = Table.create(options.out, settings)
     scorer = scoring.Scorer(generator, emotion, settings, batch=options.batch)
@@ -111,7 +112,7 @@ def _check(options: Options) -> None:
         raise UserError("--hosts is given without --distributed: give both")
 
 
-def _settings(place: Path, generator: Generator, options: Options) -> Settings:
+def _settings(place: bundle.Bundle, generator: Generator, options: Options) -> Settings:
     """Return the settings that the flags ask for.
 
     Raises:
@@ -120,11 +121,10 @@ def _settings(place: Path, generator: Generator, options: Options) -> Settings:
     sizes = sorted(set(generator.config.noise_sizes))
     if options.resolution not in (None, *sizes):
         raise UserError(f"--resolution is {options.resolution}, this generator draws {sizes}")
-    stored = bundle.metadata(place, "emotion")
     return Settings(
-        generator_sha256=bundle.metadata(place, "generator")["weights_sha256"],
-        emotion_sha256=stored["weights_sha256"],
-        classes=tuple(stored["config"]["classes"]),
+        generator_sha256=place.sha256(GENERATOR),
+        emotion_sha256=place.sha256(EMOTION),
+        classes=place.config(EMOTION).classes,
         width=generator.config.style_dim,
         samples=options.samples,
         seed=options.seed,

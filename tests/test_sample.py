@@ -14,7 +14,9 @@ from tests.support.oracles import DATA
 def tiny(tmp_path_factory):
     """Return the folder of a converted bundle."""
     folder = tmp_path_factory.mktemp("checkpoints")
-    stylegan.main(stylegan.Options(file=DATA / "files" / "ros_tiny.pt", name="tiny", output=folder))
+    stylegan.main(
+        stylegan.Options(file=DATA / "files" / "ros_tiny.pt", name="tiny", checkpoints=folder)
+    )
     return str(folder / "tiny")
 
 

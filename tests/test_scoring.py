@@ -19,6 +19,7 @@ from emojax import score
 from emojax.runtime.errors import UserError
 from emojax.scoring import classifier, sampling, scorer
 from emojax.store import bundle
+from emojax.store.parts import EMOTION, GENERATOR
 from emojax.store.score_table import Table
 from tests.support import score_world
 from tests.support.small_world import rel_err
@@ -75,7 +76,7 @@ def test_a_row_is_that_sample_drawn_and_judged_by_itself(world, whole):
     scored = Table.open(whole).read()
     assert scored.codes.shape == (SAMPLES, 16)
     assert scored.probabilities.std(0).min() > 1e-3  # faces are told apart
-    generator, emotion = bundle.load(world, "generator"), bundle.load(world, "emotion")
+    generator, emotion = bundle.find(world).load(GENERATOR), bundle.find(world).load(EMOTION)
     ids = jnp.asarray([0, 17, SAMPLES - 1], jnp.uint32)
     codes = generator.mapping(sampling.draw_z(jax.random.key(0), ids, 16))
     pictures = jax.jit(sampling.sample)(generator, jax.random.key(0), ids)
@@ -195,7 +196,7 @@ def test_lower_resolution_says_how_far_it_is_off(world, whole, tmp_path, capsys)
 def test_truncation_moves_codes_and_pictures(world, whole, tmp_path):
     score.main(options(world, tmp_path / "scores", truncation=0.5))
     half, full = (Table.open(f).read() for f in (tmp_path / "scores", whole))
-    mean = np.asarray(bundle.load(world, "generator").latent_avg[...])
+    mean = np.asarray(bundle.find(world).load(GENERATOR).latent_avg[...])
     assert rel_err(half.codes, mean + 0.5 * (full.codes - mean)) < 1e-5
     assert np.abs(half.probabilities - full.probabilities).mean() > 1e-2
 
@@ -252,7 +253,7 @@ def test_scores_that_are_no_numbers_are_refused(world, tmp_path):
     table = score_world.emotion_table()
     table["classifier.bias"] = np.full_like(table["classifier.bias"], np.nan)
     bad = tmp_path / "bad"
-    bundle.save(bad, "emotion", score_world.EMOTION, table, {})
+    bundle.save(bad, EMOTION, score_world.EMOTION, table, {})
     (bad / "generator").symlink_to(world / "generator")
     with pytest.raises(UserError, match="sample 0 has no finite score"):
         score.main(options(bad, tmp_path / "scores"))

@@ -16,6 +16,7 @@ from emojax.faces import images, video
 from emojax.latents import inversion, normalisers
 from emojax.runtime.cli import run_command
 from emojax.runtime.errors import UserError
+from emojax.store import bundle
 from tests.support import small_world
 from tests.support.small_world import SIDE
 
@@ -71,7 +72,7 @@ def test_the_samples_are_transferred(folder, tmp_path, capsys):
     assert 0 < cosine < 0.999  # they are told apart
     assert f"emotion score {result['emotion_score']:.3f}" in capsys.readouterr().out
     # the picture is what the parts make of it
-    inverter = inversion.load(folder, "psp")
+    inverter = inversion.load(bundle.find(folder), "psp")
     drawn = images.read(tmp_path / "out" / "result.png")
     assert drawn.shape == (128, 128, 3)
     faces = [images.read(folder / "samples" / f"{name}.png") for name in ("source", "target")]
@@ -147,8 +148,8 @@ def test_all_emotions_make_a_grid(folder, tmp_path):
 @pytest.mark.parametrize(
     ("part", "sentence"),
     [
-        ("psp", "has no psp: make it with 'python -m convert.psp FILE"),
-        ("emotion", "has no emotion: make it with 'python -m convert.emotion FILE"),
+        ("psp", r"has no psp .*: make it with 'emojax convert psp FILE"),
+        ("emotion", r"has no emotion .*: make it with 'emojax convert emotion FILE"),
         ("directions.npz", "has no directions: make them with 'python -m emojax.score"),
         ("samples", r"has no sample picture samples/source.png: give pictures of your own"),
     ],

@@ -8,7 +8,6 @@ Example: python -m emojax.demo.report --samples 2000
 import dataclasses
 import json
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -27,6 +26,7 @@ from emojax.runtime.errors import UserError
 from emojax.runtime.files import replacing
 from emojax.scoring import classifier as emotions
 from emojax.store import bundle
+from emojax.store.parts import ATTRIBUTES, EMOTION, GENERATOR
 
 SEED = 1_000_003  # training draws from seeds counted up from the user's own
 STEPS = (5.0, 10.0, 20.0, 40.0)
@@ -50,31 +50,31 @@ def main(options: Options) -> None:
     """Measure everything the bundle has the parts for, and print one line a figure."""
     if options.samples < _BATCH or options.samples % _BATCH:
         raise UserError(f"--samples is {options.samples}, wanted a multiple of {_BATCH}")
-    folder = bundle.find(options.bundle)
-    figures = measure(folder, options.samples)
+    found = bundle.find(options.bundle)
+    figures = measure(found, options.samples)
     for name, value in figures.items():
         print(f"{name}: {value if isinstance(value, dict) else round(value, 4)}")
     if options.write:
-        with replacing(folder / "report.json") as file:
+        with replacing(bundle.destination(options.bundle) / "report.json") as file:
             file.write_text(json.dumps({"samples": options.samples, **figures}, indent=2) + "\n")
 
 
-def measure(folder: Path, samples: int) -> dict[str, Any]:
+def measure(found: bundle.Bundle, samples: int) -> dict[str, Any]:
     """Return the figures by name: PSNR in dB, shares between 0 and 1.
 
     Args:
-        folder: of the bundle.
+        found: the bundle.
         samples: held-out faces for each figure.
     """
-    generator, classifier = bundle.load(folder, "generator"), bundle.load(folder, "emotion")
+    generator, classifier = found.load(GENERATOR), found.load(EMOTION)
     side = generator.config.size
     figures: dict[str, Any] = {}
     figures |= _generator(generator, classifier, samples)
     figures["classifier_on_drawn"] = _classifier(classifier, side, samples)
     for method in ("psp", "hyperstyle"):
-        inverter = inversion.load(folder, method)
+        inverter = inversion.load(found, method)
         figures[f"{method}_psnr_on_photos"] = _inverter(inverter, samples)
-    figures["directions"] = _directions(folder, generator, samples)
+    figures["directions"] = _directions(found, generator, samples)
     return figures
 
 
@@ -138,7 +138,7 @@ def photos_of(key: jax.Array, number: int, side: int) -> np.ndarray:
     return np.stack(through).astype(np.float32) / 127.5 - 1
 
 
-def _directions(folder: Path, generator: Any, samples: int) -> dict[str, dict[str, float]]:
+def _directions(place: bundle.Bundle, generator: Any, samples: int) -> dict[str, dict[str, float]]:
     """Share of faces in which a direction moves the judge's action units the right way.
 
     Right means: towards those of the same person with that emotion in full, habits and crooked
@@ -146,8 +146,8 @@ def _directions(folder: Path, generator: Any, samples: int) -> dict[str, dict[st
     grow on its way to contempt. Counted are faces that do not show the emotion yet: less than half
     of the truth. Each emotion at its best step.
     """
-    found = directions.load(folder, bundle.metadata(folder, "generator")["weights_sha256"])
-    judge = bundle.load(folder, "attributes")
+    found = directions.load(place, place.sha256(GENERATOR))
+    judge = place.load(ATTRIBUTES)
 
     @jax.jit
     def units(generator: Any, judge: EmotionNet, codes: jax.Array) -> jax.Array:

@@ -31,6 +31,7 @@ from emojax.latents import directions
 from emojax.runtime.cli import cli
 from emojax.runtime.errors import UserError
 from emojax.store import bundle, weights
+from emojax.store.parts import PARTS
 
 log = logging.getLogger(__name__)
 
@@ -162,7 +163,7 @@ def write(profile: Profile, options: Options, networks: dict[str, nnx.Module]) -
             key: np.asarray(value).astype(np.float16)
             for key, value in weights.flatten(network).items()
         }
-        stored = bundle.save(options.out, name, getattr(profile, name), arrays, source)
+        stored = bundle.save(options.out, PARTS[name], getattr(profile, name), arrays, source)
         if name == "generator":
             tied = {"generator_sha256": stored["weights_sha256"]}
         log.info("wrote %s", options.out / name)

@@ -18,6 +18,7 @@ from typing import NamedTuple, Protocol, runtime_checkable
 import numpy as np
 
 from emojax.runtime.errors import UserError
+from emojax.store.bundle import Bundle
 
 FILE = "world.json"
 """Name of the file in a bundle's folder."""
@@ -65,16 +66,16 @@ class World(Protocol):
         """Return people with the expression of `target(emotion)`."""
 
 
-def is_known(folder: Path) -> bool:
+def is_known(bundle: Bundle) -> bool:
     """Whether a bundle names a world of its own."""
-    return (folder / FILE).is_file()
+    return bundle.file(FILE) is not None
 
 
-def load(folder: Path, resolution: int, *, name: str = SOURCES, seed: int = 0) -> World:
+def load(bundle: Bundle, resolution: int, *, name: str = SOURCES, seed: int = 0) -> World:
     """Return the world that a bundle names.
 
     Args:
-        folder: the bundle's, see `bundle.find`.
+        bundle: see `emojax.store.bundle.find`.
         resolution: side of the pictures.
         name: which of the sets of people in the file.
         seed: whose faces.
@@ -82,10 +83,10 @@ def load(folder: Path, resolution: int, *, name: str = SOURCES, seed: int = 0) -
     Raises:
         UserError: the bundle names none, or something that is no world of this package.
     """
-    file = folder / FILE
-    if not is_known(folder):
+    file = bundle.file(FILE)
+    if file is None:
         raise UserError(
-            f"bundle {folder} names no world of its own ({FILE}): give pictures with "
+            f"bundle {bundle} names no world of its own ({FILE}): give pictures with "
             "--sources FOLDER or --tfds NAME"
         )
     try:

@@ -14,7 +14,7 @@ import dataclasses
 import functools
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -32,8 +32,9 @@ from emojax.models.inception import Inception
 from emojax.runtime import xla_options
 from emojax.scoring import classifier
 from emojax.scoring.classifier import EmotionNet
-from emojax.store import bundle
 from emojax.store.block_store import Arrays, Store
+from emojax.store.bundle import Bundle
+from emojax.store.parts import ATTRIBUTES, EMOTION, FEATURES, INCEPTION, Part
 
 SOURCES, TRUTH, ORIGINAL = "sources", "truth", "original"
 
@@ -179,27 +180,20 @@ def part(inverter: Inverter) -> str:
     return f"{inverter.method}-{inverter.made_with[:8]}"
 
 
-def has_part(folder: Path, name: str) -> bool:
-    """Whether a bundle has a part."""
-    return (folder / name / "metadata.json").is_file()
-
-
-def distance_part(folder: Path) -> str | None:
+def distance_part(bundle: Bundle) -> Part[Any, Any] | None:
     """Return the part of a bundle in whose features distances are measured, if it has any."""
-    return next((name for name in ("inception", "features") if has_part(folder, name)), None)
+    return next((part for part in (INCEPTION, FEATURES) if bundle.has(part)), None)
 
 
-def load_judges(folder: Path, crop: classifier.Crop) -> Judges:
+def load_judges(bundle: Bundle, crop: classifier.Crop) -> Judges:
     """Return the networks of a bundle that measure; all but the classifier may be missing.
 
     Raises:
         UserError: there is no classifier, or a part is damaged.
     """
-    attributes = "attributes" if has_part(folder, "attributes") else None
-    rest = [
-        bundle.load(folder, name) if name else None for name in (distance_part(folder), attributes)
-    ]
-    return Judges(bundle.load(folder, "emotion"), *rest, crop)
+    attributes = ATTRIBUTES if bundle.has(ATTRIBUTES) else None
+    rest = [bundle.load(part) if part else None for part in (distance_part(bundle), attributes)]
+    return Judges(bundle.load(EMOTION), *rest, crop)
 
 
 def resized(pictures: Sequence[np.ndarray], side: int) -> np.ndarray:

@@ -19,6 +19,7 @@ import numpy as np
 from emojax.runtime.choices import Unit
 from emojax.runtime.errors import UserError
 from emojax.runtime.files import replacing
+from emojax.store.bundle import Bundle
 
 FILE = "directions.npz"
 """Name of the file in a bundle's folder."""
@@ -232,24 +233,33 @@ class Directions:
             ) from error
 
 
-def load(folder: Path, generator_sha256: str | None = None) -> Directions:
+def file_of(bundle: Bundle) -> Path:
+    """Return the directions file of a bundle.
+
+    Raises:
+        UserError: the bundle has none; says which commands make it.
+    """
+    file = bundle.file(FILE)
+    if file is None:
+        raise UserError(
+            f"bundle {bundle} has no directions: make them with 'python -m emojax.score --bundle "
+            f"{bundle} --out scores' and 'python -m emojax.directions scores --bundle {bundle}'"
+        )
+    return file
+
+
+def load(bundle: Bundle, generator_sha256: str | None = None) -> Directions:
     """Return the directions of a bundle.
 
     Args:
-        folder: the bundle's, see `emojax.store.bundle.find`.
+        bundle: see `emojax.store.bundle.find`.
         generator_sha256: `weights_sha256` of the generator they must be fitted to; None: any.
 
     Raises:
         UserError: the bundle has none (the message names the commands that make them), the file is
             damaged, or it was fitted to another generator.
     """
-    file = folder / FILE
-    if not file.is_file():
-        raise UserError(
-            f"bundle {folder} has no directions: make them with 'python -m emojax.score --bundle "
-            f"{folder.name} --out scores' and 'python -m emojax.directions scores --bundle "
-            f"{folder.name}'"
-        )
+    file = file_of(bundle)
     found = Directions.load(file)
     made_for = found.metadata.get("generator_sha256")
     if generator_sha256 is not None and made_for != generator_sha256:

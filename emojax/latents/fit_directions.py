@@ -17,7 +17,7 @@ from sklearn.svm import LinearSVC
 from emojax.latents.directions import Directions
 from emojax.runtime.errors import UserError
 from emojax.store.score_table import Scored
-from emojax.svr.estimator import SVRConfig, fit_svr
+from emojax.svr import SVRConfig, fit_svr
 
 logger = logging.getLogger(__name__)
 

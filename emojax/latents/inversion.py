@@ -14,7 +14,6 @@ import json
 import os
 import zipfile
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any, Literal
 
 import jax
@@ -27,12 +26,10 @@ from emojax.models.stylegan2 import Generator
 from emojax.runtime import xla_options
 from emojax.runtime.errors import UserError
 from emojax.runtime.files import replacing
-from emojax.store import bundle as bundles
+from emojax.store.bundle import Bundle
+from emojax.store.parts import GENERATOR, INVERTER_PARTS
 
 Method = Literal["psp", "hyperstyle"]
-
-PARTS = {"psp": ("psp",), "hyperstyle": ("w_encoder", "hyperstyle")}
-"""The parts of a bundle that a method needs beside the generator."""
 
 _static = functools.partial(dataclasses.field, metadata={"static": True})
 
@@ -167,11 +164,11 @@ class Inverter:
         return self.encoder.config.resolution
 
 
-def load(folder: Path, method: Method, *, bfloat16: bool = False) -> Inverter:
+def load(bundle: Bundle, method: Method, *, bfloat16: bool = False) -> Inverter:
     """Read the networks of a method from a bundle.
 
     Args:
-        folder: see `bundle.find`.
+        bundle: see `emojax.store.bundle.find`.
         method: "psp" or "hyperstyle".
         bfloat16: compute in bfloat16 where it is safe: convolutions above 4², not codes or
         pictures.
@@ -179,20 +176,18 @@ def load(folder: Path, method: Method, *, bfloat16: bool = False) -> Inverter:
     Raises:
         UserError: a part is missing or damaged, or belongs to another generator than the bundle's.
     """
-    about = {part: bundles.metadata(folder, part) for part in ("generator", *PARTS[method])}
-    generator_hash = about["generator"]["weights_sha256"]
-    for part in PARTS[method]:
-        wanted = about[part]["source"].get("generator_sha256")
+    generator_hash = bundle.sha256(GENERATOR)
+    for part in INVERTER_PARTS[method]:
+        wanted = bundle.metadata(part)["source"].get("generator_sha256")
         if wanted != generator_hash:
             raise UserError(
-                f"{folder / part} was made for another generator ({str(wanted)[:12]}) than the "
-                f"bundle's ({generator_hash[:12]}): convert it again with "
-                f"'{bundles.NETWORKS[part].made_by} --name {folder.name}'"
+                f"{bundle.folder(part)} was made for another generator ({str(wanted)[:12]}) than "
+                f"the bundle's ({generator_hash[:12]}): {bundle.remedy(part)}"
             )
     dtype = {"dtype": "bfloat16"} if bfloat16 else {}
-    networks = [bundles.load(folder, part, **dtype) for part in PARTS[method]]
-    generator = bundles.load(folder, "generator", **({"bfloat16_from": 8} if bfloat16 else {}))
-    hashes = "".join(each["weights_sha256"] for each in about.values())
+    networks = [bundle.load(part, **dtype) for part in INVERTER_PARTS[method]]
+    generator = bundle.load(GENERATOR, **({"bfloat16_from": 8} if bfloat16 else {}))
+    hashes = "".join(bundle.sha256(part) for part in (GENERATOR, *INVERTER_PARTS[method]))
     inverter = Inverter(generator, *networks, made_with=hashlib.sha256(hashes.encode()).hexdigest())
     _check(inverter)
     return inverter

@@ -1,8 +1,8 @@
-"""How far a result shows the emotion it was to show: the paper's emotion score, and top-1.
+"""Emotion score and top-1 accuracy of transferred expressions.
 
-The emotion score of a pair is the cosine between what the classifier says of the result and of the
-target. On softmax probabilities it lies in [0, 1] and mostly asks whether the strongest emotions
-agree; on log-probabilities the faint ones count as well.
+The emotion score of the paper is the cosine similarity between the classifier's softmax
+probabilities for the result and for the target; it lies in [0, 1] and is dominated by the most
+probable emotions. The same similarity of log-probabilities gives weight to improbable ones, too.
 """
 
 from typing import NamedTuple
@@ -14,9 +14,9 @@ class EmotionScore(NamedTuple):
     """Scores of N pairs, float64.
 
     Attributes:
-        softmax: [N] cosine of the probabilities, the paper's score.
-        log: [N] cosine of the log-probabilities.
-        top1: [N] whether the strongest emotion is the same, 0 or 1.
+        softmax: [N] cosine similarity of the probabilities, the paper's emotion score.
+        log: [N] cosine similarity of the log-probabilities.
+        top1: [N] 1 where the most probable emotion is the same, else 0.
     """
 
     softmax: np.ndarray
@@ -25,11 +25,11 @@ class EmotionScore(NamedTuple):
 
 
 def emotion_score(result: np.ndarray, target: np.ndarray) -> EmotionScore:
-    """Compare what a classifier says of results and of their targets.
+    """Compare a classifier's logits of results and of their targets.
 
     Args:
-        result: [N,K] logits (`emotions.classify(...).logits`) of the results.
-        target: [N,K] logits of the targets, or [K] or [1,K] where all have the same.
+        result: [N,K] logits of the results.
+        target: [N,K] logits of the targets, or [K] or [1,K] for a target they share.
 
     Raises:
         ValueError: the shapes do not fit.
@@ -37,8 +37,8 @@ def emotion_score(result: np.ndarray, target: np.ndarray) -> EmotionScore:
     result, target = np.asarray(result, np.float64), np.atleast_2d(np.asarray(target, np.float64))
     if result.ndim != 2 or target.shape not in (result.shape, (1, result.shape[1])):
         raise ValueError(
-            f"logits are {list(result.shape)} and {list(target.shape)}, wanted [N, K] and as many "
-            "or one"
+            f"logits are {list(result.shape)} and {list(target.shape)}, wanted [N, K] and [N, K], "
+            "[1, K] or [K]"
         )
     a, b = _log_softmax(result), _log_softmax(target)
     same = result.argmax(1) == target.argmax(1)

@@ -1,7 +1,8 @@
-"""Features of many pictures: decode ahead, group by size, run in batches on all local devices.
+"""Features of many pictures, decoded ahead by threads and batched over all local devices.
 
-Each distinct size is a program of its own, so only the first few sizes are resized inside the
-program; a picture of a later size is resized on the host by Pillow, which gives the same numbers.
+Batches hold pictures of one size, since each size is compiled separately. Only the first few sizes
+are resized on the device; pictures of any later size are resized on the host by Pillow, with the
+same result.
 """
 
 import collections
@@ -17,30 +18,34 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 from flax import nnx
-from PIL import Image, UnidentifiedImageError
-from tqdm import tqdm
+from PIL import Image
 
 from emojax.metrics.fid import Moments
 from emojax.models.inception import Inception
 from emojax.nn.resize import clean_resize
 from emojax.runtime import devices, xla_options
 from emojax.runtime.errors import UserError
+from emojax.runtime.progress import progress
+
+logger = logging.getLogger(__name__)
 
 EXTENSIONS = {".bmp", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"}
 PROGRAMS = 8
-"""Picture sizes that get a program of their own."""
+"""Picture sizes that are compiled separately; pictures of further sizes are resized on the host."""
 BLOCK = 512
-"""Features that enter the float64 moments at once."""
+"""Feature vectors that are added to the float64 moments at a time."""
 
 
-class Network(NamedTuple):
-    """What turns pictures into features.
+class FeatureExtractor(NamedTuple):
+    """A network whose features are measured.
 
     Attributes:
-        fingerprint: tells its statistics from another network's.
-        model: handed to `extract`.
-        extract: (model, pictures [B,H,W,3] of 0..255, uint8 or float) to features [B,D]; jittable.
-        size: side of a float picture that `extract` takes without resizing.
+        fingerprint: identifies weights and preprocessing; statistics of different fingerprints
+            cannot be compared.
+        model: first argument of `extract`.
+        extract: maps (model, pictures [B,H,W,3] of 0..255, uint8 or float) to features [B,D];
+            jittable.
+        size: side of the square pictures that `extract` takes without resizing.
     """
 
     fingerprint: str
@@ -50,7 +55,13 @@ class Network(NamedTuple):
 
 
 class Source(NamedTuple):
-    """Pictures by name; `read(name)` returns uint8 [H,W,3] or raises OSError or ValueError."""
+    """A set of pictures by name.
+
+    Attributes:
+        names: one name for each picture.
+        read: maps a name to uint8 [H,W,3]; raises OSError, ValueError or SyntaxError (which Pillow
+            does) for a picture that cannot be read.
+    """
 
     names: Sequence[str]
     read: Callable[[str], np.ndarray]
@@ -58,11 +69,11 @@ class Source(NamedTuple):
 
 @dataclasses.dataclass
 class Measured:
-    """What was computed from a source.
+    """Feature statistics of a source.
 
     Attributes:
-        moments: of all features, None when no picture could be read.
-        features: [N,D] float32 in order of arrival, None unless kept.
+        moments: moments of all features; None if no picture could be read.
+        features: [N,D] float32 in the order they were computed; None unless kept.
         skipped: one sentence for each picture that could not be read.
     """
 
@@ -72,12 +83,12 @@ class Measured:
 
 
 def inception_features(model: Inception, pictures: jax.Array) -> jax.Array:
-    """Resize pictures [B,H,W,3] of 0..255 as clean-fid does and return features [B,2048]."""
+    """Return Inception features [B,2048] of pictures [B,H,W,3] of 0..255, resized as clean-fid."""
     return model(clean_resize(pictures))
 
 
 def folder(path: Path) -> Source:
-    """Return the pictures under a folder, sorted by path.
+    """Return the pictures in a folder and its subfolders, sorted by path.
 
     Raises:
         UserError: there is none.
@@ -89,46 +100,45 @@ def folder(path: Path) -> Source:
 
 
 def read_picture(name: str) -> np.ndarray:
-    """Decode a file to RGB, uint8 [H,W,3]."""
+    """Decode a file to RGB, uint8 [H,W,3]; EXIF orientation is ignored, as in clean-fid."""
     with Image.open(name) as picture:
         return np.asarray(picture.convert("RGB"))
 
 
 def measure(
-    source: Source, network: Network, *, keep: bool = False, batch: int | None = None
+    source: Source, extractor: FeatureExtractor, *, keep: bool = False, batch: int | None = None
 ) -> Measured:
-    """Compute the moments, and on wish all features, of this process's share of the pictures.
+    """Compute the moments of the features of this process's share of the pictures.
 
-    A picture that cannot be read is left out and named in `skipped` and in the log.
+    A picture that cannot be read is left out, and named in `skipped` and in the log.
 
     Args:
-        source: the pictures; every `jax.process_count()`-th is ours.
-        network: what computes features.
-        keep: return the features themselves too.
-        batch: pictures a device and call; by default 4 on CPUs (their activations stay in the
-            cache) and 64 elsewhere.
+        source: the pictures; a process takes every `jax.process_count()`-th.
+        extractor: the network.
+        keep: return the features as well.
+        batch: pictures per device and call; by default 4 on CPUs, whose caches then hold the
+            activations, and 64 elsewhere.
     """
     batch = batch or (4 if jax.default_backend() == "cpu" else 64)
     result, kept, waiting = Measured(None, None, []), [], []
-
-    def take(features: np.ndarray) -> None:
-        waiting.append(features)
-        if sum(map(len, waiting)) >= BLOCK:
-            _settle(result, waiting)
-
     names = source.names[jax.process_index() :: jax.process_count()]
     pictures = _decoded(Source(names, source.read), result.skipped)
-    for features in _extracted(pictures, network, batch * jax.local_device_count()):
-        take(features)
-        if keep:
-            kept.append(features)
-    _settle(result, waiting)
+    with progress("computing features", len(names), "pictures") as shown:
+        for features in _extracted(pictures, extractor, batch * jax.local_device_count()):
+            shown.advance(len(features))
+            waiting.append(features)
+            if sum(map(len, waiting)) >= BLOCK:
+                _merge(result, waiting)
+            if keep:
+                kept.append(features)
+    _merge(result, waiting)
     if keep and kept:
         result.features = np.concatenate(kept)
     return result
 
 
-def _settle(result: Measured, waiting: list[np.ndarray]) -> None:
+def _merge(result: Measured, waiting: list[np.ndarray]) -> None:
+    """Add waiting feature vectors to the moments of a result."""
     if waiting:
         block = Moments.of(np.concatenate(waiting))
         result.moments = result.moments.merge(block) if result.moments else block
@@ -136,11 +146,11 @@ def _settle(result: Measured, waiting: list[np.ndarray]) -> None:
 
 
 def _decoded(source: Source, skipped: list[str]) -> Iterator[np.ndarray]:
-    """Pictures in order, decoded by threads that stay a little ahead."""
+    """Yield the readable pictures in order, decoded ahead by threads."""
     ahead = 4 * (os.cpu_count() or 1)
-    queue: collections.deque[tuple[str, Future]] = collections.deque()
+    queue: collections.deque[tuple[str, Future[np.ndarray]]] = collections.deque()
     with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
-        for name in tqdm(source.names, unit="picture", disable=len(source.names) < 64):
+        for name in source.names:
             queue.append((name, pool.submit(source.read, name)))
             if len(queue) >= ahead:
                 yield from _received(*queue.popleft(), skipped)
@@ -148,28 +158,24 @@ def _decoded(source: Source, skipped: list[str]) -> Iterator[np.ndarray]:
             yield from _received(*queue.popleft(), skipped)
 
 
-def _received(name: str, future: Future, skipped: list[str]) -> Iterator[np.ndarray]:
+def _received(name: str, future: Future[np.ndarray], skipped: list[str]) -> Iterator[np.ndarray]:
+    """Yield a decoded picture, or note why there is none."""
     try:
         picture = future.result()
-    except (
-        OSError,
-        ValueError,
-        SyntaxError,
-        UnidentifiedImageError,
-    ) as error:  # what Pillow raises
+    except (OSError, ValueError, SyntaxError) as error:  # Pillow raises all three
         skipped.append(f"{name} cannot be read ({error}) and is left out")
-        logging.warning(skipped[-1])
+        logger.warning(skipped[-1])
         return
     yield picture
 
 
 def _extracted(
-    pictures: Iterator[np.ndarray], network: Network, batch: int
+    pictures: Iterator[np.ndarray], extractor: FeatureExtractor, batch: int
 ) -> Iterator[np.ndarray]:
-    """Features by batches of one size; the device works while the next batch is gathered."""
+    """Yield features in batches of one picture size; decoding overlaps with computation."""
     mesh = devices.local_mesh()
-    run, model = _program(network.extract, mesh), devices.everywhere(network.model, mesh)
-    groups: dict[tuple, list[np.ndarray]] = {}
+    run, model = _program(extractor.extract, mesh), devices.everywhere(extractor.model, mesh)
+    groups: dict[tuple[int, ...], list[np.ndarray]] = {}
     running: collections.deque[tuple[jax.Array, int]] = collections.deque()
 
     def start(group: list[np.ndarray]) -> None:
@@ -185,7 +191,7 @@ def _extracted(
 
     for picture in pictures:
         if picture.shape not in groups and len(groups) >= PROGRAMS:
-            picture = _resized_here(picture, network.size)
+            picture = _resized_on_host(picture, extractor.size)
         group = groups.setdefault(picture.shape, [])
         group.append(picture)
         if len(group) == batch:
@@ -199,15 +205,16 @@ def _extracted(
 
 @functools.lru_cache(maxsize=8)
 def _program(extract: Callable, mesh: jax.sharding.Mesh) -> Callable:
-    """`extract` over all local devices, each with its share of the batch."""
+    """Compile `extract` with the batch split over all devices of the mesh."""
     options = xla_options.options(dense=True)
     return devices.over_samples(extract, mesh, split=(False, True), compiler_options=options)
 
 
-def _resized_here(picture: np.ndarray, size: int) -> np.ndarray:
-    """clean-fid's own way: each channel in Pillow's mode "F", float32 [size,size,3] of 0..255."""
+def _resized_on_host(picture: np.ndarray, size: int) -> np.ndarray:
+    """Resize to float32 [size,size,3] of 0..255, channel by channel in mode "F" as clean-fid."""
+    bicubic = Image.Resampling.BICUBIC
     planes = [
-        Image.fromarray(picture[..., i].astype(np.float32)).resize((size, size), Image.BICUBIC)
+        Image.fromarray(picture[..., i].astype(np.float32)).resize((size, size), bicubic)
         for i in range(picture.shape[-1])
     ]
     return np.clip(np.stack([np.asarray(plane) for plane in planes], -1), 0, 255)

@@ -1,8 +1,8 @@
-"""Fréchet and kernel distances between two sets of pictures, from features of any network.
+"""Fréchet and kernel distances between the features of two sets of pictures.
 
-FID is Heusel et al. 2017 (equation 6), KID is Bińkowski et al. 2018 (equation 4 and section 4);
-the numbers agree with clean-fid's `fid.py`. Everything here is NumPy in float64: the networks are
-elsewhere.
+FID is Heusel et al. 2017 (equation 6), KID is Bińkowski et al. 2018 (equation 4 and section 4).
+Values agree with those of clean-fid's `fid.py`. All arithmetic is NumPy in float64, on features of
+any network.
 """
 
 import dataclasses
@@ -12,20 +12,25 @@ from pathlib import Path
 
 import jax
 import numpy as np
+from jax.experimental import multihost_utils
 
 from emojax.runtime.errors import UserError
 from emojax.runtime.files import make_folder, replacing
 
+ENOUGH = 2048
+"""Fewest pictures of a Fréchet distance without a warning: Inception's features, below which
+covariances are singular."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Gaussian:
-    """Mean and covariance of a set's features.
+    """Mean and covariance of the features of a set of pictures.
 
     Attributes:
         mean: [D] float64.
-        covariance: [D,D] float64, divided by count − 1.
-        network: fingerprint of what computed the features; None where a file does not say.
-        count: pictures; None where a file does not say.
+        covariance: [D,D] float64, normalised by count − 1.
+        network: fingerprint of the network; None if a statistics file does not say.
+        count: number of pictures; None if a statistics file does not say.
     """
 
     mean: np.ndarray
@@ -36,12 +41,12 @@ class Gaussian:
 
 @dataclasses.dataclass(frozen=True)
 class Moments:
-    """A set's first two moments while its pictures still arrive; parts merge in any order.
+    """First two moments of a set of features; the moments of parts merge in any order.
 
     Attributes:
-        count: pictures so far.
+        count: number of pictures.
         mean: [D] float64.
-        scatter: [D,D] float64, summed outer products of deviations from the mean.
+        scatter: [D,D] float64, sum of the outer products of the deviations from the mean.
     """
 
     count: int
@@ -57,7 +62,7 @@ class Moments:
         return cls(len(features), mean, deviations.T @ deviations)
 
     def merge(self, other: "Moments") -> "Moments":
-        """Return the moments of both sets together (Chan et al. 1979); nothing is recomputed."""
+        """Return the moments of the union of both sets (Chan et al. 1979)."""
         count = self.count + other.count
         step = other.mean - self.mean
         mean = self.mean + step * (other.count / count)
@@ -71,26 +76,26 @@ class Moments:
             UserError: fewer than 2 pictures.
         """
         if self.count < 2:
-            raise UserError(f"{self.count} picture is too few for a covariance: wanted at least 2")
+            raise UserError(
+                f"the set has {self.count} picture: a covariance needs at least 2, add pictures"
+            )
         return Gaussian(self.mean, self.scatter / (self.count - 1), network, self.count)
 
 
 def merge_hosts(moments: Moments | None) -> Moments | None:
-    """Return the moments of all processes' pictures together; the same on every process.
+    """Return the moments of the pictures of all processes, the same on every process.
 
     Args:
-        moments: this process's part, None where it had no picture.
+        moments: moments of this process's pictures; None if it has none.
     """
     if jax.process_count() == 1:
         return moments
-    from jax.experimental import multihost_utils
-
     width = multihost_utils.process_allgather(np.int32(0 if moments is None else len(moments.mean)))
     size = int(np.max(width))
     if moments is None:
         moments = Moments(0, np.zeros(size), np.zeros((size, size)))
     packed = np.concatenate([[moments.count], moments.mean, moments.scatter.ravel()])
-    parts = multihost_utils.process_allgather(packed.view(np.uint32))  # float64 would be cut to 32
+    parts = multihost_utils.process_allgather(packed.view(np.uint32))  # jax has no float64 here
     merged = None
     for row in np.asarray(parts).view(np.float64):
         part = Moments(int(row[0]), row[1 : size + 1], row[size + 1 :].reshape(size, size))
@@ -102,9 +107,9 @@ def merge_hosts(moments: Moments | None) -> Moments | None:
 def frechet_distance(a: Gaussian, b: Gaussian) -> float:
     """Return |μa − μb|² + tr(Ca + Cb − 2 (Ca Cb)^½).
 
-    The trace of the root is the nuclear norm of Ca^½ᵀ Cb^½, the half powers being factors from
-    symmetric eigenvalues: real and without the noise that `scipy.linalg.sqrtm` adds when pictures
-    are fewer than features.
+    The trace of the square root is computed as the nuclear norm of Ca^½ᵀ Cb^½, with half powers
+    from symmetric eigendecompositions. Unlike `scipy.linalg.sqrtm` this is real, and accurate for
+    the singular covariances of fewer pictures than features. See `too_few` for such sets.
 
     Raises:
         UserError: the statistics are of different networks.
@@ -112,12 +117,12 @@ def frechet_distance(a: Gaussian, b: Gaussian) -> float:
     if a.mean.shape != b.mean.shape:
         raise UserError(
             f"the statistics have {a.mean.size} and {b.mean.size} features: they come from "
-            "different networks, compute both with one"
+            "different networks, compute both with the same network"
         )
     if a.network and b.network and a.network != b.network:
         raise UserError(
             f"the statistics come from different networks ({a.network} and {b.network}): "
-            "compute both with one"
+            "compute both with the same network"
         )
     step = a.mean - b.mean
     cross = _factor(a.covariance).T @ _factor(b.covariance)
@@ -125,28 +130,47 @@ def frechet_distance(a: Gaussian, b: Gaussian) -> float:
     return float(step @ step + np.trace(a.covariance) + np.trace(b.covariance) - 2 * root)
 
 
+def too_few(*counts: int | None) -> str | None:
+    """Return a warning, one sentence, if a Fréchet distance is of fewer than `ENOUGH` pictures.
+
+    Args:
+        *counts: number of pictures of each set; None if unknown.
+    """
+    known = [count for count in counts if count is not None]
+    if not known or min(known) >= ENOUGH:
+        return None
+    return (
+        f"a Fréchet distance of {min(known):,} pictures is biased upwards: compare it only with "
+        f"distances of as many pictures, give {ENOUGH:,} or more, or use the kernel distance, "
+        "which is unbiased"
+    )
+
+
 def kernel_distance(
     a: np.ndarray, b: np.ndarray, *, subsets: int = 100, subset_size: int = 1000, seed: int = 0
 ) -> float:
-    """Return the unbiased MMD² of features [N,D] and [M,D] under (x·y/D + 1)³, a mean over subsets.
+    """Return the mean over random subsets of the unbiased MMD² under the kernel (x·y/D + 1)³.
 
-    Draws as clean-fid's `kernel_distance(a, b)` does after `np.random.seed(seed)`.
+    Subsets are those of clean-fid's `kernel_distance(a, b)` after `np.random.seed(seed)`.
 
     Args:
-        a: features of one set.
-        b: features of the other.
-        subsets: how many random subsets to average.
-        subset_size: rows of each; no more than the smaller set has.
-        seed: of the draw.
+        a: features of one set, [N,D].
+        b: features of the other set, [M,D].
+        subsets: number of subsets.
+        subset_size: rows of a subset; at most the size of the smaller set is used.
+        seed: seed of the draw.
 
     Raises:
         UserError: a set has fewer than 2 rows, or the networks differ.
     """
     if a.shape[1] != b.shape[1]:
-        raise UserError(f"the sets have {a.shape[1]} and {b.shape[1]} features: use one network")
+        raise UserError(
+            f"the sets have {a.shape[1]} and {b.shape[1]} features: compute both with the same "
+            "network"
+        )
     size = min(len(a), len(b), subset_size)
     if size < 2:
-        raise UserError(f"the smaller set has {min(len(a), len(b))} pictures: KID wants at least 2")
+        raise UserError(f"the smaller set has {min(len(a), len(b))} pictures: KID needs at least 2")
     draw = np.random.RandomState(seed)
     total = 0.0
     for _ in range(subsets):
@@ -191,7 +215,7 @@ def load(path: Path) -> Gaussian:
 
 
 def _factor(covariance: np.ndarray) -> np.ndarray:
-    """A with A Aᵀ = covariance; columns of no weight are left out."""
+    """Return A with A Aᵀ = covariance, without the columns of zero eigenvalues."""
     values, vectors = np.linalg.eigh(covariance)
     kept = values > max(values[-1], 0.0) * len(values) * np.finfo(np.float64).eps
     return vectors[:, kept] * np.sqrt(values[kept])

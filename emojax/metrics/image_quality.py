@@ -1,44 +1,73 @@
-"""How close a reconstruction is to its picture: squared error, PSNR and MS-SSIM.
+"""Reconstruction error of pictures: mean squared error, PSNR and MS-SSIM.
 
-All take float pictures [B,H,W,3] in [-1, 1] and return one number a picture.
+All functions take float pictures [B,H,W,3] in [-1, 1] and return one number for each picture.
 """
+
+import functools
+import operator
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 RANGE = 2.0
-"""Distance between black and white."""
+"""Dynamic range: white minus black."""
 SCALES = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
 """Exponents of the five scales, Wang et al. 2003."""
 WINDOW, SIGMA = 11, 1.5
+"""Width and standard deviation of the Gaussian window in pixels."""
 K1, K2 = 0.01, 0.03
+"""Constants that stabilise the luminance and contrast terms, as parts of the dynamic range."""
+MS_SSIM_SMALLEST = WINDOW << (len(SCALES) - 1)
+"""Smallest side, 176, that leaves a whole window at the coarsest scale."""
+
+
+def reconstruction_error(a: jax.Array, b: jax.Array) -> dict[str, jax.Array]:
+    """Return the figures that are defined for pictures of this size, by name.
+
+    Returns:
+        `l2`, `psnr` and, from sides of `MS_SSIM_SMALLEST` on, `ms_ssim`; [B] each.
+    """
+    figures = {"l2": l2(a, b), "psnr": psnr(a, b)}
+    if ms_ssim_problem(a.shape[1], a.shape[2]) is None:
+        figures["ms_ssim"] = ms_ssim(a, b)
+    return figures
+
+
+def ms_ssim_problem(height: int, width: int) -> str | None:
+    """Return why MS-SSIM is undefined for pictures of a size, as a sentence; None if it is not."""
+    if min(height, width) >= MS_SSIM_SMALLEST:
+        return None
+    return (
+        f"MS-SSIM is undefined for pictures of {height}x{width} pixels: its five scales need sides "
+        f"of {MS_SSIM_SMALLEST} or more"
+    )
 
 
 @jax.jit
 def l2(a: jax.Array, b: jax.Array) -> jax.Array:
-    """Mean squared difference, the encoders' own L2 figure."""
+    """Return the mean squared difference, which the encoders' papers call L2."""
     return jnp.square(a - b).mean((1, 2, 3))
 
 
 @jax.jit
 def psnr(a: jax.Array, b: jax.Array) -> jax.Array:
-    """Peak signal-to-noise ratio in dB; infinite for equal pictures."""
+    """Return the peak signal-to-noise ratio in dB; infinite for equal pictures."""
     return 10 * jnp.log10(RANGE**2 / l2(a, b))
 
 
 @jax.jit
 def ms_ssim(a: jax.Array, b: jax.Array) -> jax.Array:
-    """Multi-scale structural similarity, 1 for equal pictures.
+    """Return the multi-scale structural similarity; 1 for equal pictures.
 
-    Five scales, a Gaussian window of 11 pixels without padding, and halving by the mean of 2×2
-    blocks (Wang, Simoncelli and Bovik 2003). Negative contrast terms count as zero.
+    Five scales, a Gaussian window of 11 pixels without padding, and downsampling by the mean of
+    2×2 blocks (Wang, Simoncelli and Bovik 2003). Negative contrast terms are set to zero.
 
     Raises:
-        ValueError: the pictures are too small for five scales, below 176 pixels.
+        ValueError: the pictures are too small for five scales, see `MS_SSIM_SMALLEST`.
     """
-    if min(a.shape[1:3]) < WINDOW << (len(SCALES) - 1):
-        raise ValueError(f"pictures are {list(a.shape)}, wanted sides of 176 or more")
+    if problem := ms_ssim_problem(a.shape[1], a.shape[2]):
+        raise ValueError(problem)
     product = jnp.ones(())
     for index, exponent in enumerate(SCALES):
         luminance, contrast = _ssim_terms(a, b)
@@ -51,6 +80,7 @@ def ms_ssim(a: jax.Array, b: jax.Array) -> jax.Array:
 
 
 def _ssim_terms(a: jax.Array, b: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Return the luminance term and the contrast-structure term of SSIM, [B,H',W',3] each."""
     mean_a, mean_b = _blur(a), _blur(b)
     variance = _blur(a * a) - mean_a**2 + _blur(b * b) - mean_b**2
     covariance = _blur(a * b) - mean_a * mean_b
@@ -60,14 +90,15 @@ def _ssim_terms(a: jax.Array, b: jax.Array) -> tuple[jax.Array, jax.Array]:
 
 
 def _blur(x: jax.Array) -> jax.Array:
-    """Gaussian mean over the places where the window fits, axis by axis."""
+    """Filter with the Gaussian window, axis by axis, where it fits entirely."""
     offsets = np.arange(WINDOW) - WINDOW // 2
     taps = np.exp(-(offsets**2) / (2 * SIGMA**2))
     taps = [float(tap) for tap in taps / taps.sum()]
     for axis in (1, 2):
         size = x.shape[axis] - WINDOW + 1
         parts = (jax.lax.slice_in_dim(x, i, i + size, axis=axis) for i in range(WINDOW))
-        x = sum(tap * part for tap, part in zip(taps, parts, strict=True))
+        products = (tap * part for tap, part in zip(taps, parts, strict=True))
+        x = functools.reduce(operator.add, products)
     return x
 
 

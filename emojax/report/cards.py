@@ -1,23 +1,33 @@
-"""Sheets of faces with what the classifier says of each: a picture, a caption, and bars."""
+"""Sheets of cards: a face with a caption, and the classifier's probabilities as bars."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
-from emojax.report.contact_sheet import INK, PAPER
+from emojax.report.text import INK, PAPER, SOFT, fitting, font
 
-BAR, STRONGEST, TRACK = (150, 170, 200), (214, 92, 62), (240, 240, 240)
+BAR = (150, 170, 200)
+"""RGB of a bar."""
+STRONGEST = (214, 92, 62)
+"""RGB of the bar of the most probable class."""
+TRACK = (240, 240, 240)
+"""RGB of the rest of a bar, up to 100 %."""
+LINE = (215, 215, 215)
+"""RGB of the line before a heading."""
+
+_GAP = 12
+_HEADING = 46
 
 
 class Card(NamedTuple):
-    """One picture of a sheet.
+    """One face of a sheet.
 
     Attributes:
-        label: stands above it.
-        picture: uint8 [H,W,3]; enlarged or shrunk to the card's side.
-        probabilities: [K], drawn as bars below it; None: no bars.
+        label: caption above the picture.
+        picture: uint8 [H,W,3]; scaled to the side of the card.
+        probabilities: [K], shown as bars below the picture; None: no bars.
     """
 
     label: str
@@ -26,20 +36,36 @@ class Card(NamedTuple):
 
 
 def sheet(
-    rows: Sequence[Sequence[Card]], names: Sequence[str], *, width: int = 1280, most: int = 420
+    rows: Sequence[Sequence[Card]],
+    names: Sequence[str],
+    *,
+    headings: Sequence[str] = (),
+    width: int = 1280,
+    most: int = 420,
 ) -> np.ndarray:
-    """Lay out rows of cards one below the other.
+    """Arrange rows of cards below each other.
 
     Args:
-        rows: each fills the width with its cards, or is centred where they would become too large.
-        names: K names for the bars.
-        width: pixels of the sheet.
+        rows: the cards of a row share the width equally; a row whose pictures would become larger
+            than `most` is centred.
+        names: K classes, which label the bars.
+        headings: of the rows, "" where a row has none; may be left out.
+        width: of the sheet in pixels.
         most: largest side of a picture.
 
     Returns:
         uint8 [H,width,3] on white.
+
+    Raises:
+        ValueError: there are headings, but not one for each row.
     """
-    strips = [_strip(row, names, width, most) for row in rows]
+    if headings and len(headings) != len(rows):
+        raise ValueError(f"{len(headings)} headings for {len(rows)} rows: wanted as many")
+    strips: list[Image.Image] = []
+    for index, row in enumerate(rows):
+        if headings and headings[index]:
+            strips.append(_heading(headings[index], width))
+        strips.append(_strip(row, names, width, most))
     whole = Image.new("RGB", (width, sum(strip.height for strip in strips)), PAPER)
     top = 0
     for strip in strips:
@@ -48,23 +74,32 @@ def sheet(
     return np.asarray(whole)
 
 
+def _heading(text: str, width: int) -> Image.Image:
+    strip = Image.new("RGB", (width, _HEADING), PAPER)
+    pen = ImageDraw.Draw(strip)
+    pen.line((_GAP, 6, width - _GAP, 6), LINE, 1)
+    letters = fitting(text, width - 2 * _GAP, 20)
+    pen.text((_GAP, _HEADING / 2 + 6), text, SOFT, letters, anchor="lm")
+    return strip
+
+
 def _strip(cards: Sequence[Card], names: Sequence[str], width: int, most: int) -> Image.Image:
-    gap = 10
-    side = min((width - gap) // len(cards) - gap, most)
-    line = min(max(side // 13, 10), 18)
+    """Return one row of cards."""
+    side = min((width - _GAP) // len(cards) - _GAP, most)
+    line = min(max(side // 13, 10), 19)
     caption = 2 * line
     bars = any(card.probabilities is not None for card in cards)
-    height = caption + side + (gap // 2 + line * len(names) if bars else 0) + gap
-    strip = Image.new("RGB", (gap + len(cards) * (side + gap), height), PAPER)
+    height = caption + side + (_GAP // 2 + line * len(names) if bars else 0) + _GAP
+    strip = Image.new("RGB", (_GAP + len(cards) * (side + _GAP), height), PAPER)
     pen = ImageDraw.Draw(strip)
     for index, card in enumerate(cards):
-        left = gap + index * (side + gap)
+        left = _GAP + index * (side + _GAP)
         middle = (left + side / 2, caption / 2)
-        pen.text(middle, card.label, INK, _fitting(card.label, side, line + 2), anchor="mm")
+        pen.text(middle, card.label, INK, fitting(card.label, side, line + 2), anchor="mm")
         picture = Image.fromarray(card.picture).resize((side, side), Image.Resampling.BICUBIC)
         strip.paste(picture, (left, caption))
         if card.probabilities is not None:
-            _bars(pen, card.probabilities, names, (left, caption + side + gap // 2), side, line)
+            _bars(pen, card.probabilities, names, (left, caption + side + _GAP // 2), side, line)
     return strip
 
 
@@ -76,26 +111,22 @@ def _bars(
     side: int,
     line: int,
 ) -> None:
-    """Draw one bar a name, the strongest in another colour, and its per cent."""
+    """Draw a bar for each class with its name and per cent, the highest in another colour."""
     left, top = corner
-    font = ImageFont.load_default(size=max(line - 3, 8))
-    column = round(max(font.getlength(name) for name in names)) + 4
-    number = round(font.getlength("100")) + 4
+    letters = font(max(line - 3, 9))
+    column = round(max(letters.getlength(name) for name in names)) + 6
+    number = round(letters.getlength("100 %")) + 4
     room = max(side - column - number, 1)
     for index, (name, value) in enumerate(zip(names, values, strict=True)):
         y = top + index * line
-        colour = STRONGEST if index == int(np.argmax(values)) else BAR
-        pen.text((left, y + line / 2), name, INK, font, anchor="lm")
+        is_strongest = index == int(np.argmax(values))
+        pen.text((left, y + line / 2), name, INK if is_strongest else SOFT, letters, anchor="lm")
         edges = (left + column, y + 2, left + column + room, y + line - 2)
         pen.rectangle(edges, TRACK)
         full = round(room * float(value))
         if full:
+            colour = STRONGEST if is_strongest else BAR
             pen.rectangle((edges[0], edges[1], edges[0] + full, edges[3]), colour)
-        pen.text((left + side, y + line / 2), f"{100 * value:.0f}", INK, font, anchor="rm")
-
-
-def _fitting(text: str, width: int, size: int) -> ImageFont.FreeTypeFont:
-    """Return the default font as large as `size`, or as the text fits into the width."""
-    while size > 8 and ImageFont.load_default(size=size).getlength(text) > width:
-        size -= 1
-    return ImageFont.load_default(size=size)
+        said = f"{100 * value:.0f} %"
+        ink = INK if is_strongest else SOFT
+        pen.text((left + side, y + line / 2), said, ink, letters, anchor="rm")

@@ -1,23 +1,24 @@
-"""Labelled sheets of pictures, for people to look at."""
+"""Contact sheets: captioned pictures in a grid."""
 
 from collections.abc import Sequence
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
-INK, PAPER = (40, 40, 40), (255, 255, 255)
+from emojax.report.text import INK, PAPER, fitting
+
 SMALLEST = 128
-"""Least side of a cell in pixels: below, captions cannot be read."""
+"""Least side of a cell in pixels; captions of smaller ones cannot be read."""
 
 
 def grid(
     pictures: Sequence[np.ndarray], labels: Sequence[str], *, columns: int, side: int = 256
 ) -> np.ndarray:
-    """Lay out captioned pictures row by row.
+    """Arrange captioned pictures in rows.
 
     Args:
-        pictures: uint8 [H, W, 3], any sizes; larger ones are fitted into side x side, and of
-            smaller ones every pixel becomes a square of as many as have room.
+        pictures: uint8 [H, W, 3], any sizes. Those larger than a cell are reduced to fit; smaller
+            ones are enlarged by the largest whole factor that fits, with sharp pixels.
         labels: a caption below each picture.
         columns: pictures a row.
         side: pixels of a cell, at least `SMALLEST`.
@@ -26,7 +27,6 @@ def grid(
         uint8 [H', W', 3] on white.
     """
     side = max(side, SMALLEST)
-    font = ImageFont.load_default(size=max(10, side // 14))
     gap, caption = max(4, side // 32), max(16, side // 9)
     rows = -(-len(pictures) // columns)
     size = (gap + min(columns, len(pictures)) * (side + gap), gap + rows * (side + caption + gap))
@@ -37,7 +37,8 @@ def grid(
         x, y = gap + column * (side + gap), gap + row * (side + caption + gap)
         image = _fitted(picture, side)
         sheet.paste(image, (x + (side - image.width) // 2, y + (side - image.height) // 2))
-        pen.text((x + side / 2, y + side + caption / 2), label, INK, font, anchor="mm")
+        letters = fitting(label, side, max(10, side // 14))
+        pen.text((x + side / 2, y + side + caption / 2), label, INK, letters, anchor="mm")
     return np.asarray(sheet)
 
 

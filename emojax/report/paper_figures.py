@@ -10,10 +10,9 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
-from emojax.evaluation import run
 from emojax.faces import images
 from emojax.faces.photo_reader import Portrait
-from emojax.latents import arithmetic, inversion
+from emojax.latents import arithmetic
 from emojax.latents import normalisers as transferring
 from emojax.latents.inversion import Inversion, Method
 from emojax.latents.normalisers import Normaliser, Prepared, Transferrer
@@ -22,6 +21,7 @@ from emojax.pipeline import Studio
 from emojax.report.cards import Card
 from emojax.scoring.classifier import EIGHT
 from emojax.scoring.sampling import draw_z
+from emojax.store.parts import INVERTER_PARTS
 
 SAMPLES = 2000
 """Generated faces among which Figure 3 looks."""
@@ -80,7 +80,7 @@ class Gallery:
     def has(self, number: int) -> bool:
         """Whether the bundle has the networks of a figure."""
         method = METHODS.get(number, self.room.options.inverter)
-        return all(run.has_part(self.room.folder, part) for part in inversion.PARTS[method])
+        return all(self.room.bundle.has(part) for part in INVERTER_PARTS[method])
 
     def draw(self, number: int) -> Drawn:
         """Draw Figure 3, 6, 7, 8, 9 or 10."""

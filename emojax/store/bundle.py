@@ -1,164 +1,314 @@
-"""A folder under `checkpoints/` as one thing: its networks, their configs and where they came from.
+"""Bundles: the networks that belong together, their configs and where they came from.
 
-checkpoints/ffhq/generator/metadata.json    readable: config, source, counts, hash
-checkpoints/ffhq/generator/weights/         Orbax checkpoint of the flat table
+    checkpoints/ffhq/generator/metadata.json    readable: config, source, counts, hash
+    checkpoints/ffhq/generator/weights/         Orbax checkpoint of the flat table
+    checkpoints/ffhq/directions.npz             and other files that belong to the networks
+
+Bundles lie under `checkpoints` in the current folder, in the user's data folder (`home`), in a
+checkout, or in the installed package. A bundle given by name is the union of the folders of that
+name in these places, and of each part the first is taken; a bundle given as a path is that folder
+alone. This module imports no JAX until a network is loaded or saved.
 """
 
 import dataclasses
 import json
 import os
 import re
+import sys
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-import jax
-from flax import nnx
-
-from emojax.models import efficientnet, hyperstyle, inception, psp, stylegan2
 from emojax.runtime.errors import UserError
 from emojax.runtime.files import make_folder, replacing_folder
-from emojax.store import weights
-
-
-class Network(NamedTuple):
-    """How one part of a bundle is built, and the command that makes it, if there is one."""
-
-    model: type[nnx.Module]
-    config: type
-    made_by: str | None
-
-
-NETWORKS = {
-    "generator": Network(
-        stylegan2.Generator, stylegan2.GeneratorConfig, "python -m convert.stylegan FILE"
-    ),
-    "psp": Network(psp.Encoder, psp.EncoderConfig, "python -m convert.psp FILE"),
-    "w_encoder": Network(
-        psp.Encoder, psp.EncoderConfig, "python -m convert.hyperstyle FILE --w-encoder FILE"
-    ),
-    "hyperstyle": Network(
-        hyperstyle.Hypernet,
-        hyperstyle.HypernetConfig,
-        "python -m convert.hyperstyle FILE --w-encoder FILE",
-    ),
-    "emotion": Network(
-        efficientnet.EmotionNet, efficientnet.EmotionConfig, "python -m convert.emotion FILE"
-    ),
-    "inception": Network(
-        inception.Inception, inception.InceptionConfig, "python -m convert.inception FILE"
-    ),
-    "features": Network(efficientnet.EmotionNet, efficientnet.EmotionConfig, None),
-    "attributes": Network(efficientnet.EmotionNet, efficientnet.EmotionConfig, None),
-}
-"""The parts a bundle may have, by folder name.
-
-The last two come from trainings of one's own: a small network in whose pooled features a Fréchet
-distance may be measured where there is no `inception`, and a regressor of attributes, named by its
-config's `classes`.
-"""
-
-TRAINED = "no file of it is published, write one of your own training with emojax.store.bundle.save"
+from emojax.store.parts import PARTS, ConfigT, NetworkT, Part
 
 DEFAULT = "demo"
-"""Name of the bundle that commands use without `--bundle`."""
+"""Name of the embedded bundle, which commands use without `--bundle`."""
+
+CHECKPOINTS = "checkpoints"
+"""Name of the folder that holds bundles."""
+
+METADATA = "metadata.json"
+
+_PACKAGE = Path(__file__).parents[1]
 
 
-def find(name: str | os.PathLike) -> Path:
-    """Return the folder of a bundle given by path or by its name under `checkpoints`.
+@dataclasses.dataclass(frozen=True)
+class Bundle:
+    """A bundle that `find` has found.
 
-    Looks at the path itself, then at `checkpoints/NAME` here, in the checkout that this file is
-    part of, and in the installed package.
+    Attributes:
+        name: as the user gave it: a name, or the path of a folder.
+        folders: where its parts and files lie; of each the first folder that has it counts.
+    """
+
+    name: str
+    folders: tuple[Path, ...]
+
+    def __str__(self) -> str:
+        return self.name
+
+    def has(self, part: Part[Any, Any]) -> bool:
+        """Whether the bundle has a part."""
+        return any(_has_part(folder, part) for folder in self.folders)
+
+    def folder(self, part: Part[Any, Any]) -> Path:
+        """Return the folder of a part.
+
+        Raises:
+            UserError: the bundle has no such part; says how it is made.
+        """
+        for folder in self.folders:
+            if _has_part(folder, part):
+                return folder / part.name
+        raise UserError(f"bundle {self} has no {part.name} ({part.about}): {self.remedy(part)}")
+
+    def file(self, name: str) -> Path | None:
+        """Return a file that belongs to the bundle, such as "directions.npz"; None: it has none."""
+        places = [folder / name for folder in self.folders]
+        return next((place for place in places if os.path.isfile(place)), None)
+
+    def remedy(self, part: Part[Any, Any]) -> str:
+        """Say how a part that is missing or unfit is made, as the end of a message."""
+        if part.converter is None:
+            return (
+                "no file of it is published, write one of your own training with "
+                "emojax.store.bundle.save"
+            )
+        if is_embedded(self.name):
+            return (
+                "convert published files into a bundle of your own, 'emojax convert "
+                f"{part.converter} --name NAME', and give --bundle NAME"
+            )
+        return f"make it with 'emojax convert {part.converter} --name {self}'"
+
+    def metadata(self, part: Part[Any, Any]) -> dict[str, Any]:
+        """Return a part's metadata: network, config, source, parameters, weights_sha256.
+
+        Raises:
+            UserError: the bundle has no such part (says how it is made), or the file is damaged.
+        """
+        file = self.folder(part) / METADATA
+        try:
+            return dict(json.loads(file.read_text()))
+        except (OSError, ValueError, TypeError) as error:
+            raise UserError(
+                f"{file} is not readable JSON ({error}): convert the file again"
+            ) from error
+
+    def sha256(self, part: Part[Any, Any]) -> str:
+        """Return the SHA-256 of a part's weights, as its metadata states it.
+
+        Raises:
+            UserError: see `metadata`.
+        """
+        return str(self._stored(part, "weights_sha256"))
+
+    def config(self, part: Part[NetworkT, ConfigT], **changes: Any) -> ConfigT:
+        """Return the config of a part's network; imports JAX.
+
+        Args:
+            part: which.
+            **changes: fields to set otherwise than stored.
+
+        Raises:
+            UserError: the part is missing or damaged, or its config is of another version.
+        """
+        made = part.config_class()
+        stored = self._stored(part, "config")
+        try:
+            return made(**{**_tuples(stored), **changes})
+        except (AttributeError, TypeError, ValueError) as error:
+            raise UserError(
+                f"{self.folder(part) / METADATA} holds a config that {made.__name__} does not take "
+                f"({error}): convert the file again with this version"
+            ) from error
+
+    def load(self, part: Part[NetworkT, ConfigT], **changes: Any) -> NetworkT:
+        """Return the network of a part, its weights checked by name, shape and kind of number.
+
+        Args:
+            part: which, an entry of `emojax.store.parts`.
+            **changes: fields of the config to set otherwise than stored, such as a compute dtype.
+
+        Raises:
+            UserError: the part is missing, damaged, or does not fit its own config.
+        """
+        from emojax.store import weights  # late: imports JAX, for which `--help` must not wait
+
+        config, folder = self.config(part, **changes), self.folder(part)
+        model = weights.abstract(part.network_class(), config)
+        return weights.load(model, weights.read(folder / "weights"), what=str(folder))
+
+    def _stored(self, part: Part[Any, Any], key: str) -> Any:
+        try:
+            return self.metadata(part)[key]
+        except KeyError as error:
+            raise UserError(
+                f"{self.folder(part) / METADATA} has no {error}: convert the file again"
+            ) from error
+
+
+def find(name: str | os.PathLike[str]) -> Bundle:
+    """Find a bundle by name in `search_path` (and in the current folder), or by the path given.
 
     Raises:
         UserError: there is none; lists those that exist.
     """
-    package = Path(__file__).parent
-    roots = [folder / "checkpoints" for folder in (Path(), package.parent, package)]
-    for folder in [Path(name), *(root / name for root in roots)]:
-        if any((folder / part / "metadata.json").is_file() for part in NETWORKS):
-            return folder
+    found = look_up(name)
+    if any(_holds_parts(folder) for folder in found.folders):
+        return found
     known = sorted(
-        {folder.parent.parent.name for root in roots for folder in root.glob("*/*/metadata.json")}
+        {file.parent.parent.name for root in search_path() for file in root.glob(f"*/*/{METADATA}")}
     )
     raise UserError(
-        f"no bundle {str(name)!r}: wanted a folder that a convert command wrote, or one of "
-        f"{', '.join(known) or '(none here yet)'} under checkpoints"
+        f"no bundle {str(name)!r}: wanted one of {', '.join(known) or '(none found)'}, or a "
+        "folder that 'emojax convert' wrote"
     )
 
 
-def metadata(bundle: Path, part: str) -> dict[str, Any]:
-    """Return a part's metadata: network, config, source, parameters, weights_sha256.
+def look_up(name: str | os.PathLike[str]) -> Bundle:
+    """Return the bundle of a name or path as it is; a new one has no folders and no parts."""
+    given = Path(name)
+    folders = [given]
+    if _is_name(given):
+        here = folders if _holds_parts(given) else []
+        folders = [*here, *(root / given for root in search_path())]
+    return Bundle(str(name), tuple(folder for folder in folders if os.path.isdir(folder)))
 
-    Raises:
-        UserError: the bundle has no such part (says which command makes it) or the file is damaged.
+
+def search_path() -> list[Path]:
+    """Return the folders that bundles are looked for in, in this order; those that exist.
+
+    `checkpoints` in the current folder, in `home`, in the checkout that this file is part of, and
+    in the installed package.
     """
-    file = bundle / part / "metadata.json"
-    if not file.is_file():
-        command = NETWORKS[part].made_by
-        way = f"make it with '{command} --name {bundle.name}'" if command else TRAINED
-        raise UserError(f"bundle {bundle} has no {part}: {way}")
+    roots = [Path()]
+    if user := home():
+        roots.append(user)
+    if os.path.isfile(_PACKAGE.parent / "pyproject.toml"):
+        roots.append(_PACKAGE.parent)
+    roots.append(_PACKAGE)
+    found: dict[str, Path] = {}
+    for root in roots:
+        folder = root / CHECKPOINTS
+        if os.path.isdir(folder):
+            found.setdefault(os.path.realpath(folder), folder)
+    return list(found.values())
+
+
+def home() -> Path | None:
+    """Return the folder in which bundles are kept for use from every other folder.
+
+    `EMOJAX_HOME` where it is set; else `emojax` in the user's data folder: `$XDG_DATA_HOME` or
+    `~/.local/share` on Linux, `~/Library/Application Support` on macOS, `%LOCALAPPDATA%` on
+    Windows. None where there is no such folder, as for a user without a home.
+    """
+    if chosen := os.environ.get("EMOJAX_HOME"):
+        return Path(chosen).expanduser()
     try:
-        return json.loads(file.read_text())
-    except ValueError as error:
-        raise UserError(f"{file} is not readable JSON ({error}): convert the file again") from error
+        if sys.platform == "darwin":
+            data = Path.home() / "Library" / "Application Support"
+        elif sys.platform == "win32":
+            data = Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
+        else:
+            data = Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share")
+    except RuntimeError:
+        return None
+    return data / "emojax"
 
 
-def load(bundle: Path, part: str, **changes: Any) -> nnx.Module:
-    """Return one network of a bundle, its weights checked by name, shape and kind.
+def destination(name: str, checkpoints: Path | None = None) -> Path:
+    """Return the folder into which new parts and files of a bundle are written.
+
+    A path is that folder. A bundle that exists is added to where it is, in the first of its
+    folders, but never in the installed package. A new one is made under `checkpoints` in the
+    current folder where there is such a folder, else in `home`.
 
     Args:
-        bundle: folder, see `find`.
-        part: a key of `NETWORKS`.
-        **changes: fields of the config to change, such as the compute dtype.
+        name: of the bundle, or the path of its folder.
+        checkpoints: the folder that holds bundles, to write there whatever there is elsewhere.
 
     Raises:
-        UserError: the part is missing, damaged, or does not fit its own config.
+        UserError: the user has no data folder, and `EMOJAX_HOME` is not set.
     """
-    stored = metadata(bundle, part)
-    network = NETWORKS[part]
-    try:
-        config = network.config(**{**_tuples(stored["config"]), **changes})
-    except (KeyError, TypeError, ValueError) as error:
-        raise UserError(
-            f"{bundle / part / 'metadata.json'} holds a config that {network.config.__name__} does "
-            f"not take ({error}): convert the file again with this version"
-        ) from error
-    model = weights.abstract(network.model, config)
-    return weights.load(model, weights.read(bundle / part / "weights"), what=f"{bundle / part}")
+    if checkpoints is not None:
+        return checkpoints / name
+    if not _is_name(Path(name)):
+        return Path(name)
+    installed = os.path.realpath(_PACKAGE / CHECKPOINTS)
+    for folder in look_up(name).folders:
+        if _holds_parts(folder) and os.path.realpath(folder.parent) != installed:
+            return folder
+    if os.path.isdir(CHECKPOINTS):
+        return Path(CHECKPOINTS, name)
+    if user := home():
+        return user / CHECKPOINTS / name
+    raise UserError(
+        "there is no data folder of this user to keep bundles in: set EMOJAX_HOME to a folder, or "
+        "make a folder named checkpoints here"
+    )
+
+
+def is_embedded(name: str) -> bool:
+    """Whether a name or path is that of the embedded bundle, to which nothing is converted."""
+    return Path(name).name == DEFAULT
 
 
 def save(
-    bundle: Path, part: str, config: Any, arrays: weights.Arrays, source: dict
+    folder: Path,
+    part: Part[Any, ConfigT],
+    config: ConfigT,
+    arrays: Mapping[str, Any],
+    source: Mapping[str, Any],
 ) -> dict[str, Any]:
     """Write one network into a bundle, replacing the part that was there; return its metadata.
 
     Args:
-        bundle: folder of the bundle; made when missing.
-        part: a key of `NETWORKS`.
-        config: the network's config, a dataclass.
+        folder: of the bundle, see `destination`; made when missing.
+        part: which, an entry of `emojax.store.parts`.
+        config: the network's config.
         arrays: its table; checked against the config first.
         source: where it came from, JSON-able (file, sha256, layout, ...).
 
     Raises:
         UserError: the table does not fit the config, or the folder cannot be written.
     """
-    network = NETWORKS[part]
-    expected = weights.flatten(weights.abstract(network.model, config))
+    import jax  # late, as in `Bundle.load`
+
+    from emojax.store import weights
+
+    network: Any = part.network_class()
+    expected = weights.flatten(weights.abstract(network, config))
     if found := weights.problems(expected, arrays):
-        raise UserError(f"{part} not written; {weights.report(found)}")
+        raise UserError(f"{part.name} not written; {weights.report(found)}")
+    settings: Any = config
     stored = {
-        "network": network.model.__name__,
-        "config": dataclasses.asdict(config),
-        "source": source,
+        "network": network.__name__,
+        "config": dataclasses.asdict(settings),
+        "source": dict(source),
         "parameters": weights.count(arrays),
         "weights_sha256": weights.fingerprint(arrays),
         "jax": jax.__version__,
     }
-    make_folder(bundle)
-    with replacing_folder(bundle / part) as aside:
+    make_folder(folder)
+    with replacing_folder(folder / part.name) as aside:
         weights.write(aside / "weights", arrays)
-        (aside / "metadata.json").write_text(_readable(stored))
+        (aside / METADATA).write_text(_readable(stored))
     return stored
+
+
+def _is_name(given: Path) -> bool:
+    return given.name == str(given) and given.name not in ("", "..")
+
+
+def _has_part(folder: Path, part: Part[Any, Any]) -> bool:
+    return os.path.isfile(folder / part.name / METADATA)
+
+
+def _holds_parts(folder: Path) -> bool:
+    return any(_has_part(folder, part) for part in PARTS.values())
 
 
 def _readable(stored: dict[str, Any]) -> str:
@@ -167,7 +317,7 @@ def _readable(stored: dict[str, Any]) -> str:
     return re.sub(r"\[[^][{}]*\]", lambda found: " ".join(found[0].split()), text)
 
 
-def _tuples(config: dict[str, Any]) -> dict[str, Any]:
+def _tuples(config: Mapping[str, Any]) -> dict[str, Any]:
     return {
         key: tuple(value) if isinstance(value, list) else value for key, value in config.items()
     }

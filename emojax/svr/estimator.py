@@ -1,109 +1,25 @@
-"""Linear ε-insensitive support vector regression, exact, for several targets at once.
-
-For every target, with residuals rᵢ = yᵢ − w·xᵢ − b and excesses sᵢ = max(|rᵢ| − ε, 0), minimise
-
-    ½‖w‖² + ½ρb² + C Σ cᵢ sᵢ      (`epsilon_insensitive`)
-    ½‖w‖² + ½ρb² + C Σ cᵢ sᵢ²     (`squared_epsilon_insensitive`)
-
-cᵢ being the sample weights and ρ = 1/intercept_scaling² (liblinear, scikit-learn's `LinearSVR`), 0
-(free: libsvm, `SVR(kernel="linear")`) or absent with b = 0. The dual maximises, over |αᵢ| ≤ C cᵢ
-(absolute loss; no bound but −α²/(4 C c) for the squared one), and Σα = 0 where b is free,
-
-    y·α − ε‖α‖₁ − ½‖Xᵀα‖² − (Σα)²/(2ρ).
-
-Any such α bounds the optimum from below, so the gap between the two is a proof of how good w is.
-
-Method: the semismooth Newton augmented Lagrangian of Li, Sun and Toh (SIAM J. Optim. 28, 2018). The
-absolute loss is replaced by its Moreau envelope, α(r) = clip(σ · soft(r + α₀/σ, ε), ±C c), whose
-Newton matrix I + σ X_JᵀX_J holds only the rows J on the envelope's curved part; once a target's
-envelope is minimised well enough, α₀ takes the value of α and σ grows. The squared loss is its own
-envelope: σ = 2C, no shift, no bound.
-
-Precision: rows keep the type they come in (float32 or float64), everything else is float64 inside a
-scoped `jax.enable_x64`. Newton matrices of float32 rows are multiplied in float32 and summed in
-float64 (they set the speed, never the result), and in float64 once their Cholesky pivots say that
-float32 cannot tell them from singular ones.
-"""
+"""`fit_svr` and the scikit-learn estimator `LinearSVR`."""
 
 import logging
-import math
 import warnings
-from dataclasses import dataclass
-from typing import Literal, Self
+from collections.abc import Sequence
+from numbers import Integral, Real
+from typing import Any, ClassVar, Self, get_args
 
 import jax
 import numpy as np
 from jax.typing import ArrayLike
-from sklearn.base import BaseEstimator, MultiOutputMixin, RegressorMixin
+from sklearn.base import BaseEstimator, MultiOutputMixin, RegressorMixin, _fit_context
 from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
 from emojax.runtime.errors import UserError
 from emojax.svr.newton import Solver
-from emojax.svr.sharded_rows import Rows
+from emojax.svr.problem import Intercept, Loss, SVRConfig, SVRFit
+from emojax.svr.sharded_rows import Matrix, Rows
 
 logger = logging.getLogger(__name__)
-
-Loss = Literal["epsilon_insensitive", "squared_epsilon_insensitive"]
-Intercept = Literal["penalised", "free", "none"]
-
-
-@dataclass(frozen=True)
-class SVRConfig:
-    """What to solve and how exactly; `C` and `epsilon` mean what they mean in scikit-learn.
-
-    Attributes:
-        loss: absolute or squared excess.
-        C: weight of the loss against ½‖w‖², above 0; `math.inf` is not allowed.
-        epsilon: half width of the tube without loss, in units of y, at least 0.
-        intercept: `penalised` like liblinear's, `free` like libsvm's, or `none`.
-        intercept_scaling: the constant of liblinear's extra feature; used by `penalised` alone.
-        tol: relative duality gap (primal − dual) / primal to reach for every target.
-        max_iter: Newton steps, after which the best point so far is returned with its gap.
-    """
-
-    loss: Loss = "epsilon_insensitive"
-    C: float = 1.0
-    epsilon: float = 0.0
-    intercept: Intercept = "penalised"
-    intercept_scaling: float = 1.0
-    tol: float = 1e-4
-    max_iter: int = 200
-
-    def __post_init__(self) -> None:
-        for name, choices in (("loss", Loss), ("intercept", Intercept)):
-            if getattr(self, name) not in choices.__args__:
-                raise UserError(
-                    f"{name} is {getattr(self, name)!r}; choose one of {choices.__args__}."
-                )
-        for name in ("C", "intercept_scaling", "tol", "max_iter"):
-            if not 0 < getattr(self, name) < math.inf:
-                raise UserError(f"{name} is {getattr(self, name)}; give a number above 0.")
-        if not 0 <= self.epsilon < math.inf:
-            raise UserError(f"epsilon is {self.epsilon}; give a number of at least 0.")
-
-
-@dataclass(frozen=True)
-class SVRFit:
-    """A solution and its proof, float64, one entry a target.
-
-    Attributes:
-        coef: [k, d] weights w.
-        intercept: [k] intercepts b.
-        primal: [k] objective at (coef, intercept).
-        dual: [k] objective of a feasible dual point: no solution is better than this.
-        gap: [k] (primal − dual) / primal, 0 where both vanish.
-        converged: [k] whether the gap is within `tol` (or within float64 rounding).
-        iterations: Newton steps taken, all targets together.
-    """
-
-    coef: np.ndarray
-    intercept: np.ndarray
-    primal: np.ndarray
-    dual: np.ndarray
-    gap: np.ndarray
-    converged: np.ndarray
-    iterations: int
 
 
 def fit_svr(
@@ -112,38 +28,41 @@ def fit_svr(
     config: SVRConfig | None = None,
     *,
     sample_weight: ArrayLike | None = None,
-    devices: list[jax.Device] | None = None,
+    devices: Sequence[jax.Device] | None = None,  # pyright: ignore[reportInvalidTypeForm] a class
     stream_rows: int | None = None,
 ) -> SVRFit:
-    """Fit every column of y on x; see the module's docstring for objective and method.
+    """Fit every column of y on x; `emojax.svr.problem` states the objective.
 
     Args:
-        x: [n, d] float32 or float64 (other types become float64), NumPy or JAX.
+        x: [n, d] float32 or float64 (other types are converted to float64), NumPy or JAX.
         y: [n, k] targets, or [n] for one.
-        config: what to solve; default `SVRConfig()`.
+        config: objective and stopping criterion; default `SVRConfig()`.
         sample_weight: [n] factors of C, at least 0; default ones.
-        devices: which local devices share the rows; default all of them.
-        stream_rows: keep x in host memory and send it this many rows at a time, for an x larger
-            than the devices; two such parts are on the devices at once. Default: x is kept there.
+        devices: local devices to share the rows; default all.
+        stream_rows: keep x in host memory and transfer this many rows at a time, for an x larger
+            than the memory of the devices, which holds two such parts at once. Default: x stays on
+            the devices.
 
     Returns:
-        The solution with its certificate; where `converged` is False, `max_iter` came first.
+        The solution with its certificate; `converged` is False where `max_iter` was reached first.
 
     Raises:
-        UserError: shapes that do not belong together, no row, NaN or infinity, negative weights.
+        UserError: mismatched or empty shapes, NaN or infinity, negative weights.
     """
-    x, y, sample_weight = _checked(x, y, sample_weight)
+    matrix, targets, weight = _checked(x, y, sample_weight)
     with jax.enable_x64(True):
-        rows = Rows(x, devices or jax.local_devices(), stream_rows)
-        fit = SVRFit(**Solver(rows, y, sample_weight, config or SVRConfig()).run())
+        rows = Rows(matrix, devices or jax.local_devices(), stream_rows)
+        fit = Solver(rows, targets, weight, config or SVRConfig()).run()
     if not fit.converged.all():
         logger.warning("the largest duality gap is %.1e after max_iter steps", fit.gap.max())
     return fit
 
 
-def _checked(x, y, sample_weight):
-    if not isinstance(x, jax.Array):
-        x = np.asarray(x)
+def _checked(
+    x: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None
+) -> tuple[Matrix, np.ndarray, np.ndarray]:
+    """Return x [n, d], y [n, k] and weights [n] in the types the solver takes."""
+    x = x if isinstance(x, jax.Array) else np.asarray(x)
     if x.dtype not in (np.float32, np.float64):
         x = np.asarray(x, np.float64)
     y = np.asarray(y, np.float64)
@@ -165,11 +84,41 @@ def _checked(x, y, sample_weight):
 
 
 class LinearSVR(MultiOutputMixin, RegressorMixin, BaseEstimator):
-    """`fit_svr` as a scikit-learn estimator; parameters as in `SVRConfig` and sklearn's LinearSVR.
+    """Linear support vector regression of several targets, as a scikit-learn estimator.
 
-    After `fit`: `coef_` [d] or [k, d], `intercept_` [1] or [k] (0.0 without intercept), `primal_`,
-    `dual_` and `gap_` [k], `n_iter_`, `n_features_in_`.
+    Parameters are those of scikit-learn's `LinearSVR` and of `SVRConfig`, and are validated by
+    `fit`.
+
+    Args:
+        epsilon: half width of the tube without loss, in units of y.
+        tol: relative duality gap to reach for every target.
+        C: weight of the loss against ½‖w‖².
+        loss: "epsilon_insensitive" or "squared_epsilon_insensitive".
+        fit_intercept: whether to fit an intercept.
+        penalise_intercept: regularise it as liblinear does; False leaves it free, as libsvm does.
+        intercept_scaling: value of liblinear's constant feature.
+        max_iter: Newton steps at the most.
+
+    Attributes:
+        coef_: [d], or [k, d] for y [n, k].
+        intercept_: [1] or [k]; 0.0 without intercept.
+        primal_: [k] objective of the solution.
+        dual_: [k] lower bound of the optimum.
+        gap_: [k] relative duality gap.
+        n_iter_: Newton steps taken.
+        n_features_in_: d.
     """
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        "epsilon": [Interval(Real, 0, None, closed="left")],
+        "tol": [Interval(Real, 0, None, closed="neither")],
+        "C": [Interval(Real, 0, None, closed="neither")],
+        "loss": [StrOptions(set(get_args(Loss)))],
+        "fit_intercept": ["boolean"],
+        "penalise_intercept": ["boolean"],
+        "intercept_scaling": [Interval(Real, 0, None, closed="neither")],
+        "max_iter": [Interval(Integral, 1, None, closed="left")],
+    }
 
     def __init__(
         self,
@@ -183,17 +132,41 @@ class LinearSVR(MultiOutputMixin, RegressorMixin, BaseEstimator):
         intercept_scaling: float = 1.0,
         max_iter: int = 200,
     ) -> None:
-        self.epsilon, self.tol, self.C, self.loss = epsilon, tol, C, loss
+        self.epsilon, self.tol, self.C = epsilon, tol, C
+        self.loss: Loss = loss
         self.fit_intercept, self.penalise_intercept = fit_intercept, penalise_intercept
         self.intercept_scaling, self.max_iter = intercept_scaling, max_iter
 
-    def fit(self, x: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:
-        """Fit x [n, d] to y [n] or [n, k]; a gap above `tol` is a `ConvergenceWarning`."""
-        x, y = validate_data(
-            self, x, y, dtype=[np.float64, np.float32], multi_output=True, y_numeric=True
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:
+        """Fit the targets.
+
+        Args:
+            X: [n, d].
+            y: [n] or [n, k].
+            sample_weight: [n] factors of C; default ones.
+
+        Returns:
+            The estimator itself.
+
+        Raises:
+            InvalidParameterError: a parameter is out of range (a ValueError).
+            ValueError: the arrays do not fit together or are not finite.
+
+        Warns:
+            ConvergenceWarning: a duality gap is above `tol` after `max_iter` steps.
+        """
+        checked: Any = validate_data(
+            self,
+            X,  # pyright: ignore[reportArgumentType] taken for str, from the default's type
+            y,  # pyright: ignore[reportArgumentType] likewise
+            dtype=[np.float64, np.float32],
+            multi_output=True,
+            y_numeric=True,
         )
-        weight = _check_sample_weight(sample_weight, x, dtype=np.float64)
-        penalised = "penalised" if self.penalise_intercept else "free"
+        rows, targets = checked
+        weight = _check_sample_weight(sample_weight, rows, dtype=np.float64)
+        penalised: Intercept = "penalised" if self.penalise_intercept else "free"
         config = SVRConfig(
             loss=self.loss,
             C=self.C,
@@ -203,21 +176,26 @@ class LinearSVR(MultiOutputMixin, RegressorMixin, BaseEstimator):
             tol=self.tol,
             max_iter=self.max_iter,
         )
-        fit = fit_svr(x, y, config, sample_weight=weight)
+        fit = fit_svr(rows, targets, config, sample_weight=weight)
         if not fit.converged.all():
             warnings.warn(
                 f"duality gap {fit.gap.max():.1e} after {self.max_iter} steps; raise max_iter.",
                 ConvergenceWarning,
                 stacklevel=2,
             )
-        self.coef_ = fit.coef[0] if y.ndim == 1 else fit.coef
+        self.coef_ = fit.coef[0] if targets.ndim == 1 else fit.coef
         self.intercept_ = fit.intercept if self.fit_intercept else 0.0
         self.primal_, self.dual_, self.gap_ = fit.primal, fit.dual, fit.gap
         self.n_iter_ = fit.iterations
         return self
 
-    def predict(self, x: ArrayLike) -> np.ndarray:
-        """Predictions [n] or [n, k] for x [n, d]."""
+    def predict(self, X: ArrayLike) -> np.ndarray:
+        """Return predictions [n] or [n, k] for X [n, d]."""
         check_is_fitted(self)
-        x = validate_data(self, x, dtype=[np.float64, np.float32], reset=False)
-        return x @ self.coef_.T + self.intercept_
+        rows: Any = validate_data(
+            self,
+            X,  # pyright: ignore[reportArgumentType] as in `fit`
+            dtype=[np.float64, np.float32],
+            reset=False,
+        )
+        return rows @ self.coef_.T + self.intercept_

@@ -1,11 +1,14 @@
-"""Passes over the rows of a matrix that is split over devices, or streamed from host memory.
+"""Products with a tall matrix whose rows are sharded over devices or streamed from host memory.
 
-A matrix of n rows is laid out as [blocks, rows, d], the last rows being padding; per-row arrays
-follow it as [blocks, rows, k]. Products come in float64 (call inside `jax.enable_x64`).
+A matrix of n rows is laid out as [blocks, rows, d], padded with zero rows at the end; arrays with
+one value per row follow that layout as [blocks, rows, k]. Products are float64, so every call has
+to run inside `jax.enable_x64`.
 """
 
+import functools
 import math
-from functools import partial
+import operator
+from collections.abc import Callable, Iterator, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -13,19 +16,32 @@ import numpy as np
 from jax import lax
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
-from jax.typing import ArrayLike
+from jax.typing import DTypeLike
 
-_BLOCK_ROWS = 4096  # rows multiplied at once: float32 sums this short are exact enough
-_LEAST_ROWS = 64  # of a block, padding included
+Matrix = np.ndarray | jax.Array
+
+_BLOCK_ROWS = 4096  # rows of one matrix product: few enough for float32 sums to be accurate
+_LEAST_ROWS = 64  # rows of the smallest block, padding included
 
 
 class Rows:
-    """The matrix X as chunks [blocks, rows, d], split over the devices by blocks.
+    """The matrix X as chunks [blocks, rows, d], the blocks sharded over the devices.
 
-    One chunk stays on the devices; several are sent from host memory in turn, two at a time.
+    A single chunk stays on the devices. Several chunks are transferred from host memory in turn on
+    every pass, and at most two of them are on the devices at a time.
+
+    Args:
+        x: [n, d].
+        devices: the local devices to share the rows.
+        stream_rows: rows of a chunk; None for a single chunk of all rows.
     """
 
-    def __init__(self, x: ArrayLike, devices: list[jax.Device], stream_rows: int | None) -> None:
+    def __init__(
+        self,
+        x: Matrix,
+        devices: Sequence[jax.Device],  # pyright: ignore[reportInvalidTypeForm] a class after all
+        stream_rows: int | None,
+    ) -> None:
         self.x, (self.n, self.d) = x, x.shape
         self.mesh = Mesh(np.array(devices), ("rows",))
         self.sharding = NamedSharding(self.mesh, P("rows"))
@@ -37,11 +53,11 @@ class Rows:
         self.chunks = math.ceil(self.n / (self.blocks * self.rows))
         self.resident = self._load(0) if self.chunks == 1 else None
 
-    def place(self, columns: ArrayLike) -> jax.Array:
-        """[n, k] -> [all blocks, rows, k], zero in the padding."""
+    def place(self, columns: Matrix) -> jax.Array:
+        """Lay out columns [n, k] as [all blocks, rows, k], with zeros in the padding."""
         return self._split(columns, self.chunks * self.blocks)
 
-    def _split(self, columns: ArrayLike, blocks: int) -> jax.Array:
+    def _split(self, columns: Matrix, blocks: int) -> jax.Array:
         missing = blocks * self.rows - columns.shape[0]
         if missing:
             pad = jnp.pad if isinstance(columns, jax.Array) else np.pad
@@ -52,13 +68,13 @@ class Rows:
         size = self.blocks * self.rows
         return self._split(self.x[chunk * size : (chunk + 1) * size], self.blocks)
 
-    def sweep(self, function, *per_row):
-        """Yield function(chunk of X, its part of each [all blocks, rows, k] array) in turn.
+    def sweep(self, function: Callable[..., jax.Array], *per_row: jax.Array) -> Iterator[jax.Array]:
+        """Yield function(chunk of X, matching part of each [all blocks, rows, k] array) in turn.
 
-        Waits for each result while the next chunk is sent, so that two at most are on the devices,
-        and for the last. A CPU device that has 32 programs under way lets the next one wait in a
-        thread, and where a sum over the devices lacks that thread nothing ever goes on (seen with
-        four devices on two cores).
+        Each result is waited for while the next chunk is transferred. This bounds the memory, and
+        avoids a deadlock of XLA's CPU client: it runs at most 32 programs of a device at a time and
+        makes the next one occupy a thread until one ends; an all-reduce that lacks that thread then
+        never completes (seen with four CPU devices on two cores).
         """
         previous = None
         for chunk in range(self.chunks):
@@ -71,34 +87,44 @@ class Rows:
         jax.block_until_ready(previous)
 
     def predict(self, w: jax.Array) -> jax.Array:
-        """X w: [d, k] -> [all blocks, rows, k]."""
+        """Return X w, [all blocks, rows, k], of w [d, k]."""
         parts = list(self.sweep(lambda x: _predict(x, w, mesh=self.mesh)))
         if self.chunks == 1:
             return parts[0]
         return jax.device_put(jnp.concatenate(parts), self.sharding)
 
     def correlate(self, alpha: jax.Array) -> jax.Array:
-        """Xᵀα: [all blocks, rows, k] -> [d, k]."""
-        return sum(self.sweep(partial(_correlate, mesh=self.mesh), alpha))
+        """Return Xᵀα, [d, k], of α [all blocks, rows, k]."""
+        kernel = functools.partial(_correlate, mesh=self.mesh)
+        return functools.reduce(operator.add, self.sweep(kernel, alpha))
 
-    def gram(self, weight: jax.Array, centre: jax.Array, dtype) -> jax.Array:
-        """Σᵢ weightᵢ zᵢzᵢᵀ with zᵢ = (xᵢ − centre, 1): [all blocks, rows, k] -> [k, d+1, d+1]."""
-        kernel = partial(_gram, centre=centre, mesh=self.mesh, dtype=dtype)
-        return sum(self.sweep(kernel, weight))
+    def gram(self, weight: jax.Array, centre: jax.Array, dtype: DTypeLike) -> jax.Array:
+        """Return the weighted Gram matrices Σᵢ weightᵢ zᵢzᵢᵀ with zᵢ = (xᵢ − centre, 1).
+
+        Args:
+            weight: [all blocks, rows, k].
+            centre: [d].
+            dtype: of the products; they are summed in float64.
+
+        Returns:
+            [k, d+1, d+1] float64.
+        """
+        kernel = functools.partial(_gram, centre=centre, mesh=self.mesh, dtype=dtype)
+        return functools.reduce(operator.add, self.sweep(kernel, weight))
 
 
-@partial(jax.jit, static_argnames="mesh")
-def _predict(x, w, *, mesh):
-    def shard(x, w):
+@functools.partial(jax.jit, static_argnames="mesh")
+def _predict(x: jax.Array, w: jax.Array, *, mesh: Mesh) -> jax.Array:
+    def shard(x: jax.Array, w: jax.Array) -> jax.Array:
         return lax.map(lambda rows: rows.astype(w.dtype) @ w, x)
 
     return jax.shard_map(shard, mesh=mesh, in_specs=(P("rows"), P()), out_specs=P("rows"))(x, w)
 
 
-@partial(jax.jit, static_argnames="mesh")
-def _correlate(x, alpha, *, mesh):
-    def shard(x, alpha):
-        def add(total, block):
+@functools.partial(jax.jit, static_argnames="mesh")
+def _correlate(x: jax.Array, alpha: jax.Array, *, mesh: Mesh) -> jax.Array:
+    def shard(x: jax.Array, alpha: jax.Array) -> jax.Array:
+        def add(total: jax.Array, block: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, None]:
             rows, a = block
             return total + rows.astype(a.dtype).T @ a, None
 
@@ -108,19 +134,21 @@ def _correlate(x, alpha, *, mesh):
     return jax.shard_map(shard, mesh=mesh, in_specs=P("rows"), out_specs=P())(x, alpha)
 
 
-@partial(jax.jit, static_argnames=("mesh", "dtype"))
-def _gram(x, weight, *, centre, mesh, dtype):
-    """Weighted Gram matrices that read and multiply only the rows whose weight is not 0."""
+@functools.partial(jax.jit, static_argnames=("mesh", "dtype"))
+def _gram(
+    x: jax.Array, weight: jax.Array, *, centre: jax.Array, mesh: Mesh, dtype: DTypeLike
+) -> jax.Array:
+    """Sum the weighted Gram matrices over the rows of non-zero weight; the others are not read."""
 
-    def shard(x, weight, centre):
+    def shard(x: jax.Array, weight: jax.Array, centre: jax.Array) -> jax.Array:
         x = x.reshape(-1, x.shape[2])
         size = min(_BLOCK_ROWS, x.shape[0])
 
-        def one_target(weight):
+        def one_target(weight: jax.Array) -> jax.Array:
             count = jnp.count_nonzero(weight)
             used = jnp.nonzero(weight, size=weight.size, fill_value=0)[0]
 
-            def add(block, total):
+            def add(block: jax.Array, total: jax.Array) -> jax.Array:
                 position = block * size + jnp.arange(size)
                 i = used[jnp.minimum(position, weight.size - 1)]
                 c = jnp.where(position < count, weight[i], 0).astype(dtype)[:, None]

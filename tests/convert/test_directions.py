@@ -14,6 +14,7 @@ from emojax.latents.directions import Directions
 from emojax.runtime.errors import UserError
 from emojax.scoring.sampling import draw_z
 from emojax.store import bundle
+from emojax.store.parts import GENERATOR
 from emojax.store.score_table import Table
 from tests.support import oracles, score_world
 
@@ -87,7 +88,7 @@ def test_torch_files_and_numpy_files_become_one_file(world, tmp_path):
     np.testing.assert_allclose(found.coefficients, [BASE, 2 * BASE[::-1]], rtol=1e-6)
     sha = hashlib.sha256((DATA / "age.pt").read_bytes()).hexdigest()
     assert found.metadata["sources"][0] == {"file": "age.pt", "sha256": sha}
-    generator = bundle.metadata(world, "generator")["weights_sha256"]
+    generator = bundle.find(world).sha256(GENERATOR)
     assert found.metadata["generator_sha256"] == generator
     codes = drawn_codes(world, 4000)
     # 10,000 and 4,000 samples: a standard deviation is known to 1 %, a mean to 2 % of one
@@ -99,7 +100,7 @@ def test_torch_files_and_numpy_files_become_one_file(world, tmp_path):
 
 def drawn_codes(world, count):
     """Return codes [count, D] of the bundle's generator, from ids that the converter leaves out."""
-    generator = bundle.load(world, "generator")
+    generator = bundle.find(world).load(GENERATOR)
     ids = jnp.arange(count, dtype=jnp.uint32) + convert.SAMPLES
     z = jax.jit(draw_z, static_argnums=2)(jax.random.key(0), ids, WIDTH)
     return np.asarray(jax.jit(lambda model, z: model.mapping(z))(generator, z), np.float64)
@@ -184,11 +185,11 @@ def test_faces_moved_along_a_direction_confirm_or_turn_it(world, tmp_path):
 
 def test_a_file_that_is_there_is_not_lost_unasked(world):
     run(world, DATA / "age.pt")
-    assert directions.load(world).names == ("age",)
+    assert directions.load(bundle.find(world)).names == ("age",)
     with pytest.raises(UserError, match="is there already: give --replace"):
         run(world, DATA / "age.pt", names=("older",))
     run(world, DATA / "age.pt", names=("Older",), replace=True)
-    assert directions.load(world).names == ("older",)
+    assert directions.load(bundle.find(world)).names == ("older",)
 
 
 def test_bad_arguments(world, tmp_path):

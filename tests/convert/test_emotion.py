@@ -11,6 +11,7 @@ from convert.reader import torch_file
 from emojax.models.efficientnet import EIGHT, SEVEN, EmotionNet
 from emojax.runtime.errors import UserError
 from emojax.store import bundle, weights
+from emojax.store.parts import EMOTION
 from tests.support import judges, oracles
 
 FILES = oracles.DATA / "files"
@@ -36,8 +37,8 @@ def test_whole_pickled_networks_give_their_outputs(name: str) -> None:
 
 
 def test_command_writes_a_bundle(tmp_path) -> None:
-    emotion.main(emotion.Options(FILES / TINY[0], name="mine", output=tmp_path, size=72))
-    model = bundle.load(tmp_path / "mine", "emotion")
+    emotion.main(emotion.Options(FILES / TINY[0], name="mine", checkpoints=tmp_path, size=72))
+    model = bundle.find(tmp_path / "mine").load(EMOTION)
     assert model.config.size == 72
     stored = json.loads((tmp_path / "mine" / "emotion" / "metadata.json").read_text())
     assert stored["source"]["file"] == TINY[0]

@@ -12,6 +12,7 @@ from emojax.models import hyperstyle, psp
 from emojax.runtime.cli import run_command
 from emojax.runtime.errors import UserError
 from emojax.store import bundle, weights
+from emojax.store.parts import GENERATOR, PSP
 from tests.support import encoder_cases as cases
 from tests.support import oracles
 
@@ -133,7 +134,7 @@ def convert(monkeypatch, tmp_path):
         monkeypatch.setattr(torch_file, "load", lambda file: contents)
         file = tmp_path / "psp.pt"
         file.touch()
-        options = convert_psp.Options(file, name="small", output=tmp_path / "checkpoints")
+        options = convert_psp.Options(file, name="small", checkpoints=tmp_path / "checkpoints")
         convert_psp.main(dataclasses.replace(options, **changes))
         return tmp_path / "checkpoints" / "small"
 
@@ -142,35 +143,37 @@ def convert(monkeypatch, tmp_path):
 
 def test_encoder_and_decoder_are_written_once(convert, small_file, capsys):
     folder = convert(small_file)
-    first = bundle.metadata(folder, "generator")
-    encoder = bundle.load(folder, "psp")
+    first = bundle.find(folder).metadata(GENERATOR)
+    encoder = bundle.find(folder).load(PSP)
     assert encoder.config.architecture == "w"
     assert encoder.config.n_styles == 10
     np.testing.assert_array_equal(encoder.latent_avg[...], np.ones((1, 512)))
     stamp = (folder / "generator" / "metadata.json").stat().st_mtime_ns
     convert(small_file)  # the same decoder: left as it is
     assert (folder / "generator" / "metadata.json").stat().st_mtime_ns == stamp
-    assert bundle.metadata(folder, "psp")["source"]["generator_sha256"] == first["weights_sha256"]
+    assert (
+        bundle.find(folder).metadata(PSP)["source"]["generator_sha256"] == first["weights_sha256"]
+    )
     assert "counts training steps" in capsys.readouterr().out
 
 
 def test_another_generator_needs_a_word(convert, small_file):
     folder = convert(small_file)
-    before = bundle.metadata(folder, "generator")["weights_sha256"]
+    before = bundle.find(folder).sha256(GENERATOR)
     other = {**small_file, "state_dict": {**small_file["state_dict"], **decoder(seed=5)}}
     with pytest.raises(UserError, match=r"is not the generator of .*--other-generator replace"):
         convert(other)
     convert(other, other_generator="keep")
-    assert bundle.metadata(folder, "generator")["weights_sha256"] == before
+    assert bundle.find(folder).sha256(GENERATOR) == before
     convert(other, other_generator="replace")
-    after = bundle.metadata(folder, "generator")["weights_sha256"]
+    after = bundle.find(folder).sha256(GENERATOR)
     assert after != before
-    assert bundle.metadata(folder, "psp")["source"]["generator_sha256"] == after
+    assert bundle.find(folder).metadata(PSP)["source"]["generator_sha256"] == after
 
 
 def test_without_the_average_nothing_is_added(convert, small_file):
     opts = {**small_file["opts"], "start_from_latent_avg": False}
-    assert bundle.load(convert({**small_file, "opts": opts}), "psp").latent_avg is None
+    assert bundle.find(convert({**small_file, "opts": opts})).load(PSP).latent_avg is None
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from convert import rules, stylegan
 from convert.reader import torch_file
 from emojax.runtime.errors import UserError
 from emojax.store import bundle, weights
+from emojax.store.parts import GENERATOR
 from tests.data import recipe
 from tests.support import oracles
 
@@ -21,8 +22,8 @@ TINY = recipe.load_manifest(FILES / "ros_tiny.manifest.json")
 
 def converted(file, tmp_path):
     """Convert a file and load the generator back from disk."""
-    stylegan.main(stylegan.Options(file=file, name="tiny", output=tmp_path))
-    return bundle.load(tmp_path / "tiny", "generator")
+    stylegan.main(stylegan.Options(file=file, name="tiny", checkpoints=tmp_path))
+    return bundle.find(tmp_path / "tiny").load(GENERATOR)
 
 
 @pytest.mark.parametrize(
@@ -97,7 +98,7 @@ def test_everything_wrong_is_reported_at_once(tmp_path):
     np.savez(tmp_path / "g.npz", **state)
     with pytest.raises(UserError) as caught:
         stylegan.main(
-            stylegan.Options(file=tmp_path / "g.npz", name="tiny", output=tmp_path / "out")
+            stylegan.Options(file=tmp_path / "g.npz", name="tiny", checkpoints=tmp_path / "out")
         )
     for sign in [
         "4 tensors differ",
@@ -142,7 +143,7 @@ def test_command_ends_with_one_sentence_and_code_2(tmp_path):
         "-m",
         "convert.stylegan",
         str(FILES / "cut_zip.pt"),
-        "--output",
+        "--checkpoints",
         str(tmp_path),
     ]
     done = subprocess.run(command, capture_output=True, text=True, check=False)

@@ -10,6 +10,7 @@ from emojax.demo.drawing.expressions import EMOTIONS
 from emojax.faces import images
 from emojax.latents import directions, inversion
 from emojax.store import bundle
+from emojax.store.parts import GENERATOR, PARTS, PSP
 
 ROOT = Path(__file__).parent.parent.parent
 DEMO = ROOT / "checkpoints" / bundle.DEFAULT
@@ -22,13 +23,13 @@ def test_it_is_small():
 
 @pytest.mark.parametrize("method", ["psp", "hyperstyle"])
 def test_inverters_belong_to_its_generator(method):
-    inverter = inversion.load(DEMO, method)
+    inverter = inversion.load(bundle.find(DEMO), method)
     assert inverter.resolution == inverter.generator.config.size
 
 
 def test_every_part_says_what_made_it():
     for part in ("generator", "psp", "w_encoder", "hyperstyle", "emotion", "attributes"):
-        source = bundle.metadata(DEMO, part)["source"]
+        source = bundle.find(DEMO).metadata(PARTS[part])["source"]
         assert source["made_by"].startswith("python -m emojax.demo.train")
         assert source["seconds"] > 0
         assert source["device"]
@@ -36,14 +37,14 @@ def test_every_part_says_what_made_it():
 
 
 def test_directions_are_of_its_generator():
-    found = directions.load(DEMO, bundle.metadata(DEMO, "generator")["weights_sha256"])
+    found = directions.load(bundle.find(DEMO), bundle.find(DEMO).sha256(GENERATOR))
     assert found.names == EMOTIONS
     norms = np.linalg.norm(found.tiled(10).reshape(8, -1), axis=1)
     np.testing.assert_allclose(norms, np.ones(8), rtol=1e-5)
 
 
 def test_samples_are_faces_of_its_size():
-    side = bundle.metadata(DEMO, "psp")["config"]["resolution"]
+    side = bundle.find(DEMO).metadata(PSP)["config"]["resolution"]
     for name in ("source", "target"):
         assert images.read(DEMO / "samples" / f"{name}.png").shape == (side, side, 3)
 

@@ -24,6 +24,7 @@ from emojax.runtime.errors import UserError
 from emojax.scoring import classifier
 from emojax.store import bundle
 from emojax.store.block_store import Store
+from emojax.store.parts import EMOTION, FEATURES, PARTS
 from tests.support import small_world
 from tests.support.pictures import noise
 
@@ -61,7 +62,9 @@ def folder(tmp_path_factory):
     config = small_world.EMOTION
     for seed, (part, classes) in enumerate({"features": ("a",), "attributes": ATTRIBUTES}.items()):
         changed = dataclasses.replace(config, classes=classes)
-        bundle.save(folder, part, changed, small_world.table(EmotionNet, changed, 6 + seed), {})
+        bundle.save(
+            folder, PARTS[part], changed, small_world.table(EmotionNet, changed, 6 + seed), {}
+        )
     return folder
 
 
@@ -118,8 +121,8 @@ def test_every_row_is_there_with_its_files(run):
 
 def test_a_row_is_what_the_parts_make_of_it(run, folder):
     """The same arithmetic step by step, in batches of other sizes: a grey level may round apart."""
-    inverter, world = inversion.load(folder, "psp"), World()
-    judge, measurer = (bundle.load(folder, part) for part in ("emotion", "features"))
+    inverter, world = inversion.load(bundle.find(folder), "psp"), World()
+    judge, measurer = (bundle.find(folder).load(part) for part in (EMOTION, FEATURES))
     people, target = world.people(range(SAMPLES)), world.target("fear")
     seen = np.stack([images.resize(each, 64) for each in (*people.pictures, target)])
     found = inversion.invert(inverter, images.to_float(seen), batch=2)
@@ -193,7 +196,7 @@ def test_a_folder_has_its_own_targets_and_no_truth(folder, tmp_path):
         ("psp", "none", each) for each in ("all", *EMOTIONS)
     }
     assert "judge_error" not in rows["psp", "none", "all"]
-    judge = bundle.load(folder, "emotion")
+    judge = bundle.find(folder).load(EMOTION)
     said = classifier.classify(judge, pictures).probabilities
     for name in EMOTIONS:
         best = said[:, classifier.index(judge, name)].argmax()
@@ -299,18 +302,18 @@ LOAD = ground_truth.load
 def test_a_bundle_names_no_foreign_code(tmp_path, named, sentence):
     (tmp_path / ground_truth.FILE).write_text(json.dumps({"sources": named}))
     with pytest.raises(UserError, match=sentence):
-        LOAD(tmp_path, 32)
+        LOAD(bundle.look_up(tmp_path), 32)
 
 
 def test_a_bundles_own_world_is_found(tmp_path):
     with pytest.raises(UserError, match=r"names no world of its own .* give pictures with"):
-        LOAD(tmp_path, 32)
+        LOAD(bundle.look_up(tmp_path), 32)
     named = {"sources": "emojax.demo.truth:sources", "drawings": "emojax.demo.truth:drawings"}
     (tmp_path / ground_truth.FILE).write_text(json.dumps(named))
-    assert LOAD(tmp_path, 32).photographed
-    assert not LOAD(tmp_path, 32, name="drawings").photographed
+    assert LOAD(bundle.look_up(tmp_path), 32).photographed
+    assert not LOAD(bundle.look_up(tmp_path), 32, name="drawings").photographed
     with pytest.raises(UserError, match="has no 'painted': it names drawings, sources"):
-        LOAD(tmp_path, 32, name="painted")
+        LOAD(bundle.look_up(tmp_path), 32, name="painted")
 
 
 def test_a_store_keeps_to_its_settings(tmp_path):

@@ -14,6 +14,7 @@ from emojax.models.efficientnet import EIGHT
 from emojax.report import plots
 from emojax.runtime.errors import UserError
 from emojax.store import bundle
+from emojax.store.parts import GENERATOR
 from emojax.store.score_table import Scored, Settings, Table
 from tests.support import score_world
 
@@ -147,11 +148,11 @@ def test_damage_is_one_sentence(tmp_path):
 
 def test_a_bundle_says_what_is_missing(tmp_path):
     with pytest.raises(UserError, match=r"no directions: .*emojax\.score.*emojax\.directions"):
-        directions.load(tmp_path)
+        directions.load(bundle.look_up(tmp_path))
     some().save(tmp_path / "directions.npz")
-    assert directions.load(tmp_path, "a" * 64).names == some().names
+    assert directions.load(bundle.look_up(tmp_path), "a" * 64).names == some().names
     with pytest.raises(UserError, match="made for generator aaaaaaaaaaaa, the bundle's is bbb"):
-        directions.load(tmp_path, "b" * 64)
+        directions.load(bundle.look_up(tmp_path), "b" * 64)
 
 
 # ---- fitting
@@ -264,7 +265,7 @@ def written(known, tmp_path_factory):
     """A bundle, and scores that say they are its generator's."""
     folder = tmp_path_factory.mktemp("world")
     place = score_world.write(folder / "tiny")
-    sha = bundle.metadata(place, "generator")["weights_sha256"]
+    sha = bundle.find(place).sha256(GENERATOR)
     settings = dataclasses.replace(known.settings, generator_sha256=sha, samples=1100, chunk=500)
     table = Table.create(folder / "scores", settings)
     for chunk in (0, 1):  # the third is missing
@@ -282,8 +283,8 @@ def command(written, **changes):
 
 def test_command_writes_into_the_bundle_and_reports(written, capsys):
     command(written)
-    sha = bundle.metadata(written[1], "generator")["weights_sha256"]
-    found = directions.load(written[1], sha)
+    sha = bundle.find(written[1]).sha256(GENERATOR)
+    found = directions.load(bundle.find(written[1]), sha)
     assert found.metadata["samples"] == 900  # of the 1000 that are there
     said = capsys.readouterr().out
     assert "svr on 900 samples, held out 100" in said

@@ -12,6 +12,7 @@ from emojax.latents import inversion
 from emojax.latents.inversion import Inversion
 from emojax.runtime.errors import UserError
 from emojax.store import bundle
+from emojax.store.parts import HYPERSTYLE
 from tests.support import small_world
 from tests.support.pictures import noise
 from tests.support.small_world import SIDE, rel_err
@@ -24,7 +25,7 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def hyper(folder):
-    return inversion.load(folder, "hyperstyle")
+    return inversion.load(bundle.find(folder), "hyperstyle")
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +78,7 @@ def test_a_face_does_not_depend_on_its_batch(hyper, pictures, inverted):
 
 
 def test_psp_gives_codes_only(folder, pictures):
-    psp = inversion.load(folder, "psp")
+    psp = inversion.load(bundle.find(folder), "psp")
     found = inversion.invert(psp, pictures, batch=2)
     assert (found.method, found.passes, found.vectors) == ("psp", 0, None)
     assert rel_err(found.w_plus, inversion.encode(psp.encoder, pictures)) < 1e-5
@@ -151,7 +152,7 @@ def test_wrong_shapes_and_networks_are_refused(hyper, folder, pictures, inverted
     with pytest.raises(ValueError, match="passes is 0"):
         inversion.invert(hyper, pictures, passes=0)
     with pytest.raises(UserError, match="the inversion was made with other networks"):
-        inversion.synthesize(inversion.load(folder, "psp"), inverted)
+        inversion.synthesize(inversion.load(bundle.find(folder), "psp"), inverted)
 
 
 def test_an_encoder_for_another_generator_is_refused(folder, tmp_path):
@@ -161,15 +162,15 @@ def test_an_encoder_for_another_generator_is_refused(folder, tmp_path):
     about["source"]["generator_sha256"] = "f" * 64
     file.write_text(json.dumps(about))
     with pytest.raises(UserError, match=r"psp was made for another generator \(f{12}\)"):
-        inversion.load(other, "psp")
-    inversion.load(other, "hyperstyle")  # its parts are tied to the right one
+        inversion.load(bundle.find(other), "psp")
+    inversion.load(bundle.find(other), "hyperstyle")  # its parts are tied to the right one
     (other / "psp").rename(tmp_path / "away")
-    with pytest.raises(UserError, match=r"has no psp: make it with 'python -m convert\.psp FILE"):
-        inversion.load(other, "psp")
+    with pytest.raises(UserError, match=r"has no psp .*: make it with 'emojax convert psp FILE"):
+        inversion.load(bundle.find(other), "psp")
 
 
 def test_bfloat16_stays_close(folder, hyper, pictures, inverted):
-    half = inversion.load(folder, "hyperstyle", bfloat16=True)
+    half = inversion.load(bundle.find(folder), "hyperstyle", bfloat16=True)
     found = inversion.invert(half, pictures, passes=3, batch=2)
     assert found.vectors.dtype == found.w_plus.dtype == jnp.float32
     exact = inversion.synthesize(hyper, inverted)
@@ -178,7 +179,7 @@ def test_bfloat16_stays_close(folder, hyper, pictures, inverted):
 
 
 def test_an_inverter_is_a_pytree(hyper):
-    assert bundle.NETWORKS["hyperstyle"].model is type(hyper.hypernet)
+    assert HYPERSTYLE.network_class() is type(hyper.hypernet)
     leaves, structure = jax.tree.flatten(hyper)
     again = jax.tree.unflatten(structure, leaves)
     assert again.made_with == hyper.made_with

@@ -9,8 +9,8 @@ import pytest
 
 from emojax.latents import arithmetic, inversion, normalisers
 from emojax.latents.normalisers import Transferrer, combine
-from emojax.metrics.emotion_score import emotion_score
 from emojax.runtime.errors import UserError
+from emojax.store import bundle
 from tests.support import small_world
 from tests.support.pictures import noise
 from tests.support.small_world import SIDE, rel_err
@@ -30,7 +30,7 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def inverters(folder):
-    return {method: inversion.load(folder, method) for method in METHODS}
+    return {method: inversion.load(bundle.find(folder), method) for method in METHODS}
 
 
 @pytest.fixture(scope="module")
@@ -214,20 +214,3 @@ def test_bad_requests_are_one_sentence(inverters, faces, directions):
     other = Transferrer(inverters["hyperstyle"], directions, normaliser="none")
     with pytest.raises(ValueError, match="inverted by different networks"):
         combine(three, other.prepare(faces["hyperstyle"]))
-
-
-def test_emotion_score():
-    logits = np.log([[0.7, 0.2, 0.1], [0.1, 0.1, 0.8]])
-    same = emotion_score(logits + 3.0, logits)  # logits are free up to a constant
-    np.testing.assert_allclose(same.softmax, 1)
-    np.testing.assert_allclose(same.log, 1)
-    np.testing.assert_array_equal(same.top1, 1)
-    to_one = emotion_score(logits, logits[0])
-    p, q = np.exp(logits)
-    cosine = p @ q / np.sqrt(p @ p * (q @ q))
-    np.testing.assert_allclose(to_one.softmax, [1, cosine])
-    p, q = logits
-    np.testing.assert_allclose(to_one.log, [1, p @ q / np.sqrt(p @ p * (q @ q))])
-    np.testing.assert_array_equal(to_one.top1, [1, 0])
-    with pytest.raises(ValueError, match=r"logits are \[2, 3\] and \[3, 3\]"):
-        emotion_score(logits, np.zeros((3, 3)))

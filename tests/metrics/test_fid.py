@@ -65,9 +65,29 @@ def test_kid_draws_the_same_subsets() -> None:
     )
 
 
+def test_few_pictures_carry_a_warning() -> None:
+    sentence = fid.too_few(5000, 300)
+    assert sentence is not None
+    assert sentence.startswith("a Fréchet distance of 300 pictures is biased upwards")
+    assert "give 2,048 or more" in sentence
+    assert fid.too_few(2048, 70_000) is None
+    assert fid.too_few(None, 70_000) is None  # a statistics file that does not say
+    assert fid.too_few(None, 2047) is not None
+
+
+def test_few_pictures_are_biased_upwards() -> None:
+    """What the warning says: two samples of one distribution lie apart, further the fewer."""
+    rows = np.random.RandomState(0).standard_normal((2, 1024, 64))
+    distances = []
+    for count in (64, 256, 1024):
+        left, right = (fid.Moments.of(each[:count]).gaussian() for each in rows)
+        distances.append(fid.frechet_distance(left, right))
+    assert distances[0] > 2 * distances[1] > 4 * distances[2] > 0
+
+
 @settings(max_examples=30, deadline=None)
 @given(st.integers(2, 40), st.integers(1, 12), st.integers(0, 2**31 - 1))
-def test_a_set_is_at_no_distance_from_itself(count: int, width: int, seed: int) -> None:
+def test_a_set_has_distance_zero_to_itself(count: int, width: int, seed: int) -> None:
     rows = np.random.RandomState(seed).standard_normal((count, width))
     gaussian = fid.Moments.of(rows).gaussian()
     assert abs(fid.frechet_distance(gaussian, gaussian)) < 1e-6
@@ -116,8 +136,8 @@ def colours(model: Colours, pictures: jnp.ndarray) -> jnp.ndarray:
     return jnp.concatenate([pictures.mean((1, 2)), pictures.std((1, 2))], -1) @ model.mix[...]
 
 
-def network(name: str = "colours") -> features.Network:
-    return features.Network(name, Colours(), colours)
+def network(name: str = "colours") -> features.FeatureExtractor:
+    return features.FeatureExtractor(name, Colours(), colours)
 
 
 def paint(folder: Path, count: int, *, seed: int = 0, sides: tuple[int, ...] = (16,)) -> Path:
@@ -154,7 +174,7 @@ def test_many_sizes_fall_back_to_pillow(tmp_path: Path) -> None:
         seen.append(pictures.shape[1:])
         return colours(model, pictures)
 
-    wanted = features.Network("noted", Colours(), note, size=10)
+    wanted = features.FeatureExtractor("noted", Colours(), note, size=10)
     assert features.measure(features.folder(place), wanted, batch=1).moments.count == 12
     assert len(set(seen)) == features.PROGRAMS + 1
     assert (10, 10, 3) in seen

@@ -19,6 +19,7 @@ from emojax.report import html_page
 from emojax.runtime.cli import cli, run_command
 from emojax.runtime.errors import UserError
 from emojax.store import bundle
+from emojax.store.parts import GENERATOR
 from emojax.store.score_table import Settings
 from emojax.store.score_table import Table as ScoreTable
 from tests.support import small_world
@@ -49,7 +50,7 @@ def evaluated(tmp_path_factory):
 def write_scores(out, folder):
     """Write a table of drawn numbers, as if the bundle's generator had been scored."""
     settings = Settings(
-        generator_sha256=bundle.metadata(folder, "generator")["weights_sha256"],
+        generator_sha256=bundle.find(folder).sha256(GENERATOR),
         emotion_sha256="",
         classes=EIGHT,
         width=32,

@@ -9,6 +9,7 @@ import pytest
 from emojax.models.stylegan2 import Generator, GeneratorConfig
 from emojax.runtime.errors import UserError
 from emojax.store import bundle, weights
+from emojax.store.parts import GENERATOR
 from tests.support import small_world
 
 CONFIG = GeneratorConfig(channels=(8, 8), style_dim=8, z_dim=8, n_mlp=1)
@@ -20,34 +21,34 @@ def table(seed: int = 0) -> dict[str, np.ndarray]:
 
 
 def test_round_trip_and_replacement(tmp_path):
-    bundle.save(tmp_path / "b", "generator", CONFIG, table(0), {"file": "x"})
-    bundle.save(tmp_path / "b", "generator", CONFIG, table(1), {"file": "y"})
-    loaded = weights.flatten(bundle.load(tmp_path / "b", "generator"))
+    bundle.save(tmp_path / "b", GENERATOR, CONFIG, table(0), {"file": "x"})
+    bundle.save(tmp_path / "b", GENERATOR, CONFIG, table(1), {"file": "y"})
+    loaded = weights.flatten(bundle.find(tmp_path / "b").load(GENERATOR))
     for name, array in table(1).items():
         np.testing.assert_array_equal(loaded[name], array)
-    assert bundle.metadata(tmp_path / "b", "generator")["source"] == {"file": "y"}
+    assert bundle.find(tmp_path / "b").metadata(GENERATOR)["source"] == {"file": "y"}
     assert [p.name for p in (tmp_path / "b").iterdir()] == ["generator"]
 
 
 def test_a_failed_save_leaves_the_old_part(tmp_path, monkeypatch):
-    bundle.save(tmp_path / "b", "generator", CONFIG, table(0), {})
+    bundle.save(tmp_path / "b", GENERATOR, CONFIG, table(0), {})
 
     def fail(*_):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(weights, "write", fail)
     with pytest.raises(KeyboardInterrupt):
-        bundle.save(tmp_path / "b", "generator", CONFIG, table(1), {})
+        bundle.save(tmp_path / "b", GENERATOR, CONFIG, table(1), {})
     monkeypatch.undo()
-    loaded = weights.flatten(bundle.load(tmp_path / "b", "generator"))
+    loaded = weights.flatten(bundle.find(tmp_path / "b").load(GENERATOR))
     np.testing.assert_array_equal(loaded["synthesis.const"], table(0)["synthesis.const"])
     assert [p.name for p in (tmp_path / "b").iterdir()] == ["generator"]
 
 
 def test_half_precision_storage_loads_as_float32(tmp_path):
     half = {name: array.astype(np.float16) for name, array in table().items()}
-    bundle.save(tmp_path / "b", "generator", CONFIG, half, {})
-    loaded = weights.flatten(bundle.load(tmp_path / "b", "generator"))
+    bundle.save(tmp_path / "b", GENERATOR, CONFIG, half, {})
+    loaded = weights.flatten(bundle.find(tmp_path / "b").load(GENERATOR))
     assert {array.dtype for array in loaded.values()} == {np.dtype(np.float32)}
     np.testing.assert_array_equal(
         loaded["synthesis.const"], half["synthesis.const"].astype(np.float32)
@@ -55,8 +56,8 @@ def test_half_precision_storage_loads_as_float32(tmp_path):
 
 
 def test_config_changes_on_loading(tmp_path):
-    bundle.save(tmp_path / "b", "generator", CONFIG, table(), {})
-    assert bundle.load(tmp_path / "b", "generator", bfloat16_from=8).config.bfloat16_from == 8
+    bundle.save(tmp_path / "b", GENERATOR, CONFIG, table(), {})
+    assert bundle.find(tmp_path / "b").load(GENERATOR, bfloat16_from=8).config.bfloat16_from == 8
 
 
 def test_everything_that_does_not_fit_is_listed(tmp_path):
@@ -66,7 +67,7 @@ def test_everything_that_does_not_fit_is_listed(tmp_path):
     wrong["synthesis.const"] = np.zeros((4, 4, 9), np.float32)
     wrong["mapping.layers.0.bias"] = np.zeros(8, np.int32)
     with pytest.raises(UserError) as caught:
-        bundle.save(tmp_path / "b", "generator", CONFIG, wrong, {})
+        bundle.save(tmp_path / "b", GENERATOR, CONFIG, wrong, {})
     for sign in [
         "4 tensors differ",
         "missing: latent_avg",
@@ -81,16 +82,16 @@ def test_everything_that_does_not_fit_is_listed(tmp_path):
 def test_missing_part_names_the_command(tmp_path):
     with pytest.raises(
         UserError,
-        match=r"has no generator: make it with 'python -m convert\.stylegan FILE --name b'",
+        match=r"has no generator .*: make it with 'emojax convert stylegan FILE --name .*/b'",
     ):
-        bundle.load(tmp_path / "b", "generator")
-    with pytest.raises(UserError, match="no bundle 'nowhere'"):
+        bundle.look_up(tmp_path / "b").load(GENERATOR)
+    with pytest.raises(UserError, match="no bundle 'nowhere': wanted one of demo, or a folder"):
         bundle.find("nowhere")
 
 
 @pytest.mark.parametrize("damage", ["json", "config", "weights"])
 def test_damage_is_one_sentence(tmp_path, damage):
-    bundle.save(tmp_path / "b", "generator", CONFIG, table(), {})
+    bundle.save(tmp_path / "b", GENERATOR, CONFIG, table(), {})
     part = tmp_path / "b" / "generator"
     file = part / "metadata.json"
     if damage == "json":
@@ -103,7 +104,7 @@ def test_damage_is_one_sentence(tmp_path, damage):
         for data in part.rglob("d/*"):
             data.write_bytes(data.read_bytes()[: data.stat().st_size // 2])
     with pytest.raises(UserError, match="convert the file again"):
-        bundle.load(tmp_path / "b", "generator")
+        bundle.find(tmp_path / "b").load(GENERATOR)
 
 
 def test_abstract_models_hold_no_arrays():

@@ -4,7 +4,7 @@ import numpy as np
 
 from emojax.models.efficientnet import EmotionConfig, EmotionNet
 from emojax.models.stylegan2 import Generator, GeneratorConfig
-from emojax.store import bundle
+from emojax.store import bundle, parts
 from tests.support.small_world import table
 
 GENERATOR = GeneratorConfig(channels=(8, 8, 8), style_dim=16, z_dim=16, n_mlp=2, lr_mlp=1.0)
@@ -13,8 +13,8 @@ EMOTION = EmotionConfig(width=0.05, depth=0.1, size=32)
 
 def write(folder):
     """Write the bundle and return its folder."""
-    bundle.save(folder, "generator", GENERATOR, table(Generator, GENERATOR, 0), {})
-    bundle.save(folder, "emotion", EMOTION, emotion_table(), {})
+    bundle.save(folder, parts.GENERATOR, GENERATOR, table(Generator, GENERATOR, 0), {})
+    bundle.save(folder, parts.EMOTION, EMOTION, emotion_table(), {})
     return folder
 
 

@@ -10,7 +10,7 @@ from emojax.faces import images
 from emojax.latents.directions import Directions
 from emojax.models import hyperstyle, psp, stylegan2
 from emojax.models.efficientnet import EIGHT, EmotionConfig, EmotionNet
-from emojax.store import bundle, weights
+from emojax.store import bundle, parts, weights
 from tests.support.pictures import noise
 
 SIDE = 64
@@ -56,11 +56,11 @@ def table(network, config, seed):
 def write(folder):
     """Write the bundle and return its folder."""
     arrays = table(stylegan2.Generator, GENERATOR, 0)
-    stored = bundle.save(folder, "generator", GENERATOR, arrays, {})
+    stored = bundle.save(folder, parts.GENERATOR, GENERATOR, arrays, {})
     tied = {"generator_sha256": stored["weights_sha256"]}
-    bundle.save(folder, "psp", ENCODER, table(psp.Encoder, ENCODER, 1), tied)
-    bundle.save(folder, "w_encoder", W_ENCODER, table(psp.Encoder, W_ENCODER, 2), tied)
-    bundle.save(folder, "hyperstyle", HYPERNET, table(hyperstyle.Hypernet, HYPERNET, 3), tied)
+    bundle.save(folder, parts.PSP, ENCODER, table(psp.Encoder, ENCODER, 1), tied)
+    bundle.save(folder, parts.W_ENCODER, W_ENCODER, table(psp.Encoder, W_ENCODER, 2), tied)
+    bundle.save(folder, parts.HYPERSTYLE, HYPERNET, table(hyperstyle.Hypernet, HYPERNET, 3), tied)
     return folder
 
 
@@ -71,8 +71,8 @@ def write_whole(folder):
     for name in arrays:
         if name.endswith("kernel"):  # else its swishes die away: the same answer to every picture
             arrays[name] = arrays[name] * np.float32(1.75)
-    bundle.save(folder, "emotion", EMOTION, arrays, {})
-    metadata = {"generator_sha256": bundle.metadata(folder, "generator")["weights_sha256"]}
+    bundle.save(folder, parts.EMOTION, EMOTION, arrays, {})
+    metadata = {"generator_sha256": bundle.find(folder).sha256(parts.GENERATOR)}
     dataclasses.replace(directions(), metadata=metadata).save(folder / "directions.npz")
     (folder / "samples").mkdir()
     for name, picture in zip(("source", "target"), noise("samples", 2, SIDE), strict=True):

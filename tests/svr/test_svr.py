@@ -11,13 +11,15 @@ import jax
 import numpy as np
 import pytest
 from scipy.optimize import minimize
-from sklearn.exceptions import ConvergenceWarning
+from sklearn.exceptions import ConvergenceWarning, FitFailedWarning
+from sklearn.model_selection import GridSearchCV
 from sklearn.svm import SVR
 from sklearn.svm import LinearSVR as SklearnLinearSVR
+from sklearn.utils._param_validation import InvalidParameterError
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from emojax.runtime.errors import UserError
-from emojax.svr.estimator import LinearSVR, SVRConfig, fit_svr
+from emojax.svr import LinearSVR, SVRConfig, fit_svr
 
 LOSSES = ("epsilon_insensitive", "squared_epsilon_insensitive")
 INTERCEPTS = ("penalised", "free", "none")
@@ -38,7 +40,7 @@ def softmax_problem(rows, width, targets=8, condition=1e5, seed=0):
 
 
 def objective(x, y, coef, intercept, config, weight=1.0):
-    """The objective as scikit-learn's documentation writes it, one target."""
+    """Return the objective of one target as stated in scikit-learn's documentation."""
     excess = np.maximum(np.abs(y - x.astype(np.float64) @ coef - intercept) - config.epsilon, 0)
     loss = excess if config.loss == "epsilon_insensitive" else excess**2
     penalty = coef @ coef
@@ -52,7 +54,7 @@ def cosine(a, b):
 
 
 def scipy_reference(x, y, config):
-    """Coefficients and intercept by SLSQP on (w, b, excesses), the problem as a textbook has it."""
+    """Coefficients and intercept by SLSQP on the constrained problem in (w, b, excesses)."""
     n, d = x.shape
     z = np.hstack([x.astype(np.float64), np.ones((n, 1)), np.zeros((n, n))])
     penalty = {"penalised": config.intercept_scaling**-2, "free": 0.0, "none": 1.0}
@@ -127,8 +129,8 @@ def test_ill_conditioned_softmax_targets(loss):
         theirs.fit(x, y[:, 0])
     bound = objective(x, y[:, 0], theirs.coef_, theirs.intercept_, config)
     assert fit.primal[0] <= bound
-    assert fit.dual[0] <= bound  # weak duality, against a point not of our making
-    # and the certificate has teeth: a percent off the optimum is found out
+    assert fit.dual[0] <= bound  # weak duality, with a primal point of another solver
+    # the certificate can fail: coefficients 1 % off the optimum exceed the tolerance
     worse = objective(x, y[:, 0], 1.01 * fit.coef[0], fit.intercept[0], config)
     assert (worse - fit.dual[0]) / worse > 1e-6
 
@@ -261,6 +263,42 @@ def test_estimator_is_the_solver(small):
     assert one.coef_.shape == (4,)
     assert one.predict(x).shape == (50,)
     assert one.intercept_ == 0.0
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("C", -1),
+        ("C", np.inf),
+        ("epsilon", -0.1),
+        ("tol", 0.0),
+        ("loss", "hinge"),
+        ("fit_intercept", "yes"),
+        ("intercept_scaling", 0),
+        ("max_iter", 0),
+    ],
+)
+def test_estimator_refuses_parameters_in_fit_as_scikit_learn_does(small, option, value):
+    model = LinearSVR(**{option: value})  # no validation here: `clone` and `set_params` need that
+    with pytest.raises(InvalidParameterError, match=f"The '{option}' parameter of LinearSVR"):
+        model.fit(*small)
+    assert issubclass(InvalidParameterError, ValueError)
+
+
+def test_grid_search_passes_over_refused_parameters(small):
+    x, y = small
+    search = GridSearchCV(LinearSVR(), {"C": [-1.0, 1.0]}, cv=2, error_score=np.nan)
+    with pytest.warns((FitFailedWarning, UserWarning)):  # of the fit, and of its missing score
+        search.fit(X=x, y=y)
+    assert search.best_params_ == {"C": 1.0}
+
+
+def test_estimator_takes_its_arguments_by_scikit_learns_names(small):
+    x, y = small
+    model = LinearSVR().fit(X=x, y=y)
+    assert model.predict(X=x).shape == y.shape
+    with pytest.raises(ValueError, match="contains NaN"):
+        model.fit(X=x * np.nan, y=y)
 
 
 # Fits with weights and with repeated rows are compared to 1e-7 of the predictions: hence the gap.

@@ -1,0 +1,29 @@
+"""Colours and fonts of the sheets."""
+
+import functools
+
+from PIL import ImageFont
+
+INK = (40, 40, 40)
+"""RGB of text."""
+SOFT = (115, 115, 120)
+"""RGB of text of less importance."""
+PAPER = (255, 255, 255)
+"""RGB of the background."""
+SMALLEST = 8
+"""Least size of a font in pixels."""
+
+Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
+
+
+@functools.cache
+def font(size: int) -> Font:
+    """Return Pillow's own font at a size in pixels; it needs no font files of the system."""
+    return ImageFont.load_default(size=size)
+
+
+def fitting(text: str, width: float, size: int) -> Font:
+    """Return the font at `size`, or smaller where the text would be wider than `width`."""
+    while size > SMALLEST and font(size).getlength(text) > width:
+        size -= 1
+    return font(size)

@@ -1,0 +1,119 @@
+"""The parts a bundle may have: the network of each and the command that makes it.
+
+The table imports no JAX: a network's classes are imported when they are asked for, so that command
+lines, late checks and error messages can use the table at once. A new network is one entry here; a
+new inverter is one entry more, in `INVERTER_PARTS`.
+"""
+
+import dataclasses
+import importlib
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from emojax.runtime.choices import InverterName
+
+if TYPE_CHECKING:
+    from flax import nnx
+
+    from emojax.models import efficientnet, hyperstyle, inception, psp, stylegan2
+
+NetworkT = TypeVar("NetworkT", bound="nnx.Module")
+ConfigT = TypeVar("ConfigT")
+
+
+@dataclasses.dataclass(frozen=True)
+class Part(Generic[NetworkT, ConfigT]):
+    """One kind of part: a network of a bundle, in a folder of its own.
+
+    Attributes:
+        name: of its folder in the bundle.
+        network: class of the network, "module:Class" under `emojax.models`.
+        config: class of the network's config, in the same form.
+        about: what it is, for lists and messages.
+        converter: how `emojax convert` makes it from published files; None where none is published.
+    """
+
+    name: str
+    network: str
+    config: str
+    about: str
+    converter: str | None = None
+
+    def network_class(self) -> type[NetworkT]:
+        """Return the network's class; imports its module, and JAX with it."""
+        return _imported(self.network)
+
+    def config_class(self) -> type[ConfigT]:
+        """Return the class of the network's config; imports its module, and JAX with it."""
+        return _imported(self.config)
+
+
+def _imported(path: str) -> Any:
+    module, _, name = path.partition(":")
+    return getattr(importlib.import_module(f"emojax.models.{module}"), name)
+
+
+GENERATOR: "Part[stylegan2.Generator, stylegan2.GeneratorConfig]" = Part(
+    "generator",
+    "stylegan2:Generator",
+    "stylegan2:GeneratorConfig",
+    "StyleGAN2 generator",
+    "stylegan FILE",
+)
+PSP: "Part[psp.Encoder, psp.EncoderConfig]" = Part(
+    "psp",
+    "psp:Encoder",
+    "psp:EncoderConfig",
+    "pSp or e4e encoder, pictures to W+",
+    "psp FILE",
+)
+W_ENCODER: "Part[psp.Encoder, psp.EncoderConfig]" = Part(
+    "w_encoder",
+    "psp:Encoder",
+    "psp:EncoderConfig",
+    "HyperStyle's encoder, pictures to W",
+    "hyperstyle FILE --w-encoder FILE",
+)
+HYPERSTYLE: "Part[hyperstyle.Hypernet, hyperstyle.HypernetConfig]" = Part(
+    "hyperstyle",
+    "hyperstyle:Hypernet",
+    "hyperstyle:HypernetConfig",
+    "HyperStyle's hypernetwork",
+    "hyperstyle FILE --w-encoder FILE",
+)
+EMOTION: "Part[efficientnet.EmotionNet, efficientnet.EmotionConfig]" = Part(
+    "emotion",
+    "efficientnet:EmotionNet",
+    "efficientnet:EmotionConfig",
+    "emotion classifier (HSEmotion)",
+    "emotion FILE",
+)
+INCEPTION: "Part[inception.Inception, inception.InceptionConfig]" = Part(
+    "inception",
+    "inception:Inception",
+    "inception:InceptionConfig",
+    "Inception of FID and KID",
+    "inception FILE",
+)
+FEATURES: "Part[efficientnet.EmotionNet, efficientnet.EmotionConfig]" = Part(
+    "features",
+    "efficientnet:EmotionNet",
+    "efficientnet:EmotionConfig",
+    "network whose pooled features stand in for Inception's",
+)
+ATTRIBUTES: "Part[efficientnet.EmotionNet, efficientnet.EmotionConfig]" = Part(
+    "attributes",
+    "efficientnet:EmotionNet",
+    "efficientnet:EmotionConfig",
+    "attribute regressor, for evaluation only",
+)
+
+PARTS: dict[str, Part[Any, Any]] = {
+    each.name: each for each in tuple(globals().values()) if isinstance(each, Part)
+}
+"""The entries above by name, in their order."""
+
+INVERTER_PARTS: dict[InverterName, tuple[Part[Any, Any], ...]] = {
+    "psp": (PSP,),
+    "hyperstyle": (W_ENCODER, HYPERSTYLE),
+}
+"""The parts that each inverter needs beside the generator."""

@@ -1,0 +1,54 @@
+"""Sheets of cards: pictures, captions and bars where they belong."""
+
+import numpy as np
+import pytest
+
+from emojax.report import cards
+from emojax.report.cards import Card
+
+BLUE = (0, 0, 255)
+NAMES = ("anger", "neutral")
+
+
+def card(label: str = "one", probabilities: tuple[float, ...] | None = None) -> Card:
+    picture = np.broadcast_to(np.uint8(BLUE), (8, 8, 3))
+    return Card(label, picture, None if probabilities is None else np.array(probabilities))
+
+
+def columns_of(sheet: np.ndarray, colour: tuple[int, int, int]) -> int:
+    """Return in how many columns of pixels a colour occurs."""
+    return int((sheet == np.uint8(colour)).all(-1).any(0).sum())
+
+
+def test_a_row_fills_the_width_with_equal_pictures() -> None:
+    sheet = cards.sheet([[card(), card()]], NAMES, width=640)
+    assert sheet.shape[1] == 640
+    assert columns_of(sheet, BLUE) == 2 * ((640 - 12) // 2 - 12)
+    alone = cards.sheet([[card()]], NAMES, width=640, most=200)
+    assert columns_of(alone, BLUE) == 200
+
+
+def test_the_bar_of_the_strongest_class_stands_out() -> None:
+    sheet = cards.sheet([[card(probabilities=(0.75, 0.25))]], NAMES)
+    strongest, other = (columns_of(sheet, colour) for colour in (cards.STRONGEST, cards.BAR))
+    assert strongest / other == pytest.approx(3, rel=0.05)
+    assert columns_of(cards.sheet([[card()]], NAMES), cards.STRONGEST) == 0
+
+
+def test_a_long_caption_stays_within_its_card() -> None:
+    sheet = cards.sheet([[card("a caption of many words, which is far too long for it")]], NAMES)
+    inside = (sheet != 255).any((0, 2))
+    blue = (sheet == np.uint8(BLUE)).all(-1).any(0)
+    assert not (inside & ~blue).any()
+
+
+def test_headings_stand_above_their_rows() -> None:
+    plain = cards.sheet([[card()], [card()]], NAMES)
+    headed = cards.sheet([[card()], [card()]], NAMES, headings=["", "stages"])
+    extra = len(headed) - len(plain)
+    assert extra > 20
+    half = len(plain) // 2
+    np.testing.assert_array_equal(headed[:half], plain[:half])
+    np.testing.assert_array_equal(headed[half + extra :], plain[half:])
+    with pytest.raises(ValueError, match="1 headings for 2 rows: wanted as many"):
+        cards.sheet([[card()], [card()]], NAMES, headings=["stages"])
