@@ -1,1 +1,1 @@
-"""The demo world: drawn faces whose emotions and action units are known."""
+"""The embedded demo: drawn faces with known emotions and action units; training of its networks."""

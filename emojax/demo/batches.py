@@ -1,4 +1,4 @@
-"""Batches of drawn faces for training and judging, drawn on the device."""
+"""Batches of random faces with labels for training and evaluation, drawn on the device."""
 
 import functools
 from typing import Final
@@ -13,7 +13,6 @@ from emojax.demo.drawing.factors import (
     EMOTION_OFFSETS,
     FACTORS,
     LATENT_SIZE,
-    Identity,
     Params,
     params,
     sample_balanced,
@@ -22,72 +21,74 @@ from emojax.demo.drawing.render import render_batch
 from emojax.demo.photos import photo_params, photograph
 
 SIDES: Final = ("left", "right")
-FELT: Final = len(EMOTIONS) - 1
-"""The latent's first entries: how ready the face is for each emotion but neutral."""
-READIER: Final = 2.0
-"""By how much an expressive latent is readier: rare emotions come oftener, and stay the rarer."""
-EVENLY: Final = tuple(1.2 - offset for offset in EMOTION_OFFSETS.values())
-"""By how much for each emotion, so that all come about as often."""
+EMOTION_ENTRIES: Final = len(EMOTIONS) - 1
+"""Number of the latent's first entries, one for each emotion but neutral."""
+SHIFT: Final = 2.0
+"""What is added to one of these entries to make its emotion likely; rare ones stay rarer."""
+BALANCED_SHIFT: Final = tuple(1.2 - offset for offset in EMOTION_OFFSETS.values())
+"""The same for each emotion by itself, so that all become about equally frequent."""
 ATTRIBUTES: Final = tuple(factor.name for factor in FACTORS) + tuple(
     f"au{unit}_{side}" for unit in ACTION_UNITS for side in SIDES
 )
-"""What the world's own judge tells of a face: the identity's factors, then the action units."""
+"""What the attribute regressor predicts: identity factors, then action units."""
 TARGETS: Final = ATTRIBUTES + EMOTIONS
-"""What networks are taught of a face: attributes, then emotions."""
+"""Regression targets of the networks in training: attributes, then emotion weights."""
 
-_CHANGED = 0.15  # mean difference of a pixel's neighbourhood that counts as a change
-_UNITS, _EMOTIONS = 2.0, 1.2  # weights of a target, a factor's being 1; an emotion's per variance
-_DEVIATIONS = (0.22, 0.12, 0.18, 0.13, 0.40, 0.30, 0.25, 0.23)
+_CHANGED = 0.15  # mean difference of a 3x3 neighbourhood that gets the full extra weight
+_UNIT_WEIGHT = 2.0  # loss weight of an action unit; an identity factor's is 1
+_EMOTION_WEIGHT = 1.2  # of an emotion, divided by its variance
+_EMOTION_DEVIATIONS = (0.22, 0.12, 0.18, 0.13, 0.40, 0.30, 0.25, 0.23)
 """Standard deviations of the weights of EMOTIONS among expressive latents."""
 
 
 @functools.partial(jax.jit, static_argnames="count")
 def latents(key: jax.Array, *, count: int) -> jax.Array:
-    """Draw normal latents [count, 64] of unit mean square.
+    """Draw normal latents [count, 64], scaled to unit mean square.
 
-    StyleGAN2's mapping network sees a latent's direction only, so its length must mean nothing.
+    StyleGAN2's mapping network normalises its input, so the length of a latent must carry nothing.
     """
     z = jax.random.normal(key, (count, LATENT_SIZE))
     return z * jax.lax.rsqrt(jnp.mean(jnp.square(z), -1, keepdims=True))
 
 
-@functools.partial(jax.jit, static_argnames=("count", "evenly"))
-def expressive_latents(key: jax.Array, *, count: int, evenly: bool = False) -> jax.Array:
-    """Draw latents as `latents` does, every second one readier for one emotion than it would be.
+@functools.partial(jax.jit, static_argnames=("count", "balance"))
+def expressive_latents(key: jax.Array, *, count: int, balance: bool = False) -> jax.Array:
+    """Draw latents as `latents` does, every second one shifted towards a random emotion.
 
-    Networks that learn from `latents` alone would see one frightened face in 120.
+    Among the faces of `latents` only one of 120 shows fear.
 
     Args:
         key: of the draw.
         count: N; the result is [N, 64].
-        evenly: readier by `EVENLY`, else by `READIER`.
+        balance: shift by `BALANCED_SHIFT`, else by `SHIFT`.
     """
     normal, which = jax.random.split(key)
     z = latents(normal, count=count)
-    ready = jax.nn.one_hot(jax.random.randint(which, (count,), 0, FELT), FELT)
-    ready = ready * jnp.asarray(EVENLY if evenly else READIER, jnp.float32)
+    entry = jax.random.randint(which, (count,), 0, EMOTION_ENTRIES)
+    shift = jax.nn.one_hot(entry, EMOTION_ENTRIES)
+    shift = shift * jnp.asarray(BALANCED_SHIFT if balance else SHIFT, jnp.float32)
     second = (jnp.arange(count)[:, None] % 2).astype(jnp.float32)
-    z = z.at[:, :FELT].add(ready * second)
+    z = z.at[:, :EMOTION_ENTRIES].add(shift * second)
     return z * jax.lax.rsqrt(jnp.mean(jnp.square(z), -1, keepdims=True))
 
 
 @jax.jit
-def described(z: jax.Array) -> Params:
-    """Describe the faces of latents [N, 64]."""
+def faces_of(z: jax.Array) -> Params:
+    """Return the faces of latents [N, 64]."""
     return jax.vmap(params)(z)
 
 
 @functools.partial(jax.jit, static_argnames="emotion")
 def with_emotion(faces: Params, emotion: str) -> Params:
-    """Give N faces one emotion in full; see `factors.with_emotion`."""
+    """Return N faces with one emotion at full intensity; see `factors.with_emotion`."""
     return jax.vmap(lambda face: factors.with_emotion(face, emotion))(faces)
 
 
 @functools.partial(jax.jit, static_argnames="count")
 def balanced(key: jax.Array, *, count: int) -> Params:
-    """Describe faces, every second one from `sample_balanced`, the others as often as they are."""
+    """Draw faces: even rows with balanced emotions (`sample_balanced`), odd rows as `latents`."""
     often, seldom = jax.random.split(key)
-    natural = described(latents(often, count=count))
+    natural = faces_of(latents(often, count=count))
     even = jax.vmap(sample_balanced)(jax.random.split(seldom, count))
     second = jnp.arange(count) % 2 == 0
 
@@ -98,22 +99,22 @@ def balanced(key: jax.Array, *, count: int) -> Params:
 
 
 @functools.partial(jax.jit, static_argnames="count")
-def strangers(key: jax.Array, *, count: int) -> Params:
-    """Describe people of the photo world."""
+def photo_faces(key: jax.Array, *, count: int) -> Params:
+    """Draw faces of the photo domain."""
     return jax.vmap(photo_params)(jax.random.split(key, count))
 
 
 @jax.jit
 def photographed(key: jax.Array, pictures: jax.Array) -> jax.Array:
-    """Take a photo of each drawn picture [N, R, R, 3], [-1, 1] to [-1, 1]; no JPEG."""
+    """Apply a random camera to each drawn picture [N, R, R, 3] in [-1, 1]; see `photograph`."""
     return jax.vmap(photograph)(jax.random.split(key, len(pictures)), pictures)
 
 
 @jax.jit
 def tinted(key: jax.Array, pictures: jax.Array) -> jax.Array:
-    """Change exposure, white balance and contrast of pictures [N, R, R, 3] a little.
+    """Change exposure, white balance and gamma of pictures [N, R, R, 3] at random.
 
-    What inverters are trained with: less than the photo world does, and nothing else it does.
+    The only augmentation of the inverters' training, weaker than the photo domain's.
     """
     exposure, balance, contrast = jax.random.split(key, 3)
     count = len(pictures)
@@ -130,10 +131,10 @@ def draw(faces: Params, resolution: int) -> jax.Array:
 
 
 def attributes(faces: Params) -> jax.Array:
-    """Return what `ATTRIBUTES` names for N faces, [N, A].
+    """Return the attributes [N, A] of N faces, in the order of `ATTRIBUTES`.
 
-    Factors are scaled to [-1, 1] over their range (beyond it in the photo world), action units
-    are activations.
+    Factors are scaled so that their range in `FACTORS` is [-1, 1]; the photo domain exceeds it.
+    Action units are activations.
     """
     scaled = [
         2 * (getattr(faces.identity, factor.name) - factor.low) / (factor.high - factor.low) - 1
@@ -144,19 +145,21 @@ def attributes(faces: Params) -> jax.Array:
 
 
 def targets(faces: Params) -> jax.Array:
-    """Return attributes and emotion weights of N faces, [N, A + 8], as `TARGETS` names them."""
+    """Return attributes and emotion weights of N faces, [N, A + 8], in the order of `TARGETS`."""
     return jnp.concatenate([attributes(faces), faces.emotion], -1)
 
 
 def target_weights() -> np.ndarray:
-    """Weights [A + 8] of errors in `targets`: each emotion, common or rare, counts the same."""
+    """Return loss weights [A + 8] for `targets`; an emotion's is divided by its variance."""
     units = len(ATTRIBUTES) - len(FACTORS)
-    same = [np.full(len(FACTORS), 1.0), np.full(units, _UNITS)]
-    return np.concatenate([*same, _EMOTIONS / np.square(_DEVIATIONS)]).astype(np.float32)
+    same = [np.full(len(FACTORS), 1.0), np.full(units, _UNIT_WEIGHT)]
+    return np.concatenate([*same, _EMOTION_WEIGHT / np.square(_EMOTION_DEVIATIONS)]).astype(
+        np.float32
+    )
 
 
 def face_weights(resolution: int, extra: float = 2.0) -> np.ndarray:
-    """Weights [R, R, 1] of mean one: a pixel of the face counts up to 1 + extra times the rest."""
+    """Return pixel weights [R, R, 1] of mean 1, up to 1 + extra times higher on the face."""
     along = (np.arange(resolution) + 0.5) / resolution * 2 - 1
     x, y = np.meshgrid(along, along)
     distance = np.sqrt((x / 0.55) ** 2 + ((y - 0.1) / 0.7) ** 2)
@@ -165,14 +168,15 @@ def face_weights(resolution: int, extra: float = 2.0) -> np.ndarray:
 
 
 def expression_weights(faces: Params, pictures: jax.Array, extra: float = 4.0) -> jax.Array:
-    """Weights [N, R, R, 1] of pixels, more where the expression shows.
+    """Return pixel weights [N, R, R, 1], higher where the expression changes the picture.
 
-    An expression is a few hundredths of a picture's error, and all that emotions are read off.
+    Expressions change few pixels: without the weights they are a few per cent of the pixel loss.
 
     Args:
         faces: N faces.
-        pictures: what `draw` makes of them, [N, R, R, 3].
-        extra: `face_weights` times up to 1 + extra, where the neutral face looks otherwise.
+        pictures: of these faces, as `draw` returns them, [N, R, R, 3].
+        extra: `face_weights` are multiplied by up to 1 + extra where the face differs from the same
+            face with a neutral expression.
     """
     side = pictures.shape[1]
     neutral = draw(with_emotion(faces, "neutral"), side)
@@ -182,30 +186,6 @@ def expression_weights(faces: Params, pictures: jax.Array, extra: float = 4.0) -
 
 
 def dominant(faces: Params, above: float = 0.6) -> np.ndarray:
-    """Return the index of each face's emotion where its weight is above a share, else -1; [N]."""
+    """Return the index [N] of each face's strongest emotion, or -1 where its weight is too low."""
     weights = np.asarray(faces.emotion)
     return np.where(weights.max(-1) > above, weights.argmax(-1), -1)
-
-
-__all__ = [
-    "ATTRIBUTES",
-    "EMOTIONS",
-    "TARGETS",
-    "Identity",
-    "Params",
-    "attributes",
-    "balanced",
-    "described",
-    "dominant",
-    "draw",
-    "expression_weights",
-    "expressive_latents",
-    "face_weights",
-    "latents",
-    "photographed",
-    "strangers",
-    "target_weights",
-    "targets",
-    "tinted",
-    "with_emotion",
-]

@@ -1,8 +1,8 @@
-"""The photo world: the same people as a stranger's camera sees them.
+"""The photo domain: faces as the demo's generator never saw them, for evaluation.
 
-Inverters and classifiers learn in the generator world and are tried on this one, as the paper's
-networks learn from FFHQ and are tried on CelebA-HQ: other light and poses, hats and earrings the
-generator never drew, a colour cast, blur, vignetting, sensor noise and JPEG.
+The demo's networks are trained on plain drawings and evaluated on this domain, as the paper's are
+trained on FFHQ and evaluated on CelebA-HQ. It has a wider range of light and pose, hats, earrings,
+colour casts, blur, vignetting, sensor noise and JPEG.
 """
 
 import io
@@ -17,13 +17,18 @@ from emojax.demo.drawing.factors import Params, params, sample
 from emojax.runtime.errors import UserError
 
 HAT_SHARE: Final = 0.12
+"""Share of people with a hat."""
 EARRINGS_SHARE: Final = 0.25
-JPEG_QUALITY: Final = (60, 96)  # drawn from evenly, upper end excluded
+"""Share of people with earrings."""
+JPEG_QUALITY: Final = (60, 96)
+"""Range of libjpeg's quality, uniform, upper end excluded."""
 
 
 def photo_params(key: jax.Array) -> Params:
-    """Draw a face of the photo world: emotions as often as in the generator world, poses and
-    light wider than it ever shows, and things worn that it does not know.
+    """Draw a face of the photo domain.
+
+    Emotions are as frequent as among the generator's faces. Pose and light have a wider range than
+    these, and some people wear hats or earrings.
     """
     latent_key, hat_key, earring_key, light_key = jax.random.split(key, 4)
     face = params(sample(latent_key))
@@ -47,14 +52,14 @@ def photo_params(key: jax.Array) -> Params:
 
 
 def photograph(key: jax.Array, picture: jax.Array) -> jax.Array:
-    """Take a photo of a drawn picture.
+    """Apply blur, exposure, white balance, vignetting and noise to a drawn picture.
 
     Args:
-        key: decides lens, exposure, white balance and noise.
+        key: of the random camera.
         picture: [R, R, 3] in [-1, 1].
 
     Returns:
-        Photo [R, R, 3] in [-1, 1]; differentiable in the picture, JPEG not yet applied.
+        Photo [R, R, 3] in [-1, 1], differentiable with respect to the picture; JPEG not applied.
     """
     keys = jax.random.split(key, 7)
     light = ((picture + 1) / 2).clip(1e-4, 1)
@@ -66,13 +71,13 @@ def photograph(key: jax.Array, picture: jax.Array) -> jax.Array:
     light = light * _vignette(picture.shape[0], keys[4])[..., None]
     grain = jax.random.uniform(keys[5], minval=0.006, maxval=0.03)
     noise = jax.random.normal(keys[6], light.shape)
-    # photon noise grows with the root of the light; read noise is the floor
+    # shot noise grows with the root of the light, read noise is constant
     light = light + grain * jnp.sqrt(0.15 + light) * noise
     return 2 * light.clip(0, 1) - 1
 
 
 def _blur(light: jax.Array, share: jax.Array) -> jax.Array:
-    """Three-tap blur, `share` of each pixel to either neighbour along both axes; edges repeat."""
+    """Blur along both axes with the kernel (share, 1 - 2 share, share); edges are repeated."""
     for axis in (0, 1):
         padded = jnp.pad(light, [(1, 1) if i == axis else (0, 0) for i in range(3)], mode="edge")
         size = light.shape[axis]
@@ -83,21 +88,41 @@ def _blur(light: jax.Array, share: jax.Array) -> jax.Array:
 
 
 def _vignette(resolution: int, key: jax.Array) -> jax.Array:
-    """Fall-off [R, R] towards the corners, by up to 35 %."""
+    """Return a random vignette [R, R], up to 35 % darker in the corners."""
     along = jnp.linspace(-1, 1, resolution)
     strength = jax.random.uniform(key, maxval=0.35)
     return 1 - strength * (along[:, None] ** 2 + along[None, :] ** 2) / 2
 
 
+def to_pixels(pictures: jax.Array | np.ndarray) -> np.ndarray:
+    """Quantise drawn pictures in [-1, 1] to uint8 by rounding.
+
+    Pictures of networks are truncated instead, as in the original codes: see `images.to_uint8`.
+    """
+    return np.round(127.5 * (np.asarray(pictures) + 1)).astype(np.uint8)
+
+
+def random_jpeg(pixels: np.ndarray, seed: int, number: int) -> np.ndarray:
+    """Encode and decode a picture as JPEG, at a quality that depends on seed and number alone.
+
+    Args:
+        pixels: uint8 [H, W, 3].
+        seed: of the run or data set.
+        number: of the picture.
+    """
+    quality = np.random.default_rng((seed, number)).integers(*JPEG_QUALITY)
+    return jpeg(pixels, int(quality))
+
+
 def jpeg(pixels: np.ndarray, quality: int) -> np.ndarray:
-    """Send a picture through the JPEG codec and back.
+    """Encode and decode a picture as JPEG.
 
     Args:
         pixels: uint8 [H, W, 3].
         quality: 1 to 95, as libjpeg counts.
 
     Returns:
-        uint8 [H, W, 3] with the codec's blocks and blurred colours.
+        uint8 [H, W, 3].
 
     Raises:
         UserError: pixels that are not uint8 [H, W, 3].

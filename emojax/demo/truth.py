@@ -1,33 +1,57 @@
-"""The demo world as a judge of transfers: the true picture of this person with that expression.
+"""The demo's ground truth: the true picture of a person with another's expression.
 
-`world.json` of the demo's bundle names `sources` and `drawings`, see
+`world.json` in the demo's bundle names `sources` and `drawings`, see
 `emojax.evaluation.ground_truth`.
 """
 
 import functools
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from emojax.demo import batches
-from emojax.demo.batches import Params
 from emojax.demo.drawing.expressions import EMOTIONS
-from emojax.demo.drawing.factors import FACTORS, express, params, sample, with_emotion
-from emojax.demo.photos import JPEG_QUALITY, jpeg, photo_params, photograph
+from emojax.demo.drawing.factors import FACTORS, Params, express, params, sample, with_emotion
+from emojax.demo.photos import photo_params, photograph, random_jpeg, to_pixels
 from emojax.evaluation.ground_truth import Truth
+from emojax.runtime.batching import batches as index_batches
 from emojax.runtime.errors import UserError
 
-_BATCH = 16  # faces drawn at once; another number would be another program
-_STRANGERS = 2**31  # ids from here on are the targets'
+_BATCH = 16
+"""Faces drawn at once; fixed, since each number of faces is another compiled program."""
+_FIRST_TARGET = 2**31
+"""Ids from here on are those of the targets."""
 
 
-class People:
-    """People by number, in one of the two worlds; an `emojax.evaluation.ground_truth.World`.
+class Drawn(NamedTuple):
+    """Faces with their pictures.
 
-    A person keeps pose, light and camera in every expression, down to the grain, so that a picture
-    differs from another by the expression alone. The targets are one stranger an emotion, who
-    shows nothing else, and that at full intensity: targets are chosen for what they show.
+    Attributes:
+        faces: `Params` of arrays [N, ...].
+        pictures: uint8 [N, S, S, 3].
+    """
+
+    faces: Params
+    pictures: np.ndarray
+
+
+class DrawnPeople:
+    """Drawn people by number; an `emojax.evaluation.ground_truth.World`.
+
+    A person keeps pose, light and camera noise in every expression, so that two pictures of a
+    person differ by the expression alone. The target of an emotion is one other person who shows
+    that emotion alone, at full intensity.
+
+    Attributes:
+        attributes: names of the attributes of a face.
+        identity: those that do not depend on the expression.
+        resolution: side of the pictures.
+        seed: of the people.
+        photographed: whether they are of the photo domain.
+        fingerprint: names everything that the pictures depend on.
     """
 
     attributes = batches.ATTRIBUTES
@@ -38,106 +62,105 @@ class People:
 
         Args:
             resolution: side of the pictures.
-            seed: whose faces.
-            photographed: the photo world, JPEG included; else the generator's, as it is drawn.
+            seed: of the people.
+            photographed: the photo domain, JPEG included; else plain drawings.
         """
         self.resolution, self.seed, self.photographed = resolution, seed, photographed
         kind = "photographs" if photographed else "drawings"
         self.fingerprint = f"demo world 2: {kind} of {resolution} px, seed {seed}"
 
-    def people(self, ids: Sequence[int]) -> Truth:
-        """Return people as they are."""
-        return self._draw(ids, None)
+    def people(self, ids: Sequence[int] | np.ndarray) -> Truth:
+        """Return people with their own expressions."""
+        return _labelled(self.draw(ids))
 
     def target(self, emotion: str) -> np.ndarray:
-        """Return the picture uint8 [S,S,3] of the stranger who shows one emotion.
+        """Return the picture uint8 [S, S, 3] of the target of one emotion.
 
         Raises:
             UserError: unknown emotion.
         """
-        who, shown = self._stranger(emotion)
-        return self._draw([who], shown).pictures[0]
+        person, shown = self._target(emotion)
+        return self.draw([person], shown).pictures[0]
 
-    def transferred(self, ids: Sequence[int], emotion: str) -> Truth:
-        """Return people with the weights and the intensity of a target's expression.
+    def transferred(self, ids: Sequence[int] | np.ndarray, emotion: str) -> Truth:
+        """Return people with the expression of a target: its emotion weights and intensity.
 
         Raises:
             UserError: unknown emotion.
         """
-        return self._draw(ids, self._stranger(emotion)[1])
+        return _labelled(self.draw(ids, self._target(emotion)[1]))
 
-    def _stranger(self, emotion: str) -> tuple[int, Params]:
-        """Return a target's number, and a face with its expression."""
+    def draw(self, ids: Sequence[int] | np.ndarray, shown: Params | None = None) -> Drawn:
+        """Draw people, with the expression of one face where it is given."""
+        ids = np.asarray(ids, np.uint32)
+        parts = [self._batch(ids[rows], shown) for rows in index_batches(len(ids), _BATCH)]
+        return jax.tree.map(lambda *each: np.concatenate(each)[: len(ids)], *parts)
+
+    def _target(self, emotion: str) -> tuple[int, Params]:
+        """Return the number of an emotion's target, and a face with its expression."""
         if emotion not in EMOTIONS:
             raise UserError(
-                f"no emotion {emotion!r} in the demo world: it has {', '.join(EMOTIONS)}"
+                f"no emotion {emotion!r} among the demo's faces: choose among {', '.join(EMOTIONS)}"
             )
-        who = _STRANGERS + EMOTIONS.index(emotion)
-        faces = _described(self.seed, _padded([who]), photographed=self.photographed)
-        return who, with_emotion(jax.tree.map(lambda a: a[0], faces), emotion)
+        person = _FIRST_TARGET + EMOTIONS.index(emotion)
+        ids = np.full(_BATCH, person, np.uint32)
+        faces = _faces(self.seed, ids, photographed=self.photographed)
+        return person, with_emotion(jax.tree.map(lambda a: a[0], faces), emotion)
 
-    def _draw(self, ids: Sequence[int], shown: Params | None) -> Truth:
-        """Draw people, with the expression of one face where it is given."""
-        parts = [self._batch(ids[i : i + _BATCH], shown) for i in range(0, len(ids), _BATCH)]
-        return Truth(*(np.concatenate(each) for each in zip(*parts, strict=True)))
-
-    def _batch(self, ids: Sequence[int], shown: Params | None) -> Truth:
-        padded = _padded(ids)
-        faces = _described(self.seed, padded, photographed=self.photographed)
+    def _batch(self, ids: np.ndarray, shown: Params | None) -> Drawn:
+        count, ids = len(ids), np.resize(ids, _BATCH)
+        faces = _faces(self.seed, ids, photographed=self.photographed)
         if shown is not None:
             faces = _expressed(faces, shown)
         pictures = batches.draw(faces, self.resolution)
         if self.photographed:
-            pictures = _photographed(self.seed, padded, pictures)
-        pixels = np.round(127.5 * (np.asarray(pictures)[: len(ids)] + 1)).astype(np.uint8)
+            pictures = _photographed(self.seed, ids, pictures)
+        pixels = to_pixels(pictures)[:count]
         if self.photographed:
-            pixels = np.stack([self._jpeg(*each) for each in zip(ids, pixels, strict=True)])
-        return Truth(pixels, np.asarray(batches.attributes(faces))[: len(ids)])
-
-    def _jpeg(self, who: int, pixels: np.ndarray) -> np.ndarray:
-        quality = np.random.default_rng((self.seed, int(who))).integers(*JPEG_QUALITY)
-        return jpeg(pixels, int(quality))
+            rows = zip(ids.tolist(), pixels, strict=False)
+            pixels = np.stack([random_jpeg(each, self.seed, person) for person, each in rows])
+        return Drawn(jax.tree.map(lambda a: np.asarray(a)[:count], faces), pixels)
 
 
-def sources(resolution: int, seed: int) -> People:
-    """Return photographed people: what inverters are tried on."""
-    return People(resolution, seed, photographed=True)
+def sources(resolution: int, seed: int) -> DrawnPeople:
+    """Return people of the photo domain, on which inverters are evaluated."""
+    return DrawnPeople(resolution, seed, photographed=True)
 
 
-def drawings(resolution: int, seed: int) -> People:
-    """Return drawn people: what the generator learned from."""
-    return People(resolution, seed, photographed=False)
+def drawings(resolution: int, seed: int) -> DrawnPeople:
+    """Return plainly drawn people, of the distribution that the generator is trained on."""
+    return DrawnPeople(resolution, seed, photographed=False)
 
 
-def _padded(ids: Sequence[int]) -> np.ndarray:
-    """Fill a batch by going round."""
-    return np.resize(np.asarray(ids, np.uint32), _BATCH)
+def _labelled(drawn: Drawn) -> Truth:
+    faces = jax.tree.map(jnp.asarray, drawn.faces)  # NumPy divides with other last bits than XLA
+    return Truth(drawn.pictures, np.asarray(batches.attributes(faces)))
 
 
 @functools.partial(jax.jit, static_argnames="photographed")
-def _described(seed: int, ids: jax.Array, *, photographed: bool) -> Params:
-    """Describe the faces of some ids."""
+def _faces(seed: int, ids: jax.Array, *, photographed: bool) -> Params:
+    """Return the faces of some ids."""
 
-    def describe(who: jax.Array) -> Params:
-        key = jax.random.fold_in(jax.random.key(seed), who)
+    def face(person: jax.Array) -> Params:
+        key = jax.random.fold_in(jax.random.key(seed), person)
         return photo_params(key) if photographed else params(sample(key))
 
-    return jax.vmap(describe)(ids)
+    return jax.vmap(face)(ids)
 
 
 @jax.jit
 def _expressed(faces: Params, shown: Params) -> Params:
-    """Give all faces the expression of one; their habits stay their own."""
+    """Give all faces the expression of one; each keeps its person's own activations."""
     give = jax.vmap(express, (0, None, None))
     return give(faces.identity, shown.emotion, shown.intensity)
 
 
 @jax.jit
 def _photographed(seed: int, ids: jax.Array, pictures: jax.Array) -> jax.Array:
-    """Take a photo of each picture, with the camera of its id."""
+    """Apply the camera of each id to its picture."""
 
-    def take(who: jax.Array, picture: jax.Array) -> jax.Array:
-        key = jax.random.fold_in(jax.random.key(seed), who)
+    def take(person: jax.Array, picture: jax.Array) -> jax.Array:
+        key = jax.random.fold_in(jax.random.key(seed), person)
         return photograph(jax.random.fold_in(key, 1), picture)
 
     return jax.vmap(take)(ids, pictures)

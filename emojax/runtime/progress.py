@@ -33,7 +33,7 @@ class Progress(Protocol):
 
 @contextlib.contextmanager
 def progress(
-    doing: str, total: int | None = None, unit: str = "", *, done: int = 0
+    doing: str, total: int | None = None, unit: str = "", *, done: int = 0, plain: bool = False
 ) -> Iterator[Progress]:
     """Show how far a piece of work is, from the first moment until the block ends.
 
@@ -42,8 +42,9 @@ def progress(
         total: number of units; None where it is not known.
         unit: what is counted, such as "faces".
         done: units that an earlier run finished; they do not count for the rate.
+        plain: plain lines on a terminal too, for processes that share one.
     """
-    shown = _Bar if sys.stderr.isatty() else _Lines
+    shown = _Bar if sys.stderr.isatty() and not plain else _Lines
     with shown(doing, total, unit, done) as inside, _compilations(inside.compiling):
         yield inside
 

@@ -1,6 +1,7 @@
-"""Stages of the demo's recipe in several processes: order, cores, failures and a killed parent."""
+"""Training stages in several processes: order, cores, failures and a killed parent."""
 
 import functools
+import json
 import os
 import signal
 import subprocess
@@ -24,27 +25,27 @@ def wait_for(file, seconds=60):
         time.sleep(0.01)
 
 
-def note(folder, name, place):
+def note(folder, name):
     for needed in NEEDS.get(name, ()):
         assert (folder / needed).exists(), f"{name} came before {needed}"
-    (folder / name).write_text(f"{place} {sorted(os.sched_getaffinity(0))}")
+    (folder / name).touch()
 
 
-def wait_for_the_other(folder, name, place):
-    (folder / name).write_text(str(os.getpid()))
+def wait_for_the_other(folder, name):
+    (folder / name).write_text(str(sorted(os.sched_getaffinity(0))))
     wait_for(folder / {"x": "y", "y": "x"}[name])
 
 
-def sleep(folder, name, place):
+def sleep(folder, name):
     aside = folder / f".{name}"
     aside.write_text(str(os.getpid()))
     aside.rename(folder / name)
     time.sleep(600)
 
 
-def fail_or_sleep(folder, name, place):
+def fail_or_sleep(folder, name):
     if name == "y":
-        sleep(folder, name, place)
+        sleep(folder, name)
     wait_for(folder / "y")
     raise UserError("x is unwell")
 
@@ -76,22 +77,13 @@ def test_what_is_not_to_be_done_is_not_waited_for(tmp_path):
 
 
 @pytest.mark.skipif(CORES < 2, reason="one core")
-def test_each_has_cores_of_its_own(tmp_path):
+def test_two_run_at_the_same_time_on_cores_of_their_own(tmp_path):
     before = os.sched_getaffinity(0)
-    processes.run_all("ad", {}, functools.partial(note, tmp_path), 2)
-    shares = {}
-    for name in "ad":
-        place, cores = (tmp_path / name).read_text().split(" ", 1)
-        shares[place] = cores
-    if len(shares) == 2:  # the first may have ended before the second began
-        assert shares["0"] != shares["1"]
-    assert all(len(cores.split(",")) < len(before) for cores in shares.values())
-    assert os.sched_getaffinity(0) == before
-
-
-@pytest.mark.skipif(CORES < 2, reason="one core")
-def test_two_run_at_the_same_time(tmp_path):
     processes.run_all("xy", {}, functools.partial(wait_for_the_other, tmp_path), 2)
+    shares = [set(json.loads((tmp_path / name).read_text())) for name in "xy"]
+    assert shares[0].isdisjoint(shares[1])
+    assert shares[0] | shares[1] == before
+    assert os.sched_getaffinity(0) == before
 
 
 def test_the_longest_chain_goes_first():

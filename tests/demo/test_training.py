@@ -1,4 +1,4 @@
-"""The demo world's recipe: its loop, its batches and its losses, without training anything big."""
+"""Training of the demo's networks: loop, batches and losses of small networks."""
 
 import dataclasses
 import json
@@ -10,10 +10,13 @@ import pytest
 from flax import nnx
 
 from emojax.demo import batches, train
+from emojax.demo.drawing.expressions import EMOTIONS
 from emojax.demo.training import classifiers, encoders
 from emojax.demo.training import generator as generating
-from emojax.demo.training.loop import Stage, _matrix_axes, fit, last_figures, seconds
+from emojax.demo.training.loop import Stage, _matrix_axes, fit, last_metrics, seconds
 from emojax.demo.training.recipe import PROFILES
+from emojax.demo.training.run import Run, _in_order
+from emojax.demo.training.schedule import NEEDS, with_needed
 from emojax.nn.conv_norm import ConvNorm
 from emojax.runtime.errors import UserError
 
@@ -73,8 +76,8 @@ def test_the_loop_learns_and_says_so(tmp_path):
     model = fit(small_stage(300, statistics=0.0), tmp_path, 0)
     x = jnp.ones((1, 1, 1, 1))
     assert float(model(x)[0, 0, 0, 0]) == pytest.approx(2.0, abs=0.05)
-    assert last_figures(tmp_path, "small")["step"] == 300
-    assert last_figures(tmp_path, "small")["loss"] < 0.01
+    assert last_metrics(tmp_path, "small")["step"] == 300
+    assert last_metrics(tmp_path, "small")["loss"] < 0.01
     assert seconds(tmp_path, "small") > 0
     lines = (tmp_path / "small/losses.jsonl").read_text().splitlines()
     assert [json.loads(line)["step"] for line in lines] == list(range(50, 301, 50))
@@ -97,7 +100,7 @@ def test_normalising_by_the_batch_is_batch_normalisation():
 
 
 def test_finishing_a_generator_keeps_its_pictures():
-    generator = generating.Taught(TINY, rngs=nnx.Rngs(0)).generator
+    generator = generating.SupervisedGenerator(TINY, rngs=nnx.Rngs(0)).generator
     z = batches.latents(jax.random.key(3), count=2)
     draw = jax.jit(lambda model, z: model(z))
     before = draw(generator, z)
@@ -107,14 +110,16 @@ def test_finishing_a_generator_keeps_its_pictures():
 
 
 def test_w_is_twelve_deviations_of_any_coordinate_for_the_papers_k():
-    finished = generating.finish(generating.Taught(TINY, rngs=nnx.Rngs(0)).generator, KEY)
+    finished = generating.finish(
+        generating.SupervisedGenerator(TINY, rngs=nnx.Rngs(0)).generator, KEY
+    )
     w = finished.mapping(batches.latents(KEY, count=4000))
     k_of_a_layer = 20 / np.sqrt(finished.config.n_latent)
     deviation = np.sqrt(np.asarray(w).var(0).mean())
     assert 12 * deviation == pytest.approx(k_of_a_layer, rel=0.02)
 
 
-def test_w_is_taught_to_be_as_wide_in_all_directions():
+def test_w_is_trained_towards_equal_variance_in_all_directions():
     stage = generating.stage(TINY, "mapping", None, 0)
     batch = stage.draw(KEY)
     before = stage.loss(stage.model, None, batch)[1]["spread"]
@@ -126,13 +131,13 @@ def test_w_is_taught_to_be_as_wide_in_all_directions():
 
 
 def test_only_matrices_go_by_muon():
-    def axes(*shape, faster=1.0):
-        found = _matrix_axes(jnp.zeros(shape), faster)
+    def axes(*shape, rate_factor=1.0):
+        found = _matrix_axes(jnp.zeros(shape), rate_factor)
         return found and (found.reduction_axis, found.output_axis)
 
     assert axes(3, 3, 16, 32) == ((0, 1, 2), (3,))
     assert axes(16, 32) == ((0,), (1,))
-    assert axes(16, 32, faster=10.0) is None
+    assert axes(16, 32, rate_factor=10.0) is None
     assert axes(3, 3, 1, 32) is None  # depthwise
     assert axes(1, 1, 32, 3) is None  # three colours
     assert axes(4, 4, 32) is None
@@ -148,7 +153,7 @@ def test_latents_have_unit_mean_square(count):
 
 def test_expressive_latents_show_rare_emotions_more_often():
     def share(z):
-        shown = np.asarray(batches.described(z).emotion.argmax(-1))
+        shown = np.asarray(batches.faces_of(z).emotion.argmax(-1))
         return np.mean((shown == 1) | (shown == 3))  # contempt, fear
 
     key = jax.random.key(0)
@@ -156,16 +161,16 @@ def test_expressive_latents_show_rare_emotions_more_often():
     assert often > 2 * share(batches.latents(key, count=4000))
 
 
-def test_expressive_latents_show_all_emotions_evenly_if_asked():
-    z = batches.expressive_latents(jax.random.key(0), count=4000, evenly=True)
-    readied = np.asarray(batches.described(z[1::2]).emotion.argmax(-1))
-    shares = np.delete(np.bincount(readied, minlength=8) / 2000, batches.EMOTIONS.index("neutral"))
+def test_balanced_latents_show_all_emotions_about_equally_often():
+    z = batches.expressive_latents(jax.random.key(0), count=4000, balance=True)
+    shifted = np.asarray(batches.faces_of(z[1::2]).emotion.argmax(-1))
+    shares = np.delete(np.bincount(shifted, minlength=8) / 2000, EMOTIONS.index("neutral"))
     assert shares.min() > 0.07
-    assert shares.max() < 0.35  # happiness, which others end up in
+    assert shares.max() < 0.35  # happiness, also among faces shifted to another emotion
 
 
 def test_pixels_count_more_where_the_expression_shows():
-    faces = batches.described(batches.latents(jax.random.key(0), count=4))
+    faces = batches.faces_of(batches.latents(jax.random.key(0), count=4))
     plain = batches.face_weights(32)
     for emotion, most in (("neutral", 1.0), ("surprise", 5.0)):
         shown = batches.with_emotion(faces, emotion)
@@ -177,7 +182,7 @@ def test_pixels_count_more_where_the_expression_shows():
 
 
 def test_attributes_are_named_one_by_one():
-    faces = batches.described(batches.latents(jax.random.key(0), count=3))
+    faces = batches.faces_of(batches.latents(jax.random.key(0), count=3))
     table = np.asarray(batches.attributes(faces))
     assert table.shape == (3, len(batches.ATTRIBUTES))
     assert len(set(batches.ATTRIBUTES)) == len(batches.ATTRIBUTES)
@@ -188,7 +193,7 @@ def test_attributes_are_named_one_by_one():
 
 
 def test_every_stage_has_a_scalar_loss():
-    generator = generating.Taught(TINY, rngs=nnx.Rngs(0)).generator
+    generator = generating.SupervisedGenerator(TINY, rngs=nnx.Rngs(0)).generator
     trunk = encoders.trunk(TINY, 0)
     w_encoder = encoders.w_encoder(TINY, generator, trunk.model, 0)
     stages = [
@@ -202,9 +207,9 @@ def test_every_stage_has_a_scalar_loss():
     assert {stage.name for stage in stages} == TINY.lengths.keys()
     for stage in stages:
         batch = jax.eval_shape(stage.draw, jax.random.key(0))
-        value, figures = jax.eval_shape(stage.loss, stage.model, stage.frozen, batch)
+        value, metrics = jax.eval_shape(stage.loss, stage.model, stage.frozen, batch)
         assert value.shape == ()
-        assert all(figure.shape == () for figure in figures.values())
+        assert all(metric.shape == () for metric in metrics.values())
         # a weakly typed parameter would be compiled for twice, as it starts and as updates leave it
         assert not any(leaf.weak_type for leaf in jax.tree.leaves(nnx.state(stage.model)))
         assert stage.steps == TINY.lengths[stage.name].steps
@@ -213,15 +218,15 @@ def test_every_stage_has_a_scalar_loss():
         assert (stage.sheet is not None) == (stage.name in ("coarse", "generator", *INVERTING))
 
 
-def test_encoders_start_from_the_taught_trunk():
-    generator = generating.Taught(TINY, rngs=nnx.Rngs(0)).generator
-    taught = encoders.trunk(TINY, 5).model
-    model = encoders.psp(TINY, generator, taught, 0).model
+def test_encoders_start_from_the_pretrained_trunk():
+    generator = generating.SupervisedGenerator(TINY, rngs=nnx.Rngs(0)).generator
+    pretrained = encoders.trunk(TINY, 5).model
+    model = encoders.psp(TINY, generator, pretrained, 0).model
     assert jax.tree.all(
         jax.tree.map(
             lambda a, b: a is not b and bool(jnp.all(a == b)),
             nnx.state(model.trunk),
-            nnx.state(taught.trunk),
+            nnx.state(pretrained.trunk),
         )
     )
 
@@ -235,22 +240,20 @@ def test_codes_are_read_by_a_linear_regression():
 def test_a_wrong_fraction_is_one_sentence(tmp_path):
     with pytest.raises(UserError, match=r"--fraction is 0\.0, wanted more than 0"):
         train.main(train.Options(fraction=0.0, work=tmp_path))
-    with pytest.raises(UserError, match="'pspp', which is none: choose among mapping, coarse, gen"):
+    with pytest.raises(UserError, match="'pspp', wanted some of mapping, coarse, gen"):
         train.main(train.Options(stages=("pspp",), work=tmp_path))
     with pytest.raises(UserError, match="--together is -1, wanted 1 or more"):
         train.main(train.Options(together=-1, work=tmp_path))
 
 
 def test_stages_that_are_finished_are_not_started_again(tmp_path):
-    def unfinished(*stages):
-        return train._unfinished(TINY, train.Options(work=tmp_path, stages=stages))
-
-    assert unfinished() == list(TINY.lengths)
-    assert unfinished("psp") == ["mapping", "coarse", "generator", "psp", "trunk"]
+    run = Run(TINY, tmp_path, 0)
+    assert run.unfinished(tuple(TINY.lengths)) == list(TINY.lengths)
+    assert run.unfinished(("psp",)) == ["mapping", "coarse", "generator", "psp", "trunk"]
     for name, steps in (("mapping", TINY.lengths["mapping"].steps), ("coarse", 7)):
         (tmp_path / name).mkdir()
         (tmp_path / name / "progress.json").write_text(json.dumps({"step": steps, "seconds": 1}))
-    assert unfinished("generator") == ["coarse", "generator"]
+    assert run.unfinished(("generator",)) == ["coarse", "generator"]
 
 
 def test_a_model_is_prepared_before_its_first_step_only(tmp_path):
@@ -266,3 +269,18 @@ def test_a_model_is_prepared_before_its_first_step_only(tmp_path):
     again = fit(dataclasses.replace(stage, model=Small()), tmp_path, 0)
     assert len(prepared) == 1
     assert float(first.layer.scale[...][0]) == float(again.layer.scale[...][0]) == 3.0
+
+
+def test_half_of_each_kind_of_face_is_photographed():
+    chosen = np.asarray(classifiers.photographed_rows(64))
+    assert chosen.sum() == 32
+    assert chosen[::2].sum() == chosen[1::2].sum() == 16  # balanced emotions, natural ones
+
+
+def test_stages_come_after_what_they_need():
+    order = _in_order(with_needed(["hyperstyle"], TINY.lengths))
+    assert sorted(order) == sorted(
+        ["mapping", "coarse", "generator", "trunk", "w_encoder", "hyperstyle"]
+    )
+    for name in order:
+        assert set(NEEDS.get(name, ())) <= set(order[: order.index(name)])

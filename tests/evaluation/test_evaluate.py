@@ -251,7 +251,7 @@ def test_the_demo_worlds_truth_differs_by_the_expression_alone(monkeypatch):
     sides = [people.attributes.index(f"au26_{side}") for side in ("left", "right")]
     jaw = people.transferred(ids, "surprise").attributes[:, sides]
     np.testing.assert_allclose(jaw.mean(1), 1.0, atol=1e-5)  # targets show all they can
-    with pytest.raises(UserError, match="no emotion 'joy' in the demo world"):
+    with pytest.raises(UserError, match="no emotion 'joy' among the demo's faces"):
         people.target("joy")
 
 

@@ -1,1 +1,1 @@
-"""The drawn faces: factors of identity, facial action units, and the layers of a picture."""
+"""Parametric faces: factors of identity, facial action units, renderer."""

@@ -1,4 +1,4 @@
-"""Emotions as combinations of facial action units (EMFACS), with intensities and sides."""
+"""Emotions as combinations of facial action units (FACS, EMFACS), with intensity and asymmetry."""
 
 from typing import Final
 
@@ -6,20 +6,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-EMOTIONS: Final = (
-    "anger",
-    "contempt",
-    "disgust",
-    "fear",
-    "happiness",
-    "neutral",
-    "sadness",
-    "surprise",
-)
-"""The eight emotions, in the order of every probability vector of the project."""
+from emojax.runtime.choices import EMOTIONS
 
 ACTION_UNITS: Final = (1, 2, 4, 5, 6, 7, 9, 10, 12, 14, 15, 17, 20, 23, 25, 26)
-"""The numbers of the sixteen action units, in the order of the rows of an activation array."""
+"""FACS numbers of the sixteen action units, in the order of the rows of an activation array."""
 
 _COMBINATIONS = {  # emotion: {action unit: activation at full intensity}
     "anger": {4: 1.0, 5: 0.6, 7: 0.8, 23: 1.0},
@@ -34,9 +24,9 @@ _COMBINATIONS = {  # emotion: {action unit: activation at full intensity}
 
 
 def emfacs_table() -> np.ndarray:
-    """Activations [8, 16] of the action units at full intensity, one row an emotion.
+    """Return activations [8, 16] of the action units at full intensity, one row an emotion.
 
-    The combinations are those of Friesen and Ekman's EMFACS; the strengths are ours.
+    The combinations are those of Friesen and Ekman's EMFACS; the activations are chosen here.
     """
     table = np.zeros((len(EMOTIONS), len(ACTION_UNITS)), np.float32)
     for emotion, units in _COMBINATIONS.items():
@@ -54,19 +44,21 @@ def activations(
     raised_brows: jax.Array,
     squint: jax.Array,
 ) -> jax.Array:
-    """Action units of a face that shows a blend of emotions.
+    """Return the action unit activations of a face that shows a mixture of emotions.
 
     Args:
         emotion: weights [8] that sum to one, in the order of `EMOTIONS`.
         intensity: strength of the whole expression, 0 (none) to 1 (full).
-        asymmetry: -1 (stronger on the left of the picture) to 1 (on its right). It also says
-            which side contempt, the one unilateral emotion, pulls.
-        parted_lips, raised_brows, squint: what this person does with AU 25, AU 1+2 and AU 7
-            whatever the emotion, as activations.
+        asymmetry: -1 (stronger on the left of the picture) to 1 (on its right). Its sign also
+            decides on which side contempt, the only unilateral emotion, shows.
+        parted_lips: this person's activation of AU 25, whatever the emotion.
+        raised_brows: the same of AU 1 and AU 2.
+        squint: the same of AU 7.
 
     Returns:
-        Activations [16, 2], rows as `ACTION_UNITS`, columns the left and right of the picture;
-        0 is rest and 1 the full unit, sums of emotion and habit may pass 1 a little.
+        Activations [16, 2], rows as `ACTION_UNITS`, columns the left and right of the picture.
+        0 is at rest, 1 is fully activated; the sum of an emotion's activation and the person's own
+        may exceed 1 slightly.
     """
     side = jnp.stack([-asymmetry, asymmetry])  # [2]
     both = 1 + 0.15 * side
@@ -75,7 +67,7 @@ def activations(
     sides = jnp.where(contempt[:, None], one, both)  # [8, 2]
     shown = (intensity * emotion)[:, None] * sides
     units = jnp.einsum("eu,es->us", emfacs_table(), shown)
-    habits = {25: parted_lips, 1: raised_brows, 2: raised_brows, 7: squint}
-    for unit, activation in habits.items():
+    own = {25: parted_lips, 1: raised_brows, 2: raised_brows, 7: squint}
+    for unit, activation in own.items():
         units = units.at[ACTION_UNITS.index(unit)].add(activation)
     return units

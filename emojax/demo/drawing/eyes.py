@@ -1,12 +1,11 @@
-"""Eyes, brows and glasses. One eye is drawn on the folded half face and shows on both sides."""
+"""Eyes, brows and glasses, both sides drawn at once in the mirrored coordinate `Frame.a`."""
 
 import jax
 import jax.numpy as jnp
 
 from emojax.demo.drawing import colours
 from emojax.demo.drawing.factors import Identity
-from emojax.demo.drawing.frame import Frame
-from emojax.demo.drawing.head import Units
+from emojax.demo.drawing.frame import ActionUnits, Frame
 from emojax.demo.drawing.shapes import (
     bump,
     cover,
@@ -24,8 +23,8 @@ from emojax.demo.drawing.shapes import (
 _EYE_HEIGHT = 0.04
 
 
-def eyes(canvas: jax.Array, frame: Frame, who: Identity, units: Units) -> jax.Array:
-    """Eyeballs clipped by lids that action units 5, 6, 7 and 9 move, lashes and lid creases."""
+def eyes(canvas: jax.Array, frame: Frame, who: Identity, units: ActionUnits) -> jax.Array:
+    """Draw eyeballs, clipped by lids that action units 5, 6, 7 and 9 move, lashes and creases."""
     half = 0.118 * who.eye_size
     upper = (
         0.056
@@ -67,10 +66,10 @@ def _lids(
     canvas: jax.Array,
     frame: Frame,
     who: Identity,
-    units: Units,
+    units: ActionUnits,
     lid_fields: tuple[jax.Array, ...],
 ) -> jax.Array:
-    """Eye shadow, the crease above the eye and the bag below it."""
+    """Draw eye shadow, the crease above the eye and the bag below it."""
     t, y, lid, above, floor = lid_fields
     squeezed = frame.pick(0.5 * units[6] + 0.4 * units[7] + 0.6 * units[9])
     span = window(t, -0.95, 1.05, 0.25)
@@ -85,7 +84,7 @@ def _lids(
 
 
 def _eyeball(frame: Frame, who: Identity, y: jax.Array, above: jax.Array) -> jax.Array:
-    """White, iris, pupil and highlight [R, R, 3] as if the lids were not there."""
+    """Return white, iris, pupil and highlight [R, R, 3], not yet clipped by the lids."""
     left_right = 2 * frame.side - 1
     dx = frame.a - who.eye_distance - who.gaze_x * left_right
     dy = y - 0.006 - who.gaze_y
@@ -105,8 +104,8 @@ def _eyeball(frame: Frame, who: Identity, y: jax.Array, above: jax.Array) -> jax
     return mix(ball, jnp.ones(3), 0.95 * cover(glint, 1.3 * frame.pixel))
 
 
-def brows(canvas: jax.Array, frame: Frame, who: Identity, units: Units) -> jax.Array:
-    """Brows moved by action units 1 (inner end), 2 (outer end), 4 (down and together), 9."""
+def brows(canvas: jax.Array, frame: Frame, who: Identity, units: ActionUnits) -> jax.Array:
+    """Draw brows moved by action units 1 (inner end), 2 (outer end), 4 (down and together), 9."""
     inner = frame.pick(0.092 - 0.030 * units[4] - 0.008 * units[9])
     lift_in = frame.pick(0.115 * units[1] - 0.095 * units[4] - 0.045 * units[9])
     lift_out = frame.pick(0.085 * units[2] - 0.012 * units[4] - 0.02 * units[9] - 0.02 * units[6])
@@ -136,7 +135,7 @@ def brows(canvas: jax.Array, frame: Frame, who: Identity, units: Units) -> jax.A
 
 
 def glasses(canvas: jax.Array, frame: Frame, head_distance: jax.Array, who: Identity) -> jax.Array:
-    """Dark frames, clear lenses with a slanted reflection, a thin shadow below."""
+    """Draw glasses with dark frames, a slanted reflection and a thin shadow."""
     a, v = frame.a, frame.v - _EYE_HEIGHT + 0.012
     half_width, half_height = 0.175, 0.125
     x = a - who.eye_distance - 0.012

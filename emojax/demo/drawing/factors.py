@@ -1,4 +1,4 @@
-"""The latent space of the drawn faces: 64 normal numbers -> who, how lit, how felt."""
+"""Latent space of the drawn faces: 64 normal numbers to identity, pose, light and emotion."""
 
 from typing import Final, NamedTuple
 
@@ -10,17 +10,16 @@ from emojax.demo.drawing.expressions import EMOTIONS, activations
 from emojax.runtime.errors import UserError
 
 LATENT_SIZE: Final = 64
-"""Entries of a latent; every one of them moves the picture."""
+"""Number of entries of a latent; each of them changes the picture."""
 
 
 class Identity(NamedTuple):
-    """Everything about a face that is not its emotion; each a scalar.
+    """All factors of a face but its emotion, scalars.
 
-    Lengths are in half sides of an unzoomed picture, angles in radians; the table `FACTORS` gives
-    the range of each.
+    Lengths are in half sides of a picture at zoom 1, angles in radians; `FACTORS` has the ranges.
     """
 
-    # habits of expression
+    # this person's own activations, whatever the emotion
     asymmetry: jax.Array
     parted_lips: jax.Array
     raised_brows: jax.Array
@@ -90,14 +89,14 @@ class Identity(NamedTuple):
 
 
 class Params(NamedTuple):
-    """A face ready to be drawn, and the truth about it.
+    """Everything that the renderer needs to draw a face; also its labels.
 
     Attributes:
-        identity: who it is, where it looks and how it is lit.
+        identity: identity, pose, light and background.
         emotion: weights [8] that sum to one, in the order of `EMOTIONS`: the soft label.
         intensity: strength of the expression, 0 to 1.
         action_units: activations [16, 2], rows as `ACTION_UNITS`, columns left and right of the
-            picture. They are all that drawing takes from the expression.
+            picture. The renderer reads the expression from them alone.
     """
 
     identity: Identity
@@ -107,10 +106,10 @@ class Params(NamedTuple):
 
 
 class Factor(NamedTuple):
-    """How one latent entry becomes one factor.
+    """Map from one latent entry to one factor.
 
-    Without a threshold the factor is spread evenly between `low` and `high`. With one it is a
-    smooth gate that opens where the entry passes the threshold: most people have no beard.
+    Without a threshold the factor is uniform between `low` and `high`. With one it is a sigmoid at
+    the threshold: most people have no beard.
     """
 
     name: str
@@ -120,7 +119,7 @@ class Factor(NamedTuple):
     sharpness: float = 4.0
 
     def __call__(self, z: jax.Array) -> jax.Array:
-        """Value of the factor for a standard normal entry, same shape."""
+        """Return the factor for a standard normal entry, of the same shape."""
         if self.threshold is None:
             share = jax.scipy.stats.norm.cdf(z)
         else:
@@ -186,12 +185,12 @@ FACTORS: Final = (
     Factor("glasses", 0.0, 1.0, 0.9, 6.0),
     Factor("clothes", 0.0, 1.0),
 )
-"""The identity's part of the latent, entry `8 + i` for factor `i`."""
+"""Identity factors; factor `i` comes from entry `8 + i` of the latent."""
 
-# Entries 0-6 of the latent: how readily each emotion wins over neutral, whose logit stays at 0.
-# Fitted so that the strongest emotion is happiness in 42 % of faces, neutral in 35 %, sadness in
-# 8 %, surprise in 6 %, anger in 5 %, disgust in 2.5 %, fear in .8 % and contempt in .7 %: the
-# order of the paper's Figure 4 for FFHQ.
+# Entries 0-6 of the latent are logits of seven emotions before scale and offset; neutral's is 0.
+# The offsets are fitted so that the strongest emotion is happiness in 42 % of faces, neutral in
+# 35 %, sadness in 8 %, surprise in 6 %, anger in 5 %, disgust in 2.5 %, fear in 0.8 % and contempt
+# in 0.7 %: the order of the paper's Figure 4 for FFHQ.
 EMOTION_OFFSETS = {
     "anger": -1.38,
     "contempt": -2.22,
@@ -201,17 +200,17 @@ EMOTION_OFFSETS = {
     "sadness": -1.14,
     "surprise": -1.29,
 }
-_EMOTION_SHARPNESS = 4.0  # a logit per unit of z: labels mostly decided, never hard
+_EMOTION_SHARPNESS = 4.0  # logits a unit of z: soft labels, mostly close to one emotion
 _INTENSITY = Factor("intensity", 0.6, 1.0)  # entry 7
 
 
 def sample(key: jax.Array) -> jax.Array:
-    """Draw a latent [64] of the generator world, standard normal."""
+    """Draw a standard normal latent [64]."""
     return jax.random.normal(key, (LATENT_SIZE,))
 
 
 def emotion_weights(latent: jax.Array) -> jax.Array:
-    """Emotion weights [8] of a latent [64]; they sum to one."""
+    """Return the emotion weights [8] of a latent [64]; they sum to one."""
     offsets = np.array(list(EMOTION_OFFSETS.values()), np.float32)
     felt = _EMOTION_SHARPNESS * (latent[: len(offsets)] + offsets)
     logits = jnp.insert(felt, EMOTIONS.index("neutral"), 0.0)
@@ -219,10 +218,14 @@ def emotion_weights(latent: jax.Array) -> jax.Array:
 
 
 def params(latent: jax.Array) -> Params:
-    """Describe the face of a latent [64]; smooth, and every entry matters."""
+    """Return the face of a latent [64], differentiable in each entry.
+
+    Raises:
+        UserError: the latent has another shape.
+    """
     if latent.shape != (LATENT_SIZE,):
         raise UserError(
-            f"a latent of the demo world has shape ({LATENT_SIZE},), not {latent.shape}; "
+            f"a latent of the demo has shape ({LATENT_SIZE},), not {latent.shape}; "
             "use jax.vmap for a batch"
         )
     first = len(EMOTION_OFFSETS) + 1
@@ -234,7 +237,7 @@ def params(latent: jax.Array) -> Params:
 
 
 def express(identity: Identity, emotion: jax.Array, intensity: jax.Array) -> Params:
-    """Give a person an expression.
+    """Return a person with an expression.
 
     Args:
         identity: the person.
@@ -253,7 +256,7 @@ def express(identity: Identity, emotion: jax.Array, intensity: jax.Array) -> Par
 
 
 def with_emotion(face: Params, emotion: str, intensity: float | jax.Array = 1.0) -> Params:
-    """The same person, pose and light with another emotion: the truth a transfer is judged by.
+    """Return the same person, pose and light with another emotion: ground truth of a transfer.
 
     Args:
         face: any face.
@@ -270,10 +273,10 @@ def with_emotion(face: Params, emotion: str, intensity: float | jax.Array = 1.0)
 
 
 def sample_balanced(key: jax.Array) -> Params:
-    """Draw a face whose strongest emotion is each of the eight equally often.
+    """Draw a face; each of the eight emotions is the strongest one equally often.
 
-    A classifier trained on the generator world alone would see one contemptuous face in 140.
-    The other emotions keep a little weight, so labels stay soft as in `params`.
+    Among the latents of `sample` contempt is the strongest in one of 140. The other emotions keep
+    some weight, so that labels are soft as those of `params`.
     """
     latent_key, emotion_key, weight_key = jax.random.split(key, 3)
     face = params(sample(latent_key))

@@ -1,4 +1,4 @@
-"""Hair in two layers, behind the head and in front of it, and what may cover it."""
+"""Hair in two layers, behind and in front of the head, and the hat."""
 
 from typing import NamedTuple
 
@@ -23,12 +23,12 @@ from emojax.demo.drawing.shapes import (
 
 
 class Hair(NamedTuple):
-    """Fields [R, R] both layers share, and the opening that shows the face.
+    """What both layers share.
 
     Attributes:
-        outline: signed distance to the outer edge of the hair.
-        opening: signed distance to the face's opening, negative on the face.
-        strands: texture, about -1 to 1, that runs along the hair.
+        outline: [R, R] signed distance to the outer edge of the hair.
+        opening: [R, R] signed distance to the area without hair, negative on the face.
+        strands: [R, R] texture, about -1 to 1, along the hair.
         colour: [3].
     """
 
@@ -39,12 +39,12 @@ class Hair(NamedTuple):
 
 
 def thinned(who: Identity) -> Identity:
-    """The person with the hair shorter where it recedes: bald heads grow no plaits."""
+    """Return a person with shorter hair the more it recedes: bald people have no long hair."""
     return who._replace(hair_length=who.hair_length * (1 - who.hair_recession) ** 2)
 
 
 def hair_shape(frame: Frame, head: Head, who: Identity) -> Hair:
-    """Lay out the hair of a person."""
+    """Return the shape of a person's hair."""
     x, y = frame.x, frame.y
     who = thinned(who)
     curls = wave(15 * x + 3 * wave(6 * y)) * wave(14 * y + 1.5 * wave(8 * x))
@@ -72,12 +72,12 @@ def _outline(frame: Frame, head: Head, who: Identity, curls: jax.Array) -> jax.A
 
 
 def _opening(frame: Frame, who: Identity) -> jax.Array:
-    """Negative where the face shows: below the hairline and between the sides."""
+    """Return a signed distance, negative below the hairline and between the sides."""
     x, y = frame.x - 0.4 * who.yaw, frame.y
     part = 0.22 * who.hair_parting
     hairline = 0.50 + 0.05 * (who.forehead - 0.76) + 0.42 * who.hair_recession
     curve = hairline - 0.35 * x * x - 5.5 * x**6 + 0.06 * who.hair_recession * jnp.cos(9 * x)
-    notch = 0.035 * bump(x - part, 0.0, 0.05, 1.0)  # the parting shows a little scalp
+    notch = 0.035 * bump(x - part, 0.0, 0.05, 1.0)  # the parting
     swept = notch - 0.16 * who.hair_parting * x
     fringe = 0.235 + 0.05 * who.hair_parting * x - 0.10 * x * x
     amount = who.hair_fringe * (1 - who.hair_recession)
@@ -89,7 +89,7 @@ def _opening(frame: Frame, who: Identity) -> jax.Array:
 
 
 def _strands(frame: Frame, who: Identity, curls: jax.Array) -> jax.Array:
-    """Streaks that fan out from above the parting, broken into clumps by curls."""
+    """Return a texture of streaks that fan out from above the parting, less regular with curls."""
     x, y = frame.x - 0.2 * who.hair_parting, frame.y
     fan = x / (1.35 - y) + 0.05 * who.hair_curl * curls + 0.012 * wave(7 * y + 5 * x)
     fine = 0.5 * wave(110 * fan + 5 * wave(17 * fan)) * fade(90, frame.pixel)
@@ -99,14 +99,14 @@ def _strands(frame: Frame, who: Identity, curls: jax.Array) -> jax.Array:
 
 
 def behind(canvas: jax.Array, frame: Frame, hair: Hair, who: Identity) -> jax.Array:
-    """Hair behind neck and ears, in their shadow."""
+    """Draw the hair behind neck and ears, in shadow."""
     lit = 0.55 + 0.12 * hair.strands + 0.12 * who.light_x * frame.x
     shown = cover(hair.outline, 2.2 * frame.pixel) * smoothstep(3 - 3.2 * who.hair_recession)
     return mix(canvas, hair.colour * lit[..., None], shown)
 
 
 def in_front(canvas: jax.Array, frame: Frame, head: Head, hair: Hair, who: Identity) -> jax.Array:
-    """Hair over forehead, temples and, when long, ears; it casts a soft shadow on the face."""
+    """Draw the hair over forehead, temples and, when long, ears, and its shadow on the face."""
     x, y = frame.x, frame.y
     soft = 2.0 * frame.pixel + 0.012 + 0.03 * who.hair_recession
     edge = hair.opening + 0.010 * hair.strands
@@ -124,7 +124,7 @@ def in_front(canvas: jax.Array, frame: Frame, head: Head, hair: Hair, who: Ident
 
 
 def hat(canvas: jax.Array, frame: Frame, head: Head, who: Identity) -> jax.Array:
-    """A knitted cap, worn in the photo world only."""
+    """Draw a knitted cap, which occurs in the photo domain only."""
     x, y = frame.x, frame.y
     dome = head.distance - 0.12
     brim = 0.40 - 0.12 * x * x

@@ -1,12 +1,13 @@
-"""The head and what surrounds it: backdrop, shoulders, neck, ears, shaded skin, beard."""
+"""Head and surroundings: background, shoulders, neck, ears, shaded skin, beard."""
 
 import jax
 import jax.numpy as jnp
 
 from emojax.demo.drawing import colours
 from emojax.demo.drawing.factors import Identity
-from emojax.demo.drawing.frame import Frame, Head
+from emojax.demo.drawing.frame import ActionUnits, Frame, Head
 from emojax.demo.drawing.shapes import (
+    Field,
     bump,
     cover,
     ellipse,
@@ -19,11 +20,9 @@ from emojax.demo.drawing.shapes import (
     window,
 )
 
-Units = dict[int, jax.Array]
-
 
 def backdrop(frame: Frame, who: Identity) -> jax.Array:
-    """A wall [R, R, 3], sloping in brightness and brighter on the lit side."""
+    """Return the background [R, R, 3]: a vertical gradient, brighter on the lit side."""
     colour = colours.backdrop(who.backdrop_lightness, who.backdrop_red, who.backdrop_blue)
     slope = 1 + who.backdrop_slope * frame.y - 0.10 * (frame.x**2 + frame.y**2)
     glow = 0.22 * bump(frame.x + 0.5 * who.light_x, frame.y - 0.2, 0.9, 0.9)
@@ -31,7 +30,7 @@ def backdrop(frame: Frame, who: Identity) -> jax.Array:
 
 
 def torso(canvas: jax.Array, frame: Frame, head: Head, who: Identity) -> jax.Array:
-    """Neck in the shadow of the chin, and a round collar."""
+    """Draw the neck, with the chin's shadow, and clothes with a round collar."""
     skin = colours.skin(who.skin_tone, who.skin_warmth)
     x, y, pixel = frame.x, frame.y, frame.pixel
     half = who.neck + 0.10 * smoothstep((-0.62 - y) / 0.5)
@@ -48,7 +47,7 @@ def torso(canvas: jax.Array, frame: Frame, head: Head, who: Identity) -> jax.Arr
 
 
 def ears(canvas: jax.Array, frame: Frame, who: Identity) -> jax.Array:
-    """Ears behind the head, with a darker hollow."""
+    """Draw the ears behind the head, and earrings."""
     skin = colours.skin(who.skin_tone, who.skin_warmth)
     a, y = jnp.abs(frame.x), frame.y + 0.04
     out = a - who.head_width - 0.012
@@ -65,10 +64,11 @@ def ears(canvas: jax.Array, frame: Frame, who: Identity) -> jax.Array:
     return mix(canvas, gold, cover(stone - 0.024, 1.5 * frame.pixel) * who.earrings)
 
 
-def relief(frame: Frame, who: Identity, units: Units) -> tuple[jax.Array, jax.Array]:
-    """Slopes [R, R] of the face's hills and hollows along u and v.
+def relief(frame: Frame, who: Identity, units: ActionUnits) -> tuple[jax.Array, jax.Array]:
+    """Return the slopes [R, R] of the face's surface along u and v.
 
-    Each is a Gaussian: (distance from the midline or 0, height, radii, elevation).
+    The surface is a sum of Gaussians. On the midline: (v, radius along u, radius along v, height).
+    In pairs: (distance from the midline, v, the two radii, height).
     """
     raised = frame.pick(0.6 * units[6] + 0.7 * units[12])
     wing = 0.022 * units[9].mean() + 0.012 * units[10].mean()
@@ -77,7 +77,7 @@ def relief(frame: Frame, who: Identity, units: Units) -> tuple[jax.Array, jax.Ar
         (0.42, 0.34, 0.26, 0.020),  # forehead
         (-0.04, 0.045, 0.17, 0.034 * who.nose_bridge),
         (tip + 0.02, 0.062, 0.06, 0.056),
-        (-0.43, 0.20, 0.14, 0.034),  # the round of the jaws behind the lips
+        (-0.43, 0.20, 0.14, 0.034),  # jaws behind the lips
         (0.06 - who.chin, 0.13, 0.09, 0.034),
     )
     paired = (
@@ -86,7 +86,8 @@ def relief(frame: Frame, who: Identity, units: Units) -> tuple[jax.Array, jax.Ar
         (0.33, -0.16, 0.15, 0.11, 0.018 + 0.02 * who.cheeks + 0.035 * raised),
         (0.75 * who.nose_width, tip - 0.002 + wing, 0.036, 0.04, 0.026),
     )
-    along_u, along_v = 0.0, 0.0
+    along_u: Field = 0.0
+    along_v: Field = 0.0
     for cy, ru, rv, elevation in single:
         hill = elevation * bump(frame.u, frame.v - cy, ru, rv)
         along_u -= 2 * frame.u / ru**2 * hill
@@ -96,11 +97,13 @@ def relief(frame: Frame, who: Identity, units: Units) -> tuple[jax.Array, jax.Ar
         hill = elevation * bump(frame.a - cx, frame.v - cy, ru, rv)
         along_u -= 2 * mirrored * (frame.a - cx) / ru**2 * hill
         along_v -= 2 * (frame.v - cy) / rv**2 * hill
-    return along_u, along_v
+    return jnp.asarray(along_u), jnp.asarray(along_v)
 
 
-def skin(canvas: jax.Array, frame: Frame, head: Head, who: Identity, units: Units) -> jax.Array:
-    """The face's skin, lit by one lamp and a warm fill, with blush and freckles."""
+def skin(
+    canvas: jax.Array, frame: Frame, head: Head, who: Identity, units: ActionUnits
+) -> jax.Array:
+    """Draw the skin of the face, lit by one light source and ambient light."""
     slope_u, slope_v = relief(frame, who, units)
     facing = jnp.sqrt(jnp.maximum(1 - head.nx**2 - head.ny**2, 0) + 0.04)
     nx, ny = head.nx - facing * slope_u, 0.8 * head.ny - facing * slope_v
@@ -119,8 +122,8 @@ def skin(canvas: jax.Array, frame: Frame, head: Head, who: Identity, units: Unit
     )
 
 
-def _complexion(face: jax.Array, frame: Frame, who: Identity, units: Units) -> jax.Array:
-    """Blush on the cheeks and nose, freckles on a jittered lattice."""
+def _complexion(face: jax.Array, frame: Frame, who: Identity, units: ActionUnits) -> jax.Array:
+    """Add blush on cheeks and nose, and freckles on a jittered grid."""
     raised = 0.35 * units[12].mean() + 0.2 * units[6].mean()
     cheek = bump(frame.a - 0.33, frame.v + 0.17, 0.16, 0.12)
     nose = 0.4 * bump(frame.u, frame.v + 0.2, 0.09, 0.08)
@@ -139,7 +142,15 @@ def _complexion(face: jax.Array, frame: Frame, who: Identity, units: Units) -> j
 def beard(
     canvas: jax.Array, frame: Frame, head: Head, who: Identity, lip_distance: jax.Array
 ) -> jax.Array:
-    """Stubble that thickens to a full beard; `lip_distance` keeps it off the lips."""
+    """Draw stubble to full beard.
+
+    Args:
+        canvas: [R, R, 3].
+        frame: coordinates of the pixels.
+        head: outline of the head.
+        who: the person.
+        lip_distance: [R, R] signed distance to the lips, which stay free of it.
+    """
     a, v = frame.a, frame.v
     line = -0.36 + 0.5 * (a / 0.5) ** 3  # from beside the mouth up to the sideburns
     cheek = smoothstep((line - v) / 0.14 + 0.2)

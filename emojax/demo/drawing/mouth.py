@@ -1,4 +1,4 @@
-"""Nose, mouth and the lines an expression draws on a face."""
+"""Nose, mouth and the wrinkles of an expression."""
 
 from typing import NamedTuple
 
@@ -7,8 +7,7 @@ import jax.numpy as jnp
 
 from emojax.demo.drawing import colours
 from emojax.demo.drawing.factors import Identity
-from emojax.demo.drawing.frame import Frame
-from emojax.demo.drawing.head import Units
+from emojax.demo.drawing.frame import ActionUnits, Frame
 from emojax.demo.drawing.shapes import (
     bump,
     cover,
@@ -24,15 +23,17 @@ from emojax.demo.drawing.shapes import (
 
 
 class Mouth(NamedTuple):
-    """Where the lips are, as fields [R, R].
+    """Shape of the lips; fields are [R, R].
 
     Attributes:
         t: position across, -1 and 1 at the corners.
-        upper, lower: signed heights of a pixel above the upper lip's and lower lip's inner edge.
-        upper_lip, lower_lip: thickness of the lips there.
+        upper: height of a pixel above the upper lip's inner edge.
+        lower: height of a pixel above the lower lip's inner edge.
+        upper_lip: thickness of the upper lip.
+        lower_lip: thickness of the lower lip.
         distance: signed distance to the outline of both lips.
-        seam: height of the corners' curve.
-        half: half width [] of the mouth.
+        seam: height of the curve between the corners.
+        half: half width of the mouth.
         gap: how far the lips are parted in the middle [].
     """
 
@@ -47,8 +48,8 @@ class Mouth(NamedTuple):
     gap: jax.Array
 
 
-def mouth_shape(frame: Frame, who: Identity, units: Units) -> Mouth:
-    """Move the lips by action units 10, 12, 14, 15, 17, 20, 23, 25 and 26."""
+def mouth_shape(frame: Frame, who: Identity, units: ActionUnits) -> Mouth:
+    """Return the lips as moved by action units 10, 12, 14, 15, 17, 20, 23, 25 and 26."""
     mean = {number: sides.mean() for number, sides in units.items()}
     pull = 0.20 * units[12] + 0.28 * units[20] + 0.10 * units[14] + 0.04 * units[15]
     half = frame.pick(who.mouth_width * (1 + pull - 0.16 * units[23] - 0.30 * units[26]))
@@ -78,8 +79,10 @@ def mouth_shape(frame: Frame, who: Identity, units: Units) -> Mouth:
     return Mouth(t, upper, lower, upper_lip, lower_lip, distance, seam, half, raise_up + drop)
 
 
-def mouth(canvas: jax.Array, frame: Frame, who: Identity, units: Units, m: Mouth) -> jax.Array:
-    """Lips, teeth, tongue, the seam and the shadow below the lower lip."""
+def mouth(
+    canvas: jax.Array, frame: Frame, who: Identity, units: ActionUnits, m: Mouth
+) -> jax.Array:
+    """Draw lips, teeth, tongue, the line between the lips and the shadow below them."""
     skin = colours.skin(who.skin_tone, who.skin_warmth)
     lip = colours.lips(skin, who.lip_redness)
     soft = 1.5 * frame.pixel
@@ -106,8 +109,8 @@ def mouth(canvas: jax.Array, frame: Frame, who: Identity, units: Units, m: Mouth
     return shade(canvas, (0.50, 0.36, 0.34), deep * smoothstep(1 - spot / 0.03))
 
 
-def _cavity(frame: Frame, units: Units, m: Mouth) -> jax.Array:
-    """Teeth and tongue [R, R, 3] in a dark mouth, as if the lips were not there."""
+def _cavity(frame: Frame, units: ActionUnits, m: Mouth) -> jax.Array:
+    """Return teeth and tongue [R, R, 3], not yet clipped by the lips."""
     depth, rise = -m.upper, m.lower
     dark = jnp.array([0.20, 0.05, 0.06]) * jnp.ones((*frame.u.shape, 1))
     jaw = units[26].mean()
@@ -124,8 +127,8 @@ def _cavity(frame: Frame, units: Units, m: Mouth) -> jax.Array:
     return mix(cavity, 0.90 * enamel, bared * lower)
 
 
-def nose(canvas: jax.Array, frame: Frame, who: Identity, units: Units) -> jax.Array:
-    """Nostrils, wings and the shadow below; the form itself is in the skin's relief."""
+def nose(canvas: jax.Array, frame: Frame, who: Identity, units: ActionUnits) -> jax.Array:
+    """Draw nostrils, wings and shadow of the nose; its form is in `head.relief`."""
     rise = 0.024 * units[9].mean() + 0.014 * units[10].mean()
     base = -0.255 + who.nose_length + rise
     width = who.nose_width * (1 + 0.10 * units[9].mean() + 0.06 * units[12].mean())
@@ -144,8 +147,10 @@ def nose(canvas: jax.Array, frame: Frame, who: Identity, units: Units) -> jax.Ar
     return shade(canvas, (0.62, 0.50, 0.46), 0.55 * side * far * who.nose_bridge)
 
 
-def wrinkles(canvas: jax.Array, frame: Frame, who: Identity, units: Units, m: Mouth) -> jax.Array:
-    """Folds and lines: nasolabial, forehead, between the brows, crow's feet, nose root, chin."""
+def wrinkles(
+    canvas: jax.Array, frame: Frame, who: Identity, units: ActionUnits, m: Mouth
+) -> jax.Array:
+    """Draw nasolabial folds, and wrinkles of forehead, brows, eye corners, nose root and chin."""
     amount = jnp.maximum(_fold(frame, who, units, m), _forehead(frame, who, units))
     amount = jnp.maximum(amount, _eye_corners(frame, who, units))
     amount = jnp.maximum(amount, _middle(frame, who, units))
@@ -153,12 +158,12 @@ def wrinkles(canvas: jax.Array, frame: Frame, who: Identity, units: Units, m: Mo
 
 
 def _crease(distance: jax.Array, frame: Frame, half_width: float = 0.004) -> jax.Array:
-    """A soft line about a curve."""
+    """Return the coverage of a soft line along a curve, from the distance to it."""
     return cover(jnp.abs(distance) - half_width, 0.010 + 1.3 * frame.pixel)
 
 
-def _fold(frame: Frame, who: Identity, units: Units, m: Mouth) -> jax.Array:
-    """Nasolabial fold from the wing of the nose round the corner of the mouth; the dimple."""
+def _fold(frame: Frame, who: Identity, units: ActionUnits, m: Mouth) -> jax.Array:
+    """Return the nasolabial fold from the wing of the nose past the mouth's corner; dimples."""
     strength = frame.pick(
         0.75 * units[12] + 0.65 * units[10] + 0.55 * units[9] + 0.3 * units[20] + 0.25 * units[15]
     )
@@ -179,8 +184,8 @@ def _fold(frame: Frame, who: Identity, units: Units, m: Mouth) -> jax.Array:
     )
 
 
-def _forehead(frame: Frame, who: Identity, units: Units) -> jax.Array:
-    """Three lines where AU 1 and 2 push the skin up."""
+def _forehead(frame: Frame, who: Identity, units: ActionUnits) -> jax.Array:
+    """Return three lines on the forehead, from AU 1 and 2."""
     lifted = frame.pick(0.42 * units[1] + 0.5 * units[2])
     strength = 0.28 * who.wrinkles**2 + (0.35 + 0.5 * who.wrinkles) * jnp.clip(lifted, 0, 1.2)
     v = frame.v - 0.05 * lifted - 0.03 * jnp.cos(7 * frame.u) + 0.01 * jnp.cos(19 * frame.u)
@@ -191,8 +196,8 @@ def _forehead(frame: Frame, who: Identity, units: Units) -> jax.Array:
     return strength * span * _crease((place - nearest) * period, frame, 0.003)
 
 
-def _eye_corners(frame: Frame, who: Identity, units: Units) -> jax.Array:
-    """Crow's feet: three short lines that fan out from the outer corner of the eye."""
+def _eye_corners(frame: Frame, who: Identity, units: ActionUnits) -> jax.Array:
+    """Return crow's feet: three short lines from the outer corner of the eye."""
     strength = frame.pick(units[6]) * (0.35 + 0.5 * who.wrinkles) + 0.30 * who.wrinkles**2
     x = frame.a - who.eye_distance - 0.118 * who.eye_size
     spread = (frame.v - 0.045) / (0.035 + 0.55 * jnp.maximum(x, 0))
@@ -201,8 +206,8 @@ def _eye_corners(frame: Frame, who: Identity, units: Units) -> jax.Array:
     return strength * window(x, 0.028, 0.075, 0.025) * _crease(away, frame, 0.002)
 
 
-def _middle(frame: Frame, who: Identity, units: Units) -> jax.Array:
-    """Frown lines (AU 4), the nose's root (AU 9) and the dimpled chin (AU 17)."""
+def _middle(frame: Frame, who: Identity, units: ActionUnits) -> jax.Array:
+    """Return frown lines (AU 4), nose root wrinkles (AU 9) and the dimpled chin (AU 17)."""
     a, v = frame.a, frame.v
     frown = units[4].mean() * 0.75 + 0.15 * who.wrinkles**2
     frown = frown * window(v, 0.12, 0.235, 0.035) * _crease(a - 0.036 - 0.12 * (v - 0.12), frame)

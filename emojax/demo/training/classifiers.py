@@ -1,26 +1,30 @@
-"""The classifier's, the judge's and the feature network's parts of the recipe."""
+"""Stages of the emotion classifier, the attribute regressor and the feature network."""
 
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
 
 from emojax.demo import batches
-from emojax.demo.training.loop import Figures, Stage
+from emojax.demo.drawing.factors import Params
+from emojax.demo.training.loop import Metrics, Stage
 from emojax.demo.training.recipe import Profile
 from emojax.models.efficientnet import EmotionNet
 from emojax.scoring import classifier
 
-_STATISTICS = 0.6  # the rest of the steps fine-tunes with the statistics the network will use
+_STATISTICS = 0.6
+"""Share of the steps with batch statistics; the rest fine-tunes with the running ones."""
+
+Batch = tuple[Params, jax.Array]
+"""Faces, and their pictures."""
 
 
 def emotion(profile: Profile, seed: int) -> Stage:
-    """Learn the soft emotion labels of drawn faces, half of them photographed."""
+    """Return the emotion classifier's stage: cross-entropy with soft labels."""
 
-    def loss(
-        model: EmotionNet, frozen: None, batch: tuple[batches.Params, jax.Array]
-    ) -> tuple[jax.Array, Figures]:
+    def loss(model: EmotionNet, _: None, batch: Batch) -> tuple[jax.Array, Metrics]:
         faces, pictures = batch
         x = classifier.preprocess(pictures, model.config.size, as_uint8=False)
         logits = model(x)
@@ -32,19 +36,26 @@ def emotion(profile: Profile, seed: int) -> Stage:
 
 
 def attributes(profile: Profile, seed: int) -> Stage:
-    """Learn identity factors and action units: the judge of everything else, used by nothing."""
+    """Return the stage of the attribute regressor, which is for evaluation only."""
     return _stage(profile, "attributes", seed, _regression(batches.attributes))
 
 
 def features(profile: Profile, seed: int) -> Stage:
-    """Learn attributes and emotions, for the features that come of it."""
+    """Return the feature network's stage: regression of attributes and emotion weights."""
     return _stage(profile, "features", seed, _regression(batches.targets))
 
 
-def _regression(targets: Callable[[batches.Params], jax.Array]) -> Callable:
-    def loss(
-        model: EmotionNet, frozen: None, batch: tuple[batches.Params, jax.Array]
-    ) -> tuple[jax.Array, Figures]:
+def photographed_rows(count: int) -> jax.Array:
+    """Return which of `count` rows are photographed, [count] bool: rows 0, 1, 4, 5, 8, ...
+
+    These are half of the rows, and half of each kind of row of `batches.balanced`, whose even rows
+    have balanced emotions.
+    """
+    return jnp.arange(count) % 4 < 2
+
+
+def _regression(targets: Callable[[Params], jax.Array]) -> Callable[..., Any]:
+    def loss(model: EmotionNet, _: None, batch: Batch) -> tuple[jax.Array, Metrics]:
         faces, pictures = batch
         x = classifier.preprocess(pictures, model.config.size, crop="full", as_uint8=False)
         return jnp.mean(jnp.square(model(x) - targets(faces))), {}
@@ -52,16 +63,16 @@ def _regression(targets: Callable[[batches.Params], jax.Array]) -> Callable:
     return loss
 
 
-def _stage(profile: Profile, name: str, seed: int, loss: Callable) -> Stage:
+def _stage(profile: Profile, name: str, seed: int, loss: Callable[..., Any]) -> Stage:
     length = profile.lengths[name]
 
-    def draw(key: jax.Array) -> tuple[batches.Params, jax.Array]:
-        who, camera = jax.random.split(key)
-        faces = batches.balanced(who, count=length.batch)
+    def draw(key: jax.Array) -> Batch:
+        people, camera = jax.random.split(key)
+        faces = batches.balanced(people, count=length.batch)
         pictures = batches.draw(faces, profile.resolution)
         photos = batches.photographed(camera, pictures)
-        third = jnp.arange(length.batch)[:, None, None, None] % 4 < 2  # of either kind of face
-        return faces, jnp.where(third, photos, pictures)
+        chosen = photographed_rows(length.batch)[:, None, None, None]
+        return faces, jnp.where(chosen, photos, pictures)
 
     model = EmotionNet(getattr(profile, name), rngs=nnx.Rngs(seed))
     return Stage(name, model, draw, loss, None, length.steps, length.rate, statistics=_STATISTICS)

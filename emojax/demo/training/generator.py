@@ -1,4 +1,4 @@
-"""The generator's part of the recipe: regression from latents to their drawn faces."""
+"""Stages of the generator: regression from latents to their drawn faces."""
 
 from pathlib import Path
 from typing import Any
@@ -10,25 +10,24 @@ from flax import nnx
 
 from emojax.demo import batches
 from emojax.demo.contact_sheets import write_pairs
-from emojax.demo.training.loop import Figures, Stage
+from emojax.demo.training.loop import Metrics, Stage
 from emojax.demo.training.recipe import Profile
 from emojax.models.stylegan2 import Generator, mean_latent
+from emojax.runtime.choices import K
 
-_MAPPING_RATES = {
-    "mapping": 60.0,
-    "coarse": 10.0,
-    "generator": 10.0,
-}  # its weights are stored divided by 0.01
-_TAUGHT = 256  # codes at a time that W is taught on
-_STRENGTH = 20.0  # the paper's k ...
-_SIGMAS = 12.0  # ... is to be so many deviations of a coordinate
+_MAPPING_RATES = {"mapping": 60.0, "coarse": 10.0, "generator": 10.0}
+"""Rate factors of the mapping network, whose weights are stored divided by 0.01."""
+_REGRESSED = 256
+"""Codes a step for the regression from w to the targets."""
+_SIGMAS = 12.0
+"""The paper's k of 20 is as many standard deviations of a coordinate of w."""
 
 
-class Taught(nnx.Module):
-    """A generator, and a linear reading of its w that teaches the mapping what a face is.
+class SupervisedGenerator(nnx.Module):
+    """A generator, and a linear regression from its w to attributes and emotions.
 
-    The reading makes W carry identity factors, action units and emotions almost linearly. An
-    adversarially trained generator comes by this on its own, and less perfectly.
+    The regression makes identity factors, action units and emotions almost linear in W. In an
+    adversarially trained generator this happens by itself, less exactly.
     """
 
     def __init__(self, profile: Profile, *, rngs: nnx.Rngs) -> None:
@@ -38,17 +37,17 @@ class Taught(nnx.Module):
             to_rgb.weight[...] = 0.1 * to_rgb.weight[...]
 
 
-def stage(profile: Profile, name: str, model: Taught | None, seed: int) -> Stage:
+def stage(profile: Profile, name: str, model: SupervisedGenerator | None, seed: int) -> Stage:
     """Return one of the generator's three stages.
 
     Args:
-        profile: of the world.
-        name: "mapping" warms the mapping network up, "coarse" trains all but the last block on
-            pictures of half the size, at a third of the cost, and "generator" the whole.
-        model: what the stage before made; the first starts from nothing.
+        profile: configs and lengths.
+        name: "mapping" pretrains the mapping network; "coarse" trains all but the last block, on
+            pictures of half the size, at a third of the cost; "generator" trains all.
+        model: result of the stage before; None for the first.
         seed: of the weights.
     """
-    model = model or Taught(profile, rngs=nnx.Rngs(seed))
+    model = model or SupervisedGenerator(profile, rngs=nnx.Rngs(seed))
     length = profile.lengths[name]
     rates = {"generator.mapping": _MAPPING_RATES[name], "reading": 0.2}
     common = {
@@ -57,36 +56,42 @@ def stage(profile: Profile, name: str, model: Taught | None, seed: int) -> Stage
         "frozen": None,
         "steps": length.steps,
         "rate": length.rate,
-        "faster": lambda parameter: _rate(rates, parameter),
+        "rate_factor": lambda parameter: _rate_factor(rates, parameter),
     }
     if name == "mapping":
-        return _warm_up(length.batch, common)
+        return _mapping(length.batch, common)
     coarse = name == "coarse"
     side = profile.resolution // (2 if coarse else 1)
-    return _regression(length.batch, side, common, expressive=not coarse)
+    return _pictures(length.batch, side, common, expressive=not coarse)
 
 
-def _warm_up(count: int, common: dict[str, Any]) -> Stage:
+def _mapping(count: int, common: dict[str, Any]) -> Stage:
     def draw(key: jax.Array) -> tuple[jax.Array, jax.Array]:
         z = batches.expressive_latents(key, count=count)
-        return z, batches.targets(batches.described(z))
+        return z, batches.targets(batches.faces_of(z))
 
-    def loss(model: Taught, frozen: None, batch: tuple) -> tuple[jax.Array, Figures]:
-        _, reading, spread = _taught(model, *batch)
+    def loss(model: SupervisedGenerator, _: None, batch: tuple) -> tuple[jax.Array, Metrics]:
+        _w, reading, spread = _regressed(model, *batch)
         return reading + 0.1 * spread, {"reading": reading, "spread": spread}
 
     return Stage(draw=draw, loss=loss, muon=False, **common)
 
 
-def _regression(count: int, side: int, common: dict[str, Any], *, expressive: bool) -> Stage:
-    """Pictures of the first `count` codes; W is taught on more, which cost next to nothing.
+def _pictures(count: int, side: int, common: dict[str, Any], *, expressive: bool) -> Stage:
+    """Return a stage with a pixel loss on the pictures of the first `count` codes.
 
-    `expressive`: emotions come evenly, and count where they show.
+    The regression from w uses more codes, which cost little.
+
+    Args:
+        count: pictures a step.
+        side: of the pictures.
+        common: other arguments of the stage.
+        expressive: balance the emotions, and give a higher weight to pixels that they change.
     """
 
-    def draw(key: jax.Array) -> tuple[jax.Array, ...]:
-        z = batches.expressive_latents(key, count=max(count, _TAUGHT), evenly=expressive)
-        faces = batches.described(z)
+    def draw(key: jax.Array) -> tuple[Any, ...]:
+        z = batches.expressive_latents(key, count=max(count, _REGRESSED), balance=expressive)
+        faces = batches.faces_of(z)
         first = jax.tree.map(lambda a: a[:count], faces)
         drawn = batches.draw(first, side)
         weights = (
@@ -94,28 +99,31 @@ def _regression(count: int, side: int, common: dict[str, Any], *, expressive: bo
         )
         return z, batches.targets(faces), drawn, weights
 
-    def loss(model: Taught, frozen: None, batch: tuple) -> tuple[jax.Array, Figures]:
+    def loss(model: SupervisedGenerator, _: None, batch: tuple) -> tuple[jax.Array, Metrics]:
         z, targets, pictures, weights = batch
-        w, reading, spread = _taught(model, z, targets)
+        w, reading, spread = _regressed(model, z, targets)
         drawn = model.generator.synthesis(model.generator.w_plus(w[:count]), resolution=side)
         square = jnp.square(drawn - pictures)
         total = jnp.mean(weights * square) + 0.02 * reading + 0.005 * spread
         return total, {"psnr": psnr(square), "reading": reading, "spread": spread}
 
-    def sheet(model: Taught, file: Path) -> None:
+    def sheet(model: SupervisedGenerator, file: Path) -> None:
         z = batches.latents(jax.random.key(1), count=16)
-        truth = batches.draw(batches.described(z), side)
+        truth = batches.draw(batches.faces_of(z), side)
         draw = jax.jit(lambda model, z: model(z, resolution=side))
         write_pairs(file, [truth, draw(model.generator, z)])
 
     return Stage(draw=draw, loss=loss, sheet=sheet, **common)
 
 
-def _taught(
-    model: Taught, z: jax.Array, targets: jax.Array
+def _regressed(
+    model: SupervisedGenerator, z: jax.Array, targets: jax.Array
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """Return w [N, D], how far what is read off it is from the targets, and how far its mean and
-    covariance are from 0 and 1: a W as wide in all directions is what Euclidean edits ask for.
+    """Return w [N, D], the weighted error of the regression from it, and its distance from white.
+
+    The last is the squared distance of the codes' covariance from the identity and of their mean
+    from 0, divided by D. Edits measure distances in W by the Euclidean norm, so W should have the
+    same variance in every direction.
     """
     w = model.generator.mapping(z)
     reading = jnp.mean(batches.target_weights() * jnp.square(model.reading(w) - targets))
@@ -131,19 +139,18 @@ def psnr(square: jax.Array) -> jax.Array:
 
 
 def finish(generator: Generator, key: jax.Array) -> Generator:
-    """Measure the mean latent and settle the length of w.
+    """Set the unit of W, which training leaves open, and the mean latent; pictures do not change.
 
-    Nothing in training fixes the unit of W. It is chosen so that the paper's k = 20, a layer's
-    share of it, is twelve deviations of a code's coordinate. Along neutral's direction, in which
-    codes vary more, it is some seven: that neutralises seven photographs in ten by pSp, eight by
-    HyperStyle. It is about as far as edits stay faces, and for happiness's too far. The
-    pictures do not change.
+    A layer's share of the paper's k = 20 becomes 12 standard deviations of a coordinate of w. Along
+    the neutral direction, where codes vary more, it is about 7; a step of that size neutralises
+    seven of ten photographs with pSp and eight with HyperStyle. Edits beyond it leave the faces'
+    distribution; happiness does so earlier.
     """
     z = batches.latents(key, count=20_000)
     w = np.asarray(jax.jit(lambda mapping, z: mapping(z))(generator.mapping, z), np.float64)
     deviation = np.sqrt(w.var(0).mean())
-    scale = np.float32(_STRENGTH / np.sqrt(generator.config.n_latent) / (_SIGMAS * deviation))
-    last = generator.mapping.layers[-1]  # leaky ReLU follows, which keeps positive factors
+    scale = np.float32(K / np.sqrt(generator.config.n_latent) / (_SIGMAS * deviation))
+    last = generator.mapping.layers[-1]  # leaky ReLU commutes with a positive factor
     last.weight[...] = scale * last.weight[...]
     last.bias[...] = scale * last.bias[...]
     for layer in (*generator.synthesis.convs, *generator.synthesis.to_rgbs):
@@ -152,7 +159,7 @@ def finish(generator: Generator, key: jax.Array) -> Generator:
     return generator
 
 
-def _rate(rates: dict[str, float], name: str) -> float:
-    if name.endswith(".noise"):  # the constant noise pictures stay noise
+def _rate_factor(rates: dict[str, float], name: str) -> float:
+    if name.endswith(".noise"):  # the constant noise pictures are not trained
         return 0.0
     return next((rate for part, rate in rates.items() if name.startswith(part)), 1.0)

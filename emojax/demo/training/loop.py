@@ -1,11 +1,11 @@
-"""One training loop for every network of the demo world, resumable, with losses and time left."""
+"""Training loop of every network of the demo: resumable, with a log of losses."""
 
 import dataclasses
 import json
 import logging
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,19 +15,25 @@ import numpy as np
 import optax
 import optax.contrib
 from flax import nnx
-from tqdm import tqdm
 
 from emojax.runtime import xla_options
 from emojax.runtime.files import replacing
+from emojax.runtime.progress import progress
 from emojax.store import weights
 
 log = logging.getLogger(__name__)
 
-Figures = dict[str, jax.Array]
-_SHOWN = 50  # steps between two readings of the losses
+Metrics = dict[str, jax.Array]
+"""Scalars of one step, by name."""
+State = tuple[Any, Any, Any]
+"""Trained parameters, other variables of the model, and state of the optimiser."""
+_LOGGED = 50
+"""Steps over which metrics are averaged for the log."""
 _ADAM_B2 = 0.99
-_LIKE_ADAM = 0.2  # Muon's steps have the size of Adam's, so one rate does for both
+_MUON_RMS = 0.2
+"""Root mean square of Muon's updates, about Adam's, so that both use one learning rate."""
 _MIN_SIDE = 8
+"""Smallest side of a matrix that is left to Muon."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,103 +42,116 @@ class Stage:
 
     Attributes:
         name: of its folder.
-        model: the network as it starts.
+        model: the network at initialisation.
         draw: key -> batch; called outside the compiled step, its result stays on the device.
-        loss: (model, frozen, batch) -> (scalar, figures to show); compiled.
-        frozen: models and arrays that `loss` reads and training leaves alone.
+        loss: (model, frozen, batch) -> (loss, metrics to log); compiled.
+        frozen: models and arrays that `loss` uses and training does not change.
         steps: number of updates.
-        rate: the learning rate at its height; warms up over 2 % and falls as a cosine.
-        faster: how many times `rate` a parameter of this dotted name gets.
-        begin: prepares the model before its first step; a run that goes on does without.
-        statistics: share of the steps in which BatchNorm goes by its batch; stored after that.
-        sheet: writes a picture of how things stand to a file; called at each checkpoint.
-        muon: kernels and matrices go by Muon, see `_matrix_axes`; else Adam takes everything.
+        rate: peak learning rate; linear warm-up over 2 % of the steps, then cosine decay.
+        rate_factor: factor on `rate` for the parameter of a dotted name.
+        begin: prepares the model before the first step; a resumed run does without.
+        statistics: share of the steps in which BatchNorm uses batch statistics; afterwards it uses
+            the running ones.
+        sheet: writes a picture of the results to a file; called at each checkpoint.
+        muon: train kernels and matrices with Muon, see `_matrix_axes`; else all with Adam.
     """
 
     name: str
     model: nnx.Module
     draw: Callable[[jax.Array], Any]
-    loss: Callable[[Any, Any, Any], tuple[jax.Array, Figures]]
+    loss: Callable[[Any, Any, Any], tuple[jax.Array, Metrics]]
     frozen: Any
     steps: int
     rate: float
-    faster: Callable[[str], float] = lambda name: 1.0
-    begin: Callable[[nnx.Module], nnx.Module] | None = None
+    rate_factor: Callable[[str], float] = lambda _: 1.0
+    begin: Callable[[Any], nnx.Module] | None = None
     statistics: float = 0.0
-    sheet: Callable[[nnx.Module, Path], None] | None = None
+    sheet: Callable[[Any, Path], None] | None = None
     muon: bool = True
 
 
 def fit(
-    stage: Stage, folder: Path, seed: int, *, save_every: float = 120.0, line: int = 0
+    stage: Stage, folder: Path, seed: int, *, save_every: float = 120.0, plain: bool = False
 ) -> nnx.Module:
     """Train one network, from its last checkpoint where there is one.
 
-    Step i draws from `fold_in(key, i)`, so a run that was killed ends as one that was not.
+    Step i draws from `fold_in(key, i)`, so a run that was killed and resumed has the same result as
+    one that was not.
 
     Args:
         stage: what to train and how.
-        folder: `folder/stage.name` gets checkpoints, losses.jsonl and sheets.
+        folder: `folder/stage.name` gets checkpoints, losses.jsonl and sheet.png.
         seed: of the data.
         save_every: seconds between two checkpoints.
-        line: of the terminal that the progress is shown on, from the cursor's down.
+        plain: report progress as plain lines, for processes that share a terminal.
 
     Returns:
-        The trained network, set to apply stored statistics.
+        The trained network, in evaluation mode.
     """
     place = folder / stage.name
     place.mkdir(parents=True, exist_ok=True)
     optimiser = _optimiser(stage)
-    graph, state = _fresh(stage.model, optimiser)
-    start, seconds, state = _resume(place, state)
+    graph, first = _fresh(stage.model, optimiser)
+    start, seconds, first = _resume(place, first)
     if start == 0 and stage.begin:
-        graph, state = _fresh(stage.begin(stage.model), optimiser)
-    programs = {batch: _step(stage, optimiser, batch) for batch in (True, False)}
-    key = jax.random.key(seed)
+        graph, first = _fresh(stage.begin(stage.model), optimiser)
+    state, metrics = first, []
     begun = saved = time.monotonic()
-    shown: list[Figures] = []
-    about = {"desc": stage.name, "smoothing": 0.05, "position": line}
-    with tqdm(total=stage.steps, initial=start, **about) as bar:
-        for i in range(start, stage.steps):
-            batch = stage.draw(jax.random.fold_in(key, i))
-            program = programs[i < stage.statistics * stage.steps]
-            state, figures = program(state, stage.frozen, batch)
-            shown.append(figures)
-            bar.update()
-            if len(shown) == _SHOWN or i + 1 == stage.steps:
-                _show(place, bar, i + 1, shown)
-            last = i + 1 == stage.steps
+    with progress(stage.name, stage.steps, "steps", done=start, plain=plain) as shown:
+        for done, state, found in _updates(stage, optimiser, first, start, seed):
+            last = done == stage.steps
+            metrics.append(found)
+            shown.advance()
+            if last or len(metrics) == _LOGGED:
+                shown.describe(f"{stage.name}, {_log(place, done, metrics)}")
+                metrics = []
             if last or time.monotonic() - saved > save_every:
-                spent = seconds + time.monotonic() - begun
-                _save(place, state, i + 1, spent)
+                _save(place, state, done, seconds + time.monotonic() - begun)
                 saved = time.monotonic()
                 if stage.sheet:
                     stage.sheet(_merged(graph, state), place / "sheet.png")
     return _merged(graph, state)
 
 
+def _updates(
+    stage: Stage,
+    optimiser: optax.GradientTransformation,
+    state: State,
+    start: int,
+    seed: int,
+) -> Iterator[tuple[int, State, Metrics]]:
+    """Yield the number of steps done, the state and the metrics after each update."""
+    programs = {batch: _step(stage, optimiser, batch) for batch in (True, False)}
+    key = jax.random.key(seed)
+    for i in range(start, stage.steps):
+        batch = stage.draw(jax.random.fold_in(key, i))
+        program = programs[i < stage.statistics * stage.steps]
+        state, metrics = program(state, stage.frozen, batch)
+        yield i + 1, state, metrics
+
+
 def reached(folder: Path, name: str) -> int:
-    """Return how many steps of a stage are done and kept."""
+    """Return how many steps of a stage are done, by its last checkpoint."""
     file = folder / name / "progress.json"
     return json.loads(file.read_text())["step"] if file.is_file() else 0
 
 
 def seconds(folder: Path, name: str) -> float:
-    """Return how long a stage has been trained, over all its runs."""
+    """Return the seconds a stage has been trained for, over all its runs."""
     return json.loads((folder / name / "progress.json").read_text())["seconds"]
 
 
-def last_figures(folder: Path, name: str) -> dict[str, float]:
-    """Return the means over the last steps of a stage's loss and other figures."""
+def last_metrics(folder: Path, name: str) -> dict[str, float]:
+    """Return the last line of a stage's log: "step", and means of loss and metrics."""
     return json.loads((folder / name / "losses.jsonl").read_text().splitlines()[-1])
 
 
-def _fresh(model: nnx.Module, optimiser: optax.GradientTransformation) -> tuple[Any, tuple]:
+def _fresh(model: nnx.Module, optimiser: optax.GradientTransformation) -> tuple[Any, State]:
     graph, trained, rest = nnx.split(model, nnx.Param, ...)
     return graph, (trained, rest, optimiser.init(trained))
 
 
-def _merged(graph: Any, state: tuple) -> nnx.Module:
+def _merged(graph: Any, state: State) -> nnx.Module:
     model = nnx.merge(graph, state[0], state[1])
     model.eval()
     return model
@@ -143,20 +162,20 @@ def _optimiser(stage: Stage) -> optax.GradientTransformation:
         0.0, stage.rate, max(1, stage.steps // 50), stage.steps
     )
 
-    def scaled(updates: Any, params: Any = None) -> Any:
+    def scaled(updates: Any, _: Any = None) -> Any:
         return jax.tree_util.tree_map_with_path(
-            lambda path, update: update * stage.faster(_dotted(path)), updates
+            lambda path, update: update * stage.rate_factor(_dotted(path)), updates
         )
 
     def axes(params: Any) -> Any:
         return jax.tree_util.tree_map_with_path(
-            lambda path, value: _matrix_axes(value, stage.faster(_dotted(path))), params
+            lambda path, value: _matrix_axes(value, stage.rate_factor(_dotted(path))), params
         )
 
     if stage.muon:
         step = optax.contrib.muon(
             schedule,
-            consistent_rms=_LIKE_ADAM,
+            consistent_rms=_MUON_RMS,
             adam_b2=_ADAM_B2,
             muon_weight_dimension_numbers=axes,
         )
@@ -165,14 +184,14 @@ def _optimiser(stage: Stage) -> optax.GradientTransformation:
     return optax.chain(optax.clip_by_global_norm(1.0), step, optax.stateless(scaled))
 
 
-def _matrix_axes(value: jax.Array, faster: float) -> Any:
-    """Return which axes of a parameter make a matrix for Muon, or None for Adam.
+def _matrix_axes(value: jax.Array, rate_factor: float) -> Any:
+    """Return the axes of a parameter that make a matrix for Muon, or None for Adam.
 
-    Muon moves a matrix by the orthogonal factor of its momentum: all directions at one pace. On
-    the generator it needs about half as many pictures as Adam. What has a rate of its own, has
-    fewer than eight rows or columns, or is no matrix (depthwise kernels) is left to Adam.
+    Muon replaces a matrix's momentum by its orthogonal factor. On the generator it needs about half
+    as many pictures as Adam. Adam trains parameters with a rate of their own, with fewer than eight
+    rows or columns, and those that are no matrices (depthwise kernels).
     """
-    if faster != 1 or value.ndim not in (2, 4):
+    if rate_factor != 1 or value.ndim not in (2, 4):
         return None
     inputs = np.prod(value.shape[:-1]) if value.ndim == 2 or value.shape[2] > 1 else 1
     if min(inputs, value.shape[-1]) < _MIN_SIDE:
@@ -191,31 +210,34 @@ def _step(stage: Stage, optimiser: optax.GradientTransformation, batch_statistic
     def loss(trained: Any, rest: Any, frozen: Any, batch: Any) -> tuple:
         model = nnx.merge(graph, trained, rest, copy=True)
         (model.train if batch_statistics else model.eval)()
-        value, figures = stage.loss(model, frozen, batch)
+        value, metrics = stage.loss(model, frozen, batch)
         _, _, rest = nnx.split(model, nnx.Param, ...)
-        return value, (rest, {"loss": value, **figures})
+        return value, (rest, {"loss": value, **metrics})
 
-    def step(state: tuple, frozen: Any, batch: Any) -> tuple:
+    def step(state: State, frozen: Any, batch: Any) -> tuple[State, Metrics]:
         trained, rest, slots = state
         gradient = jax.grad(loss, has_aux=True)
-        changes, (rest, figures) = gradient(trained, rest, frozen, batch)
+        changes, (rest, metrics) = gradient(trained, rest, frozen, batch)
         with jax.numpy_dtype_promotion("standard"):  # optax takes powers by integer counts
             changes, slots = optimiser.update(changes, slots, trained)
-        return (optax.apply_updates(trained, changes), rest, slots), figures
+        return (optax.apply_updates(trained, changes), rest, slots), metrics
 
     return jax.jit(step, donate_argnums=0, compiler_options=xla_options.options(dense=False))
 
 
-def _show(place: Path, bar: tqdm, done: int, shown: list[Figures]) -> None:
-    means = {name: float(np.mean([each[name] for each in shown])) for name in shown[0]}
-    shown.clear()
-    bar.set_postfix({name: f"{value:.4g}" for name, value in means.items()})
+def _log(place: Path, done: int, metrics: list[Metrics]) -> str:
+    """Append the means of some steps' metrics to losses.jsonl, and return them as text."""
+    means = {name: float(np.mean([each[name] for each in metrics])) for name in metrics[0]}
     with open(place / "losses.jsonl", "a") as file:
         file.write(json.dumps({"step": done, **means}) + "\n")
+    return ", ".join(f"{name} {value:.4g}" for name, value in means.items())
 
 
-def _save(place: Path, state: tuple, done: int, spent: float) -> None:
-    leaves = {str(i): np.asarray(leaf) for i, leaf in enumerate(jax.tree.leaves(state))}
+def _save(place: Path, state: State, done: int, spent: float) -> None:
+    """Write a checkpoint aside, then put it in the place of the last one."""
+    leaves: dict[str, Any] = {
+        str(i): np.asarray(leaf) for i, leaf in enumerate(jax.tree.leaves(state))
+    }
     new, aside = place / f"step-{done}", place / "writing"
     shutil.rmtree(aside, ignore_errors=True)
     weights.write(aside, leaves)
@@ -228,14 +250,15 @@ def _save(place: Path, state: tuple, done: int, spent: float) -> None:
             shutil.rmtree(old)
 
 
-def _resume(place: Path, state: tuple) -> tuple[int, float, tuple]:
+def _resume(place: Path, state: State) -> tuple[int, float, State]:
+    """Return the steps done, the seconds they took and the state, of the last checkpoint."""
     if not (place / "progress.json").is_file():
         return 0, 0.0, state
     about = json.loads((place / "progress.json").read_text())
     stored = weights.read(place / f"step-{about['step']}")
     leaves, tree = jax.tree.flatten(state)
     if len(stored) != len(leaves):
-        log.warning("%s holds another network's state: starting over", place)
+        log.warning("%s holds the state of another network: starting over", place)
         return 0, 0.0, state
     loaded = [jnp.asarray(stored[str(i)], leaf.dtype) for i, leaf in enumerate(leaves)]
     return about["step"], about["seconds"], jax.tree.unflatten(tree, loaded)

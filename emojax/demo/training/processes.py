@@ -1,6 +1,6 @@
-"""Several stages of the recipe at the same time, each in a process on its own share of the cores.
+"""Training of several stages at the same time, each in a process on its own share of the cores.
 
-Networks this small hardly use a second core: two stages, a core each, are done 1.4 times as soon as
+Networks this small hardly use a second core: two stages on a core each take 1/1.4 of the time of
 one after the other on both.
 """
 
@@ -18,19 +18,18 @@ from emojax.runtime.errors import UserError
 def run_all(
     names: Sequence[str],
     needs: Mapping[str, Sequence[str]],
-    work: Callable[[str, int], None],
+    work: Callable[[str], None],
     count: int,
 ) -> None:
-    """Do work for every name, `count` at a time, each after what it needs.
+    """Call `work` for every name in a new process, `count` at a time, each after what it needs.
 
-    Of those that may start, the one that most others wait for goes first. When one fails, or this
-    process ends, all end.
+    Among the stages that may start, the one with the longest chain of dependants starts first.
+    When one fails, or this process ends, all are ended.
 
     Args:
         names: of the stages.
-        needs: what each waits for, by name; those that are not among `names` are done.
-        work: called in a new process with a name and the number of its place, 0 to count - 1; must
-            be picklable. A `UserError` it raises is printed there as a command would.
+        needs: what each waits for, by name; what is not among `names` counts as done.
+        work: called with a name; must be picklable. A `UserError` in it is printed as a command's.
         count: how many at a time, at most one a core.
 
     Raises:
@@ -46,25 +45,28 @@ def run_all(
                 name = None if place in running else _next(waiting, undone, needs)
                 if name:
                     waiting.remove(name)
-                    running[place] = name, _start(work, name, place, shares[place])
+                    running[place] = name, _start(work, name, shares[place])
             connection.wait([process.sentinel for _, process in running.values()])
             for place, (name, process) in list(running.items()):
-                if process.exitcode is None:
-                    continue
-                del running[place]
-                if process.exitcode:
-                    raise UserError(
-                        f"{name} ended with code {process.exitcode}, wanted 0: see what it said "
-                        "above; the same command goes on from the last checkpoints"
-                    )
+                if process.exitcode is not None:
+                    del running[place]
+                    _check(name, process.exitcode)
     finally:
         for _, process in running.values():
             process.terminate()
             process.join()
 
 
+def _check(name: str, code: int) -> None:
+    if code:
+        raise UserError(
+            f"{name} ended with code {code}, wanted 0: see its message above; the same command "
+            "resumes from the last checkpoints"
+        )
+
+
 def _shares(count: int) -> list[set[int] | None]:
-    """Split the cores this process may use; None where the system does not pin processes."""
+    """Split the cores of this process; None where the system cannot pin processes to cores."""
     if not hasattr(os, "sched_setaffinity"):
         return [None] * count
     cores = sorted(os.sched_getaffinity(0))
@@ -75,7 +77,7 @@ def _shares(count: int) -> list[set[int] | None]:
 def _next(
     waiting: Sequence[str], undone: set[str], needs: Mapping[str, Sequence[str]]
 ) -> str | None:
-    """Return which may start now and has the longest chain of others behind it."""
+    """Return the stage that may start now and has the longest chain of dependants."""
 
     def chain(name: str) -> int:
         behind = (other for other, needed in needs.items() if name in needed)
@@ -85,15 +87,13 @@ def _next(
     return max(ready, key=chain, default=None)
 
 
-def _start(
-    work: Callable[[str, int], None], name: str, place: int, share: set[int] | None
-) -> BaseProcess:
-    process = multiprocessing.get_context("spawn").Process(target=_do, args=(work, name, place))
+def _start(work: Callable[[str], None], name: str, share: set[int] | None) -> BaseProcess:
+    process = multiprocessing.get_context("spawn").Process(target=_do, args=(work, name))
     if share is None:
         process.start()
         return process
     mine = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, share)  # inherited, and jax counts the cores it finds as it starts
+    os.sched_setaffinity(0, share)  # inherited by the child, where jax counts its cores
     try:
         process.start()
     finally:
@@ -101,12 +101,14 @@ def _start(
     return process
 
 
-def _do(work: Callable[[str, int], None], name: str, place: int) -> None:
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-    raise SystemExit(run_command(lambda: work(name, place)))
+def _do(work: Callable[[str], None], name: str) -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        threading.Thread(target=_end_with, args=(parent.sentinel,), daemon=True).start()
+    raise SystemExit(run_command(lambda: work(name)))
 
 
-def _end_with_parent() -> None:
-    """A parent that is killed cannot stop its children, and two runs would share a folder."""
-    connection.wait([multiprocessing.parent_process().sentinel])
+def _end_with(parent: int) -> None:
+    """End this process when its parent ends, also by a kill: two runs must not share a folder."""
+    connection.wait([parent])
     os._exit(1)

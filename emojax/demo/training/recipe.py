@@ -1,4 +1,4 @@
-"""What the demo world's networks are made of, and how long each is trained."""
+"""Networks of the demo and the lengths of their training, by profile."""
 
 import dataclasses
 from typing import Final
@@ -6,60 +6,54 @@ from typing import Final
 from emojax.demo.batches import ATTRIBUTES, TARGETS
 from emojax.demo.drawing.expressions import EMOTIONS
 from emojax.demo.drawing.factors import LATENT_SIZE
+from emojax.demo.training.schedule import LENGTHS, Length, ProfileName
 from emojax.models.efficientnet import EmotionConfig
 from emojax.models.hyperstyle import HypernetConfig
-from emojax.models.psp import EncoderConfig
+from emojax.models.psp import Architecture, EncoderConfig
 from emojax.models.stylegan2 import GeneratorConfig
 
 STYLE: Final = 96
-
-
-@dataclasses.dataclass(frozen=True)
-class Length:
-    """How long one stage lasts.
-
-    Attributes:
-        steps: updates.
-        batch: faces in each.
-        rate: the highest learning rate.
-    """
-
-    steps: int
-    batch: int
-    rate: float
+"""Size of w."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Profile:
-    """One size of world: its networks, and the length of each stage by name."""
+    """Configs of the networks at one resolution, and the lengths of the stages.
 
-    name: str
+    Attributes:
+        name: of the profile.
+        resolution: side of the pictures.
+        channels: of the generator, from 4x4 on.
+        lengths: by stage.
+    """
+
+    name: ProfileName
     resolution: int
     channels: tuple[int, ...]
     lengths: dict[str, Length]
 
     @property
     def generator(self) -> GeneratorConfig:
-        """StyleGAN2 with one z entry a latent entry."""
+        """StyleGAN2 generator whose z is a latent of the drawn faces."""
         return GeneratorConfig(channels=self.channels, style_dim=STYLE, z_dim=LATENT_SIZE, n_mlp=4)
 
     @property
     def psp(self) -> EncoderConfig:
-        """PSp's encoder to W+."""
+        """Encoder to W+ of pSp."""
         return self._encoder("gradual", self.generator.n_latent)
 
     @property
     def w_encoder(self) -> EncoderConfig:
-        """HyperStyle's encoder to W."""
+        """Encoder to W of HyperStyle."""
         return self._encoder("w", 1)
 
     @property
     def trunk(self) -> EncoderConfig:
-        """What teaches the encoders' trunk: "w" with targets in the place of a code."""
+        """Encoder "w" with regression targets in place of a code, which pretrains the trunk."""
         config = self._encoder("w", 0)
         return dataclasses.replace(config, n_styles=1, style_dim=len(TARGETS))
 
-    def _encoder(self, architecture: str, average_rows: int) -> EncoderConfig:
+    def _encoder(self, architecture: Architecture, average_rows: int) -> EncoderConfig:
         return EncoderConfig(
             architecture,
             n_styles=self.generator.n_latent,
@@ -73,7 +67,7 @@ class Profile:
 
     @property
     def hyperstyle(self) -> HypernetConfig:
-        """HyperStyle's hypernetwork over every 3x3 convolution."""
+        """Hypernetwork of HyperStyle over every 3x3 convolution."""
         count = self.generator.n_deltas
         return HypernetConfig(
             layers=tuple(i for i in range(count) if i % 3 != 1),
@@ -88,63 +82,25 @@ class Profile:
 
     @property
     def emotion(self) -> EmotionConfig:
-        """The classifier of emotions."""
+        """Emotion classifier."""
         return self._efficientnet(tuple(name.capitalize() for name in EMOTIONS))
 
     @property
     def attributes(self) -> EmotionConfig:
-        """The world's own judge: identity factors and action units."""
+        """Attribute regressor, for evaluation only: identity factors and action units."""
         return self._efficientnet(ATTRIBUTES)
 
     @property
     def features(self) -> EmotionConfig:
-        """What the demo's Fréchet distance is measured in: the pooled features of a network that
-        was taught attributes and emotions.
-        """
+        """Network whose pooled features stand in for Inception's in the Fréchet distance."""
         return self._efficientnet(TARGETS)
 
     def _efficientnet(self, outputs: tuple[str, ...]) -> EmotionConfig:
         return EmotionConfig(width=0.35, depth=0.35, size=64, classes=outputs)
 
 
-PROFILES: Final = {
-    "cpu": Profile(
-        "cpu",
-        64,
-        (128, 128, 128, 64, 32),
-        {
-            "mapping": Length(8_000, 256, 1e-2),
-            "coarse": Length(4_200, 32, 1.5e-2),
-            "generator": Length(2_800, 32, 1.2e-2),
-            "emotion": Length(3_600, 64, 4e-3),
-            "psp": Length(2_400, 24, 2e-3),
-            "w_encoder": Length(900, 24, 2e-3),
-            "hyperstyle": Length(3_000, 8, 1e-3),
-            "attributes": Length(2_400, 64, 4e-3),
-            "features": Length(600, 64, 4e-3),
-            "trunk": Length(2_000, 64, 2e-3),
-        },
-    ),
-    "gpu": Profile(
-        "gpu",
-        128,
-        (128, 128, 128, 64, 32, 16),
-        {
-            "mapping": Length(8_000, 512, 1e-2),
-            "coarse": Length(5_000, 64, 1.5e-2),
-            "generator": Length(3_200, 64, 1.2e-2),
-            "emotion": Length(2_500, 128, 4e-3),
-            "psp": Length(2_500, 64, 2e-3),
-            "w_encoder": Length(1_500, 64, 2e-3),
-            "hyperstyle": Length(2_500, 16, 1e-3),
-            "attributes": Length(1_600, 128, 4e-3),
-            "features": Length(800, 128, 4e-3),
-            "trunk": Length(1_500, 128, 2e-3),
-        },
-    ),
+PROFILES: Final[dict[ProfileName, Profile]] = {
+    "cpu": Profile("cpu", 64, (128, 128, 128, 64, 32), LENGTHS["cpu"]),
+    "gpu": Profile("gpu", 128, (128, 128, 128, 64, 32, 16), LENGTHS["gpu"]),
 }
-"""By name: "cpu" for two Zen 5 cores in an hour and a half, "gpu" for twenty minutes of one GPU.
-
-The second has not been run from end to end. Its lengths come of an H200's time for a step, 70 ms of
-the generator, mostly drawing, and 36 ms of pSp, and for compiling a stage, about 40 seconds.
-"""
+"""By name."""
