@@ -32,7 +32,7 @@ from emojax.scoring import classifier as emotions
 from emojax.scoring import scorer as scoring
 from emojax.scoring.sampling import draw_z
 from emojax.store import weights
-from emojax.store.score_table import Settings
+from emojax.store.score_table import ScoreSettings
 
 GPU_BOUND = 2700
 """Pictures a second an H200 could do as XLA fuses today (design.md, cost of one picture)."""
@@ -146,7 +146,7 @@ def emojax_call(
     generator = weights.load(weights.abstract(Generator, config), table)
     emotion_config, table, _ = convert_emotion.convert(states[1])
     emotion = weights.load(weights.abstract(EmotionNet, emotion_config), table)
-    settings = Settings(
+    settings = ScoreSettings(
         "", "", emotion_config.classes, config.style_dim, len(ids), bfloat16_from=half_from
     )
     scorer = scoring.Scorer(generator, emotion, settings, batch=len(ids))

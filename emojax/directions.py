@@ -21,7 +21,7 @@ from emojax.runtime.cli import cli
 from emojax.runtime.errors import UserError
 from emojax.store import bundle
 from emojax.store.parts import GENERATOR
-from emojax.store.score_table import Table
+from emojax.store.score_table import ScoreTable
 from emojax.svr import SVRConfig
 
 
@@ -75,7 +75,7 @@ def main(options: Options) -> None:
         options.extremes,
         options.held_out,
     )
-    place, table = bundle.find(options.bundle), Table.open(options.scores)
+    place, table = bundle.find(options.bundle), ScoreTable.open(options.scores)
     _same_generator(place, table.settings.generator_sha256, options)
     scored = table.read()
     if len(scored.ids) < table.settings.samples:

@@ -39,7 +39,7 @@ from emojax.runtime.errors import UserError
 from emojax.scoring import classifier
 from emojax.scoring.classifier import Crop
 from emojax.store import bundle
-from emojax.store.block_store import Store
+from emojax.store.block_store import BlockStore
 from emojax.store.parts import ATTRIBUTES, EMOTION, GENERATOR
 
 
@@ -124,7 +124,7 @@ def main(options: Options) -> None:
     _check(options)
     setting = _open(options)
     about = _settings(setting, options)
-    store = Store.create(options.out, about)
+    store = BlockStore.create(options.out, about)
     batch = min(options.batch, store.block)
     _measure_sources(setting, store, batch)
     targets = _targets(setting, store, batch, options.out)
@@ -248,7 +248,7 @@ def _settings(setting: Setting, options: Options) -> dict[str, Any]:
     }
 
 
-def _measure_sources(setting: Setting, store: Store, batch: int) -> None:
+def _measure_sources(setting: Setting, store: BlockStore, batch: int) -> None:
     blocks = run.measure_sources(
         store, setting.judges, setting.sources, setting.world, side=setting.side, batch=batch
     )
@@ -256,7 +256,7 @@ def _measure_sources(setting: Setting, store: Store, batch: int) -> None:
         pass
 
 
-def _targets(setting: Setting, store: Store, batch: int, out: Path) -> Targets:
+def _targets(setting: Setting, store: BlockStore, batch: int, out: Path) -> Targets:
     """Return the targets, and write their pictures where they can be looked at."""
     given = setting.given
     if given is None:

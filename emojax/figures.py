@@ -32,7 +32,7 @@ from emojax.report.paper_figures import INVERTERS, METHODS, Faces, Gallery
 from emojax.runtime.cli import cli
 from emojax.runtime.errors import UserError
 from emojax.runtime.files import make_folder, replacing
-from emojax.store.score_table import Table
+from emojax.store.score_table import ScoreTable
 
 TITLES = {
     3: "What the directions order",
@@ -79,7 +79,7 @@ def main(options: Options) -> None:
         raise UserError(f"--k is {options.k}, wanted a number above 0")
     plots.require("Figures 4 and 5 are such")
     table = evaluation_table.read(options.evaluation) if options.evaluation else None
-    scored = Table.open(options.scores) if options.scores else None
+    scored = ScoreTable.open(options.scores) if options.scores else None
     room = Studio(options.common)
     if scored:
         _same_generator(scored, room, options)
@@ -102,7 +102,7 @@ def main(options: Options) -> None:
     print(f"{sum(bool(each.file) for each in figures)} figures: {out}/report.html")
 
 
-def _same_generator(scored: Table, room: Studio, options: Options) -> None:
+def _same_generator(scored: ScoreTable, room: Studio, options: Options) -> None:
     wanted = room.about()["weights_sha256"]["generator"]
     if scored.settings.generator_sha256 != wanted:
         raise UserError(
@@ -145,7 +145,7 @@ def _portrait(picture: np.ndarray) -> Portrait:
     return Portrait(Path(), picture, picture, None)
 
 
-def _figure(number: int, gallery: Gallery, scored: Table | None, out: Path) -> Figure:
+def _figure(number: int, gallery: Gallery, scored: ScoreTable | None, out: Path) -> Figure:
     """Draw a figure into its file; one whose material is missing says in its caption what it is."""
     title, file, room = (
         f"Figure {number}. {TITLES[number]}",
@@ -171,7 +171,7 @@ def _figure(number: int, gallery: Gallery, scored: Table | None, out: Path) -> F
     return Figure(title, drawn.caption, file)
 
 
-def _plot_scores(file: Path, scored: Table) -> str:
+def _plot_scores(file: Path, scored: ScoreTable) -> str:
     """Plot Figure 4 and return its caption."""
     found, names = scored.read(), [name.lower() for name in scored.settings.classes]
     plots.thresholds(file, names, found.probabilities)

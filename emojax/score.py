@@ -28,7 +28,7 @@ from emojax.scoring import classifier
 from emojax.scoring import scorer as scoring
 from emojax.store import bundle
 from emojax.store.parts import EMOTION, GENERATOR
-from emojax.store.score_table import Settings, Table
+from emojax.store.score_table import ScoreSettings, ScoreTable
 
 
 @dataclasses.dataclass(frozen=True)
@@ -88,7 +88,7 @@ def main(options: Options) -> None:
     generator = place.load(GENERATOR, bfloat16_from=options.bfloat16_from)
     emotion = place.load(EMOTION)
     settings = _settings(place, generator, options)
-    table = Table.create(options.out, settings)
+    table = ScoreTable.create(options.out, settings)
     scorer = scoring.Scorer(generator, emotion, settings, batch=options.batch)
     mine = scoring.share(range(settings.chunks))
     left = scoring.share(table.missing())
@@ -112,7 +112,7 @@ def _check(options: Options) -> None:
         raise UserError("--hosts is given without --distributed: give both")
 
 
-def _settings(place: bundle.Bundle, generator: Generator, options: Options) -> Settings:
+def _settings(place: bundle.Bundle, generator: Generator, options: Options) -> ScoreSettings:
     """Return the settings that the flags ask for.
 
     Raises:
@@ -121,7 +121,7 @@ def _settings(place: bundle.Bundle, generator: Generator, options: Options) -> S
     sizes = sorted(set(generator.config.noise_sizes))
     if options.resolution not in (None, *sizes):
         raise UserError(f"--resolution is {options.resolution}, this generator draws {sizes}")
-    return Settings(
+    return ScoreSettings(
         generator_sha256=place.sha256(GENERATOR),
         emotion_sha256=place.sha256(EMOTION),
         classes=place.config(EMOTION).classes,
@@ -137,7 +137,7 @@ def _settings(place: bundle.Bundle, generator: Generator, options: Options) -> S
     )
 
 
-def _report(table: Table) -> None:
+def _report(table: ScoreTable) -> None:
     """Print how many rows there are and how often each class is the most probable."""
     scored = table.read()
     print(f"{len(scored.ids):,} of {table.settings.samples:,} faces scored: {table.folder}")
@@ -147,7 +147,7 @@ def _report(table: Table) -> None:
 
 
 def _report_deviation(
-    table: Table, generator: Generator, emotion: EmotionNet, options: Options
+    table: ScoreTable, generator: Generator, emotion: EmotionNet, options: Options
 ) -> None:
     """Score some of the rows at full resolution and print and keep how far off the table's are."""
     scored = table.read()

@@ -20,7 +20,7 @@ from emojax.runtime.errors import UserError
 from emojax.scoring import classifier, sampling, scorer
 from emojax.store import bundle
 from emojax.store.parts import EMOTION, GENERATOR
-from emojax.store.score_table import Table
+from emojax.store.score_table import ScoreTable
 from tests.support import score_world
 from tests.support.small_world import rel_err
 
@@ -53,7 +53,7 @@ def assert_same(folder, whole):
     on the edge between two grey levels: these tiny random networks make up to 5e-3 of one level in
     one pixel of 16x16. 0.5 % of 4,096 samples were such, so here 2 % may be.
     """
-    ours, theirs = Table.open(folder).read(), Table.open(whole).read()
+    ours, theirs = ScoreTable.open(folder).read(), ScoreTable.open(whole).read()
     np.testing.assert_array_equal(ours.ids, theirs.ids)
     np.testing.assert_allclose(ours.codes, theirs.codes, rtol=1e-5, atol=1e-5)
     off = np.abs(ours.probabilities - theirs.probabilities).max(1)
@@ -73,7 +73,7 @@ def environment(devices, **more):
 
 
 def test_a_row_is_that_sample_drawn_and_judged_by_itself(world, whole):
-    scored = Table.open(whole).read()
+    scored = ScoreTable.open(whole).read()
     assert scored.codes.shape == (SAMPLES, 16)
     assert scored.probabilities.std(0).min() > 1e-3  # faces are told apart
     generator, emotion = bundle.find(world).load(GENERATOR), bundle.find(world).load(EMOTION)
@@ -145,17 +145,17 @@ def test_kills_lose_nothing_that_was_written(world, whole, tmp_path):
         process.send_signal(signal.SIGKILL)
         process.communicate()
         assert process.returncode == -signal.SIGKILL, f"kill {kill} came too late"
-        table = Table.open(folder)
+        table = ScoreTable.open(folder)
         assert table.settings.chunks - len(table.missing()) == stored() >= wanted
         assert_same_rows(table.read(), whole)
     subprocess.run(line, env=cache, check=True, capture_output=True)
-    assert Table.open(folder).missing() == []
+    assert ScoreTable.open(folder).missing() == []
     assert_same(folder, whole)
 
 
 def assert_same_rows(part, whole):
     """The rows there are whole rows of the uninterrupted table."""
-    codes = Table.open(whole).read().codes[part.ids]
+    codes = ScoreTable.open(whole).read().codes[part.ids]
     np.testing.assert_allclose(part.codes, codes, rtol=1e-5, atol=1e-5)
 
 
@@ -166,24 +166,35 @@ def test_only_missing_chunks_are_scored_again(world, whole, tmp_path, capsys):
     files = [file for file in chunks if file.is_file()]
     kept = {file: file.stat().st_mtime_ns for file in files}
     files[3].unlink()
-    assert Table.open(folder).missing() == [int(files[3].parent.name)]
+    assert ScoreTable.open(folder).missing() == [int(files[3].parent.name)]
     score.main(options(world, folder))
     assert_same(folder, whole)
     assert {file for file in files if file.stat().st_mtime_ns != kept[file]} == {files[3]}
 
 
+def test_a_table_is_taken_on_to_more_samples(world, whole, tmp_path, capsys):
+    folder = tmp_path / "scores"
+    score.main(options(world, folder, samples=40))
+    assert "40 of 40 faces scored" in capsys.readouterr().out
+    first = ScoreTable.open(folder).read()
+    score.main(options(world, folder))
+    assert_same(folder, whole)
+    assert_same_rows(first, whole)
+    assert "300 of 300 faces scored" in capsys.readouterr().out
+
+
 def test_half_precision_codes(world, whole, tmp_path):
     score.main(options(world, tmp_path / "scores", codes="float16"))
-    scored = Table.open(tmp_path / "scores").read()
+    scored = ScoreTable.open(tmp_path / "scores").read()
     assert scored.codes.dtype == np.float16
-    assert 0 < rel_err(scored.codes, Table.open(whole).read().codes) < 5e-4
+    assert 0 < rel_err(scored.codes, ScoreTable.open(whole).read().codes) < 5e-4
 
 
 def test_lower_resolution_says_how_far_it_is_off(world, whole, tmp_path, capsys):
     folder = tmp_path / "scores"
     score.main(options(world, folder, resolution=8, compare=20))
     said = json.loads((folder / "deviation.json").read_text())
-    ours, full = (Table.open(f).read().probabilities[:20] for f in (folder, whole))
+    ours, full = (ScoreTable.open(f).read().probabilities[:20] for f in (folder, whole))
     assert said["samples"] == 20
     assert said["mean"] == pytest.approx(np.abs(ours - full).mean(), rel=1e-2)
     assert said["same_top"] == (ours.argmax(1) == full.argmax(1)).mean()
@@ -195,7 +206,7 @@ def test_lower_resolution_says_how_far_it_is_off(world, whole, tmp_path, capsys)
 
 def test_truncation_moves_codes_and_pictures(world, whole, tmp_path):
     score.main(options(world, tmp_path / "scores", truncation=0.5))
-    half, full = (Table.open(f).read() for f in (tmp_path / "scores", whole))
+    half, full = (ScoreTable.open(f).read() for f in (tmp_path / "scores", whole))
     mean = np.asarray(bundle.find(world).load(GENERATOR).latent_avg[...])
     assert rel_err(half.codes, mean + 0.5 * (full.codes - mean)) < 1e-5
     assert np.abs(half.probabilities - full.probabilities).mean() > 1e-2
@@ -205,7 +216,8 @@ def test_truncation_moves_codes_and_pictures(world, whole, tmp_path):
     ("change", "sentence"),
     [
         ({"truncation": 0.7}, "another run .truncation 1.0, now 0.7.: give the same options"),
-        ({"samples": 301, "seed": 1}, "samples 300, now 301, seed 0, now 1"),
+        ({"samples": 301, "seed": 1}, r"another run \(seed 0, now 1\)"),
+        ({"samples": 299}, r"another run \(samples 300, now 299\): give the same options"),
         ({"samples": 0}, "--samples is 0, wanted 1 or more"),
         ({"batch": 0}, "--batch is 0, wanted 1 or more"),
         ({"resolution": 20}, r"--resolution is 20, this generator draws \[4, 8, 16\]"),
@@ -226,13 +238,13 @@ def test_bad_arguments(world, whole, change, sentence):
 
 def test_folders_of_something_else(world, tmp_path):
     (tmp_path / "letter.txt").write_text("dear")
-    with pytest.raises(UserError, match="holds something else than scores"):
+    with pytest.raises(UserError, match="holds something else than results"):
         score.main(options(world, tmp_path))
     with pytest.raises(UserError, match=r"no scores in .*: make them with 'python -m emojax.score"):
-        Table.open(tmp_path)
+        ScoreTable.open(tmp_path)
     (tmp_path / "settings.json").write_text('{"classes": [1]}')
-    with pytest.raises(UserError, match="holds no settings of"):
-        Table.open(tmp_path)
+    with pytest.raises(UserError, match="holds no settings of a score table"):
+        ScoreTable.open(tmp_path)
 
 
 def test_damage_is_one_sentence(world, whole, tmp_path):
@@ -243,7 +255,7 @@ def test_damage_is_one_sentence(world, whole, tmp_path):
     data[5] ^= 1
     file.write_bytes(data)
     with pytest.raises(UserError, match=r"damaged .*c/2/0.*: delete the file it names"):
-        Table.open(folder).read()
+        ScoreTable.open(folder).read()
     file.unlink()
     score.main(options(world, folder))
     assert_same(folder, whole)
@@ -257,11 +269,11 @@ def test_scores_that_are_no_numbers_are_refused(world, tmp_path):
     (bad / "generator").symlink_to(world / "generator")
     with pytest.raises(UserError, match="sample 0 has no finite score"):
         score.main(options(bad, tmp_path / "scores"))
-    assert Table.open(tmp_path / "scores").missing() == list(range(19))
+    assert ScoreTable.open(tmp_path / "scores").missing() == list(range(19))
 
 
 def test_settings_that_are_compared_are_all_there_is(whole):
-    settings = Table.open(whole).settings
+    settings = ScoreTable.open(whole).settings
     assert settings.rows(18) == range(288, 300)
     assert settings.count([0, 18]) == 28
     stored = json.loads((whole / "settings.json").read_text())

@@ -10,7 +10,7 @@ from emojax.evaluation.run import ORIGINAL, SOURCES, TRUTH
 from emojax.evaluation.table import ALL, Row
 from emojax.metrics.emotion_score import emotion_score
 from emojax.metrics.fid import Gaussian, Moments, frechet_distance, kernel_distance
-from emojax.store.block_store import Arrays, Store
+from emojax.store.block_store import Arrays, BlockStore
 
 TOLERANCE = 2.0
 """A factor counts as kept when it is judged within so many of the judge's own root mean square
@@ -38,7 +38,7 @@ class Tabulation:
 
     def __init__(
         self,
-        store: Store,
+        store: BlockStore,
         names: Sequence[str],
         logits: np.ndarray,
         classes: Sequence[str],

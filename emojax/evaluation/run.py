@@ -32,7 +32,7 @@ from emojax.models.inception import Inception
 from emojax.runtime import xla_options
 from emojax.scoring import classifier
 from emojax.scoring.classifier import EmotionNet
-from emojax.store.block_store import Arrays, Store
+from emojax.store.block_store import Arrays, BlockStore
 from emojax.store.bundle import Bundle
 from emojax.store.parts import ATTRIBUTES, EMOTION, FEATURES, INCEPTION, Part
 
@@ -105,7 +105,7 @@ class Evaluation:
         batch: pictures at a time.
     """
 
-    store: Store
+    store: BlockStore
     judges: Judges
     sources: Sources
     targets: Targets
@@ -244,7 +244,7 @@ def _judged(judges: Judges, pictures: jax.Array) -> dict[str, jax.Array]:
 
 
 def measure_sources(
-    store: Store,
+    store: BlockStore,
     judges: Judges,
     sources: Sources,
     world: World | None,

@@ -26,7 +26,7 @@ from emojax.runtime import xla_options
 from emojax.runtime.errors import UserError
 from emojax.scoring import classifier
 from emojax.scoring.sampling import draw_z
-from emojax.store.score_table import Settings, Table
+from emojax.store.score_table import ScoreSettings, ScoreTable
 
 
 def judged(
@@ -81,7 +81,7 @@ class Scorer:
         self,
         generator: Generator,
         emotion: EmotionNet,
-        settings: Settings,
+        settings: ScoreSettings,
         *,
         batch: int | None = None,
     ) -> None:
@@ -129,7 +129,7 @@ class Scorer:
 
 def run(
     scorer: Scorer,
-    table: Table,
+    table: ScoreTable,
     chunks: Sequence[int],
     *,
     advance: Callable[[int], Any] = lambda rows: None,

@@ -1,10 +1,9 @@
-"""Results by parts and blocks: a folder that a run fills, and the next one goes on with.
+"""Results of a run in parts and blocks: one `.npz` file for every block of samples of a part.
 
-`settings.json`, and PART/0003.npz for the fourth block of samples of a part. A file is written
-aside and renamed, so one that is there is complete.
+`PART/00003.npz` holds the fourth block. A file is written aside and renamed, so one that is there
+is complete; when a run goes on with the folder is told in `emojax.store.run_settings`.
 """
 
-import json
 import zipfile
 import zlib
 from collections.abc import Mapping, Sequence
@@ -15,12 +14,19 @@ import numpy as np
 
 from emojax.runtime.errors import UserError
 from emojax.runtime.files import make_folder, replacing
+from emojax.store import run_settings
 
 Arrays = dict[str, np.ndarray]
 
 
-class Store:
-    """Named arrays whose first axis is the samples, in blocks of so many."""
+class BlockStore:
+    """A folder of named arrays whose first axis is the samples, cut into blocks.
+
+    Attributes:
+        folder: where the files are.
+        samples: number of samples of every part.
+        block: samples of a block; the last block may be shorter.
+    """
 
     def __init__(self, folder: Path, samples: int, block: int) -> None:
         """Hold a folder; `create` makes it."""
@@ -37,25 +43,7 @@ class Store:
         Raises:
             UserError: other settings made it, or it cannot be written.
         """
-        file, settings = folder / "settings.json", json.loads(json.dumps(settings))
-        if file.exists():
-            try:
-                stored = dict(json.loads(file.read_text()))
-            except (OSError, ValueError, TypeError) as error:
-                raise UserError(
-                    f"{file} holds no settings ({error}): choose another --out"
-                ) from error
-            if found := _differences(stored, settings):
-                raise UserError(
-                    f"{folder} holds results of another run ({found}): give the same options to go "
-                    "on with it, or another --out"
-                )
-        elif folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-            raise UserError(f"{folder} holds something else than results: choose another --out")
-        else:
-            make_folder(folder)
-            with replacing(file) as aside:
-                aside.write_text(json.dumps(settings, indent=2) + "\n")
+        run_settings.open_folder(folder, settings)
         return cls(folder, settings["samples"], settings["block"])
 
     @property
@@ -64,7 +52,7 @@ class Store:
         return -(-self.samples // self.block)
 
     def ids(self, block: int) -> range:
-        """Return the samples of a block."""
+        """Return the sample ids of a block."""
         return range(block * self.block, min((block + 1) * self.block, self.samples))
 
     def has(self, part: str, block: int) -> bool:
@@ -72,21 +60,22 @@ class Store:
         return self._file(part, block).is_file()
 
     def write(self, part: str, block: int, arrays: Mapping[str, np.ndarray]) -> None:
-        """Write a block; rows beyond it, which fill a batch, are left out.
+        """Write a block; rows beyond its samples, which pad a batch, are left out.
 
         Raises:
             UserError: the file cannot be written.
         """
         file, rows = self._file(part, block), len(self.ids(block))
+        kept: dict[str, Any] = {name: array[:rows] for name, array in arrays.items()}
         make_folder(file.parent)
         with replacing(file) as aside, aside.open("wb") as stream:
-            np.savez(stream, **{name: array[:rows] for name, array in arrays.items()})
+            np.savez(stream, **kept)
 
     def read_block(self, part: str, block: int, names: Sequence[str] = ()) -> Arrays:
-        """Return one block of a part, or the arrays of it that are named and there.
+        """Return one block of a part, or those of its arrays that are named and there.
 
         Raises:
-            UserError: it is missing or damaged.
+            UserError: the block is missing or damaged.
         """
         file = self._file(part, block)
         try:
@@ -98,7 +87,7 @@ class Store:
             ) from error
 
     def read(self, part: str, names: Sequence[str] = ()) -> Arrays:
-        """Return a whole part, or the arrays of it that are named and there.
+        """Return all samples of a part, or of those of its arrays that are named and there.
 
         Raises:
             UserError: a block is missing or damaged.
@@ -108,12 +97,3 @@ class Store:
 
     def _file(self, part: str, block: int) -> Path:
         return self.folder / part / f"{block:05d}.npz"
-
-
-def _differences(stored: Mapping[str, Any], wanted: Mapping[str, Any]) -> str:
-    """Name the settings that differ: "samples 512, now 2000"."""
-    return ", ".join(
-        f"{name} {stored.get(name)}, now {wanted.get(name)}"
-        for name in {**stored, **wanted}
-        if stored.get(name) != wanted.get(name)
-    )

@@ -1,13 +1,13 @@
-"""The table of scored samples: a folder that several processes fill and any kill leaves whole.
+"""Score table: codes and emotion probabilities of generated samples, filled by several processes.
 
-`settings.json`, and two zarr3 arrays whose row i is sample i: `codes` [N, D] and `probabilities`
-[N, K]. Rows not yet scored are NaN. A chunk of rows is written at once, codes first, so a chunk
-whose probabilities are there is complete; its files appear by rename and carry checksums.
+A folder with `settings.json` and two zarr3 arrays whose row i is sample i: `codes` [N, D] and
+`probabilities` [N, K]. Rows not yet scored are NaN. A chunk of rows is written at once, codes
+first, so a chunk whose probabilities are there is complete; its files appear by rename and carry
+checksums. When a run goes on with a folder is told in `emojax.store.run_settings`; N may grow.
 """
 
 import contextlib
 import dataclasses
-import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, Self
@@ -15,22 +15,22 @@ from typing import Any, Literal, NamedTuple, Self
 import numpy as np
 import tensorstore as ts
 
+from emojax.runtime.choices import Crop
 from emojax.runtime.errors import UserError
-from emojax.runtime.files import replacing
-from emojax.scoring import classifier
+from emojax.store import run_settings
 
 
 @dataclasses.dataclass(frozen=True)
-class Settings:
-    """All that a row depends on, and the table's layout; another run's table is refused.
+class ScoreSettings:
+    """All that a row depends on, and the table's layout.
 
     Attributes:
         generator_sha256: `weights_sha256` of the generator.
         emotion_sha256: that of the classifier.
         classes: the classifier's K classes, as it names them.
         width: D, of a code.
-        samples: N; ids are 0 ... N-1.
-        seed: of the run's key; 0 gives the faces of `python -m emojax.sample`.
+        samples: N; ids are 0 ... N-1. The one setting that may grow in a later run.
+        seed: of the random key; 0 gives the faces of `emojax sample`.
         truncation: ψ, of both the picture and the stored code.
         resolution: of the skip generator's picture that is scored; None: the full one.
         crop: see `emojax.scoring.classifier.preprocess`.
@@ -47,7 +47,7 @@ class Settings:
     seed: int = 0
     truncation: float = 1.0
     resolution: int | None = None
-    crop: classifier.Crop = "face"
+    crop: Crop = "face"
     bfloat16_from: int | None = None
     codes: Literal["float32", "float16"] = "float32"
     chunk: int = 256
@@ -76,45 +76,38 @@ class Scored(NamedTuple):
         probabilities: [n, K] float32.
     """
 
-    settings: Settings
+    settings: ScoreSettings
     ids: np.ndarray
     codes: np.ndarray
     probabilities: np.ndarray
 
 
-class Table:
-    """A folder of scores, open for reading and writing; several processes may hold it at once."""
+class ScoreTable:
+    """A score table, open for reading and writing; several processes may hold it at once.
 
-    def __init__(self, folder: Path, settings: Settings, codes: Any, probabilities: Any) -> None:
+    Attributes:
+        folder: where it is.
+        settings: of the run.
+    """
+
+    def __init__(
+        self, folder: Path, settings: ScoreSettings, codes: Any, probabilities: Any
+    ) -> None:
         """Hold two open tensorstores; `create` and `open` make them."""
         self.folder, self.settings = folder, settings
         self._codes, self._probabilities = codes, probabilities
 
     @classmethod
-    def create(cls, folder: Path, settings: Settings) -> Self:
-        """Make the table, or open the one that the same settings made.
+    def create(cls, folder: Path, settings: ScoreSettings) -> Self:
+        """Make the table, or open the one that the same settings made, for as many samples or more.
+
+        A chunk that was the last, and is shorter than others, counts as missing once there are more
+        samples in it; until it is scored again its rows stay.
 
         Raises:
             UserError: other settings made it, or the folder cannot be written.
         """
-        file = folder / "settings.json"
-        if file.exists():
-            if found := _differences(_read_settings(file), settings):
-                raise UserError(
-                    f"{folder} holds scores of another run ({found}): give the same options to "
-                    "go on with it, or another --out"
-                )
-        elif folder.exists() and any(folder.iterdir()):
-            raise UserError(f"{folder} holds something else than scores: choose another --out")
-        else:
-            try:
-                folder.mkdir(parents=True, exist_ok=True)
-            except OSError as error:
-                raise UserError(
-                    f"cannot write into {folder} ({error}): choose another --out"
-                ) from error
-            with replacing(file) as aside:
-                aside.write_text(json.dumps(dataclasses.asdict(settings), indent=2) + "\n")
+        run_settings.open_folder(folder, dataclasses.asdict(settings), grows=("samples",))
         return cls._opened(folder, settings)
 
     @classmethod
@@ -124,15 +117,14 @@ class Table:
         Raises:
             UserError: there is none, or it is damaged.
         """
-        file = folder / "settings.json"
-        if not file.is_file():
+        if not (folder / run_settings.FILE).is_file():
             raise UserError(
                 f"no scores in {folder}: make them with 'python -m emojax.score --out {folder}'"
             )
-        return cls._opened(folder, _read_settings(file))
+        return cls._opened(folder, _settings(folder))
 
     @classmethod
-    def _opened(cls, folder: Path, settings: Settings) -> Self:
+    def _opened(cls, folder: Path, settings: ScoreSettings) -> Self:
         widths = {"codes": settings.width, "probabilities": len(settings.classes)}
         types = {"codes": settings.codes, "probabilities": "float32"}
         with _readable(folder):
@@ -188,7 +180,7 @@ class Table:
 
 @contextlib.contextmanager
 def _readable(folder: Path) -> Iterator[None]:
-    """Turn what tensorstore says of damage into one sentence."""
+    """Turn tensorstore's errors over damaged files into one sentence."""
     try:
         yield
     except (OSError, ValueError) as error:
@@ -199,44 +191,46 @@ def _readable(folder: Path) -> Iterator[None]:
         ) from error
 
 
-def _read_settings(file: Path) -> Settings:
+def _settings(folder: Path) -> ScoreSettings:
+    stored = run_settings.read(folder)
     try:
-        stored = json.loads(file.read_text())
-        return Settings(**{**stored, "classes": tuple(stored["classes"])})
-    except (OSError, ValueError, TypeError, KeyError) as error:
+        return ScoreSettings(**{**stored, "classes": tuple(stored["classes"])})
+    except (TypeError, KeyError) as error:
         raise UserError(
-            f"{file} holds no settings of emojax.score ({error}): choose another folder"
+            f"{folder / run_settings.FILE} holds no settings of a score table ({error}): choose "
+            "another folder"
         ) from error
 
 
-def _differences(stored: Settings, wanted: Settings) -> str:
-    """Name the settings that differ: "truncation 0.7, now 1.0"."""
-    pairs = zip(
-        dataclasses.asdict(stored).items(), dataclasses.asdict(wanted).values(), strict=True
-    )
-    return ", ".join(f"{name} {old}, now {new}" for (name, old), new in pairs if old != new)
-
-
 def _array(folder: Path, rows: int, width: int, chunk: int, dtype: str) -> ts.TensorStore:
-    """Open a zarr3 array [rows, width], made when missing; each chunk carries a checksum."""
-    return ts.open(
-        {
-            "driver": "zarr3",
-            "kvstore": {"driver": "file", "path": str(folder.absolute())},
-            "metadata": {
-                "shape": [rows, width],
-                "data_type": dtype,
-                "chunk_grid": {
-                    "name": "regular",
-                    "configuration": {"chunk_shape": [chunk, width]},
-                },
-                "codecs": [
-                    {"name": "bytes", "configuration": {"endian": "little"}},
-                    {"name": "crc32c"},
-                ],
-                "fill_value": "NaN",
-            },
+    """Open a zarr3 array [rows, width], made when missing and lengthened when it has fewer rows.
+
+    Raises:
+        ValueError: an array of another kind, or a longer one, is there.
+    """
+    if not (folder / "zarr.json").exists():
+        spec = _spec(folder, width, chunk, dtype)
+        spec["metadata"]["shape"] = [rows, width]
+        return ts.open(spec, open=True, create=True).result()
+    array = ts.open(_spec(folder, width, chunk, dtype), open=True).result()
+    if array.shape[0] < rows:
+        array = array.resize(exclusive_max=[rows, None], expand_only=True).result()
+    if array.shape != (rows, width):
+        raise ValueError(f"{folder} is {list(array.shape)}, wanted {[rows, width]}")
+    return array
+
+
+def _spec(folder: Path, width: int, chunk: int, dtype: str) -> dict[str, Any]:
+    """Say where an array is and how it is laid out; each chunk carries a checksum."""
+    grid = {"name": "regular", "configuration": {"chunk_shape": [chunk, width]}}
+    bytes_ = {"name": "bytes", "configuration": {"endian": "little"}}
+    return {
+        "driver": "zarr3",
+        "kvstore": {"driver": "file", "path": str(folder.absolute())},
+        "metadata": {
+            "data_type": dtype,
+            "chunk_grid": grid,
+            "codecs": [bytes_, {"name": "crc32c"}],
+            "fill_value": "NaN",
         },
-        open=True,
-        create=True,
-    ).result()
+    }

@@ -15,7 +15,7 @@ from emojax.runtime.errors import UserError
 from emojax.scoring.sampling import draw_z
 from emojax.store import bundle
 from emojax.store.parts import GENERATOR
-from emojax.store.score_table import Table
+from emojax.store.score_table import ScoreTable
 from tests.support import oracles, score_world
 
 DATA = oracles.DATA / "directions"
@@ -167,7 +167,7 @@ def test_faces_moved_along_a_direction_confirm_or_turn_it(world, tmp_path):
     """The direction that scored samples give comes out the same way round, however it goes in."""
     score.main(score.Options(bundle=str(world), samples=1024, out=tmp_path / "scores"))
     fitted = fit_directions.fit(
-        Table.open(tmp_path / "scores").read(), fit_directions.Config("extremes")
+        ScoreTable.open(tmp_path / "scores").read(), fit_directions.Config("extremes")
     )
     direction = fitted.coefficients[fitted.index("anger")]
     for way, sign in ((1, "confirmed"), (-1, "turned")):

@@ -23,7 +23,7 @@ from emojax.runtime.cli import run_command
 from emojax.runtime.errors import UserError
 from emojax.scoring import classifier
 from emojax.store import bundle
-from emojax.store.block_store import Store
+from emojax.store.block_store import BlockStore
 from emojax.store.parts import EMOTION, FEATURES, PARTS
 from tests.support import small_world
 from tests.support.pictures import noise
@@ -317,7 +317,7 @@ def test_a_bundles_own_world_is_found(tmp_path):
 
 
 def test_a_store_keeps_to_its_settings(tmp_path):
-    store = Store.create(tmp_path / "s", {"samples": 5, "block": 2})
+    store = BlockStore.create(tmp_path / "s", {"samples": 5, "block": 2})
     for block in range(store.blocks):
         store.write("part", block, {"x": np.arange(2) + 2 * block, "y": np.zeros((2, 3))})
     whole = store.read("part", ("x",))
@@ -326,4 +326,4 @@ def test_a_store_keeps_to_its_settings(tmp_path):
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "file").touch()
     with pytest.raises(UserError, match="holds something else than results"):
-        Store.create(tmp_path / "other", {"samples": 5, "block": 2})
+        BlockStore.create(tmp_path / "other", {"samples": 5, "block": 2})

@@ -15,7 +15,7 @@ from emojax.report import plots
 from emojax.runtime.errors import UserError
 from emojax.store import bundle
 from emojax.store.parts import GENERATOR
-from emojax.store.score_table import Scored, Settings, Table
+from emojax.store.score_table import Scored, ScoreSettings, ScoreTable
 from tests.support import score_world
 
 NAMES = tuple(name.lower() for name in EIGHT)
@@ -168,7 +168,7 @@ def known():
     logits = codes @ truth.T + np.linspace(0, 1, 8)
     odds = np.exp(logits)
     probabilities = (odds / odds.sum(1, keepdims=True)).astype(np.float32)
-    settings = Settings("a" * 64, "b" * 64, EIGHT, 24, len(codes))
+    settings = ScoreSettings("a" * 64, "b" * 64, EIGHT, 24, len(codes))
     return Scored(settings, np.arange(len(codes)), codes, probabilities)
 
 
@@ -226,7 +226,7 @@ def test_components_are_principal_and_follow_their_emotion():
     slopes = np.array([-0.01, 0.02, 0.1])
     noise = 0.01 * rng.standard_normal((4000, 3))
     probabilities = (0.3 + slopes * coordinates[:, chosen] + noise).astype(np.float32)
-    settings = Settings("a", "b", ("Anger", "Neutral", "Fear"), 6, 4000)
+    settings = ScoreSettings("a", "b", ("Anger", "Neutral", "Fear"), 6, 4000)
     scored = Scored(settings, np.arange(4000), codes, probabilities)
     found = fit_directions.fit(scored, fit_directions.Config("pca"))
     assert found.metadata["component"] == chosen
@@ -267,7 +267,7 @@ def written(known, tmp_path_factory):
     place = score_world.write(folder / "tiny")
     sha = bundle.find(place).sha256(GENERATOR)
     settings = dataclasses.replace(known.settings, generator_sha256=sha, samples=1100, chunk=500)
-    table = Table.create(folder / "scores", settings)
+    table = ScoreTable.create(folder / "scores", settings)
     for chunk in (0, 1):  # the third is missing
         rows = slice(chunk * 500, chunk * 500 + 500)
         table.write(chunk, known.codes[rows], known.probabilities[rows])
@@ -346,7 +346,7 @@ def test_bad_arguments(written, change, sentence):
 
 
 def test_scores_of_another_generator_are_refused(known, written, tmp_path):
-    table = Table.create(tmp_path / "scores", dataclasses.replace(known.settings, samples=4))
+    table = ScoreTable.create(tmp_path / "scores", dataclasses.replace(known.settings, samples=4))
     table.write(0, known.codes[:4], known.probabilities[:4])
     with pytest.raises(UserError, match=r"scored with generator aaaaaaaaaaaa, bundle .*--bundle"):
         command((tmp_path / "scores", written[1]))

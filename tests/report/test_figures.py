@@ -20,8 +20,7 @@ from emojax.runtime.cli import cli, run_command
 from emojax.runtime.errors import UserError
 from emojax.store import bundle
 from emojax.store.parts import GENERATOR
-from emojax.store.score_table import Settings
-from emojax.store.score_table import Table as ScoreTable
+from emojax.store.score_table import ScoreSettings, ScoreTable
 from tests.support import small_world
 from tests.support.pictures import noise
 
@@ -49,7 +48,7 @@ def evaluated(tmp_path_factory):
 
 def write_scores(out, folder):
     """Write a table of drawn numbers, as if the bundle's generator had been scored."""
-    settings = Settings(
+    settings = ScoreSettings(
         generator_sha256=bundle.find(folder).sha256(GENERATOR),
         emotion_sha256="",
         classes=EIGHT,
