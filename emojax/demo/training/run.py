@@ -32,7 +32,7 @@ from emojax.runtime.progress import progress
 from emojax.scoring import scorer
 from emojax.store import bundle, weights
 from emojax.store.parts import EMOTION, GENERATOR, PARTS
-from emojax.store.score_table import Settings, Table
+from emojax.store.score_table import ScoreSettings, ScoreTable
 
 log = logging.getLogger(__name__)
 
@@ -150,14 +150,14 @@ def fit_bundle_directions(run: Run, folder: Path, samples: int) -> None:
     shutil.rmtree(scores, ignore_errors=True)  # of an earlier generator
     place = bundle.find(folder)
     generator, emotion = place.load(GENERATOR), place.load(EMOTION)
-    settings = Settings(
+    settings = ScoreSettings(
         generator_sha256=place.sha256(GENERATOR),
         emotion_sha256=place.sha256(EMOTION),
         classes=emotion.config.classes,
         width=run.profile.generator.style_dim,
         samples=samples,
     )
-    table = Table.create(scores, settings)
+    table = ScoreTable.create(scores, settings)
     with progress("scoring", samples, "faces") as shown:
         program = scorer.Scorer(generator, emotion, settings)
         scorer.run(program, table, table.missing(), advance=shown.advance)
