@@ -34,6 +34,7 @@ from emojax.latents import normalisers as transferring
 from emojax.latents.directions import Directions
 from emojax.latents.inversion import Inverter
 from emojax.latents.normalisers import Transferrer
+from emojax.runtime.choices import InverterName
 from emojax.runtime.cli import cli
 from emojax.runtime.errors import UserError
 from emojax.scoring import classifier
@@ -68,7 +69,7 @@ class Options:
     the sources those in which the classifier sees most of an emotion."""
     emotions: tuple[str, ...] = ()
     """Only these targets."""
-    inverters: tuple[inversion.Method, ...] = ("psp", "hyperstyle")
+    inverters: tuple[InverterName, ...] = ("psp", "hyperstyle")
     """Which inverters."""
     normalisers: tuple[transferring.Normaliser, ...] = ("reinvert", "none", "subspace")
     """Which normalisers, see python -m emojax.transfer."""

@@ -25,6 +25,7 @@ from emojax.faces import images, photo_reader
 from emojax.latents import inversion
 from emojax.metrics import image_quality as metrics
 from emojax.report import contact_sheet
+from emojax.runtime.choices import InverterName
 from emojax.runtime.cli import cli
 from emojax.runtime.errors import UserError
 from emojax.runtime.files import make_folder, replacing
@@ -44,7 +45,7 @@ class Options(photo_reader.Options):
     """Pictures, or folders of pictures."""
     bundle: str = bundle.DEFAULT
     """Name or folder of a bundle with a generator and the inverter's networks."""
-    inverter: inversion.Method = "psp"
+    inverter: InverterName = "psp"
     """psp: one look, a code only. hyperstyle: several, and changes of the generator's kernels."""
     passes: int = 5
     """HyperStyle's passes."""

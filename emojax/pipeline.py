@@ -21,6 +21,7 @@ from emojax.latents import directions as direction_files
 from emojax.latents import inversion
 from emojax.latents.directions import Directions
 from emojax.latents.inversion import Inversion, Inverter
+from emojax.runtime.choices import InverterName
 from emojax.runtime.errors import UserError
 from emojax.runtime.files import replacing
 from emojax.scoring import classifier
@@ -38,7 +39,7 @@ class Options(photo_reader.Options):
 
     bundle: str = bundle.DEFAULT
     """Name or folder of a bundle with a generator, an inverter, directions and a classifier."""
-    inverter: inversion.Method = "psp"
+    inverter: InverterName = "psp"
     """psp: one look, a code only. hyperstyle: several, and changes of the generator's kernels."""
     passes: int = 5
     """HyperStyle's passes."""

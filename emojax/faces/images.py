@@ -8,6 +8,7 @@ preprocessing and network. Conventions of the encoders' `configs/transforms_conf
 import os
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
@@ -86,6 +87,33 @@ def resize(picture: np.ndarray, side: int) -> np.ndarray:
 def to_float(picture: np.ndarray) -> np.ndarray:
     """Map uint8 to float32 in [-1, 1], in the originals' order of operations."""
     return (picture.astype(np.float32) / np.float32(255) - np.float32(0.5)) / np.float32(0.5)
+
+
+def as_float(pictures: Any) -> np.ndarray:
+    """Return pictures as the networks take them: the one rule for arrays from outside.
+
+    Args:
+        pictures: uint8, or float in [-1, 1]; any shape.
+
+    Returns:
+        float32 in [-1, 1]; uint8 is mapped by `to_float`.
+
+    Raises:
+        UserError: another dtype, or values outside [-1, 1] (such as 0 to 255 as floats) or NaN.
+    """
+    array = np.asarray(pictures)
+    if array.dtype == np.uint8:
+        return to_float(array)
+    # bfloat16 and its like are no subtypes of NumPy's floating
+    if array.dtype.kind == "f" or array.dtype.name in ("bfloat16", "float16"):
+        array = array.astype(np.float32, copy=False)
+        largest = float(np.abs(array).max(initial=0.0))
+        if largest <= 1 + 1e-3:
+            return array
+        raise UserError(
+            f"picture values reach {largest:.4g}: wanted floats in [-1, 1], or uint8 from 0 to 255"
+        )
+    raise UserError(f"pictures are {array.dtype}: wanted uint8, or floats in [-1, 1]")
 
 
 def to_uint8(picture: np.ndarray) -> np.ndarray:

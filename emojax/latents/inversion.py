@@ -1,4 +1,4 @@
-"""Faces to codes and back, by pSp or by HyperStyle.
+"""GAN inversion: faces to codes and back, by pSp or by HyperStyle.
 
 HyperStyle starts from a code in W and changes the generator's kernels until the picture fits, in a
 few passes (Alaluf et al. 2022, `utils/inference_utils.py`, `run_inversion`). The changes are
@@ -14,22 +14,24 @@ import json
 import os
 import zipfile
 from collections.abc import Callable, Sequence
-from typing import Any, Literal
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from emojax.faces import images
 from emojax.models.hyperstyle import Hypernet
 from emojax.models.psp import Encoder
 from emojax.models.stylegan2 import Generator
-from emojax.runtime import xla_options
+from emojax.runtime.batching import in_batches
+from emojax.runtime.choices import InverterName
+from emojax.runtime.devices import over_samples, shares
 from emojax.runtime.errors import UserError
 from emojax.runtime.files import replacing
+from emojax.runtime.xla_options import options
 from emojax.store.bundle import Bundle
 from emojax.store.parts import GENERATOR, INVERTER_PARTS
-
-Method = Literal["psp", "hyperstyle"]
 
 _static = functools.partial(dataclasses.field, metadata={"static": True})
 
@@ -155,7 +157,7 @@ class Inverter:
 
     @property
     def method(self) -> str:
-        """ "psp" or "hyperstyle"."""
+        """Name of the inverter: "psp" or "hyperstyle"."""
         return "psp" if self.hypernet is None else "hyperstyle"
 
     @property
@@ -164,7 +166,7 @@ class Inverter:
         return self.encoder.config.resolution
 
 
-def load(bundle: Bundle, method: Method, *, bfloat16: bool = False) -> Inverter:
+def load(bundle: Bundle, method: InverterName, *, bfloat16: bool = False) -> Inverter:
     """Read the networks of a method from a bundle.
 
     Args:
@@ -204,52 +206,79 @@ def _check(inverter: Inverter) -> None:
         )
 
 
-def invert(inverter: Inverter, pictures: Any, *, passes: int = 5, batch: int = 4) -> Inversion:
-    """Return the codes of aligned faces.
+def invert(
+    inverter: Inverter,
+    pictures: Any,
+    *,
+    passes: int = 5,
+    batch: int = 4,
+    devices: int | None = None,
+    advance: Callable[[int], object] | None = None,
+) -> Inversion:
+    """Return the codes of aligned faces, split over the local devices.
 
     Args:
         inverter: see `load`.
-        pictures: [N,R,R,3] in [-1, 1], R = `inverter.resolution`.
+        pictures: [N,R,R,3], R = `inverter.resolution`; uint8, or float in [-1, 1].
         passes: HyperStyle's passes; pSp has none.
-        batch: faces at a time.
+        batch: faces at a time, on all devices together.
+        devices: most of the local devices to use; default: all.
+        advance: told the number of faces whenever some are done.
 
     Raises:
-        ValueError: the pictures have another shape, or there are less than one pass or face.
+        ValueError: the pictures have another shape or range, or there are less than one pass or
+            face.
     """
-    side = inverter.resolution
-    if np.ndim(pictures) != 4 or np.shape(pictures)[1:] != (side, side, 3) or not len(pictures):
-        raise ValueError(f"pictures are {list(np.shape(pictures))}, wanted [N, {side}, {side}, 3]")
+    side, pictures = inverter.resolution, images.as_float(pictures)
+    if pictures.ndim != 4 or pictures.shape[1:] != (side, side, 3) or not len(pictures):
+        raise ValueError(f"pictures are {list(pictures.shape)}, wanted [N, {side}, {side}, 3]")
     if passes < 1:
         raise ValueError(f"passes is {passes}, wanted at least 1")
     passes = 0 if inverter.hypernet is None else passes
-    codes, vectors = [], []
-    for rows in _batches(np.asarray(pictures, np.float32), batch):
-        if passes:
-            found, sums, _ = refine(inverter, rows, passes=passes)
-            vectors.append(sums)
-        else:
-            found = encode(inverter.encoder, rows)
-        codes.append(found)
-    count = len(pictures)
+    mesh, size = shares(len(pictures), batch, devices)
+    program = _inverting(mesh, passes)
+    codes, vectors = in_batches(
+        lambda rows: program(inverter, rows), pictures, size, advance=advance
+    )
     return Inversion(
-        jnp.concatenate(codes)[:count],
-        jnp.concatenate(vectors)[:count] if vectors else None,
+        jnp.asarray(codes),
+        jnp.asarray(vectors) if passes else None,
         passes=passes,
         method=inverter.method,
         made_with=inverter.made_with,
     )
 
 
+@functools.cache
+def _inverting(mesh: jax.sharding.Mesh, passes: int) -> Callable[..., tuple[jax.Array, Any]]:
+    """Compile pictures [B,R,R,3] to codes and HyperStyle's vectors (None by pSp) for a mesh."""
+
+    def run(inverter: Inverter, pictures: jax.Array) -> tuple[jax.Array, jax.Array | None]:
+        if not passes:
+            return inverter.encoder(pictures), None
+        return refine.__wrapped__(inverter, pictures, passes=passes)[:2]
+
+    return over_samples(run, mesh, (False, True), compiler_options=options(dense=True))
+
+
 def synthesize(
-    inverter: Inverter, inversion: Inversion, *, batch: int = 4, resolution: int | None = None
+    inverter: Inverter,
+    inversion: Inversion,
+    *,
+    batch: int = 4,
+    resolution: int | None = None,
+    devices: int | None = None,
+    advance: Callable[[int], object] | None = None,
 ) -> np.ndarray:
-    """Draw the faces of an inversion.
+    """Draw the faces of an inversion, split over the local devices.
 
     Args:
         inverter: the networks that made it.
         inversion: N faces, or N edits of one face, whose kernels are then expanded once.
-        batch: pictures at a time.
+        batch: pictures at a time, on all devices together.
         resolution: stop the generator there; by default its full size.
+        devices: most of the local devices to use; default: all.
+        advance: told the number of pictures whenever some are done.
 
     Returns:
         [N,r,r,3] float32, about [-1, 1], not clipped.
@@ -262,29 +291,46 @@ def synthesize(
             f"the inversion was made with other networks ({inversion.made_with[:12]}) than these "
             f"({inverter.made_with[:12]}): invert the pictures again with this bundle"
         )
-    deltas, vectors = None, inversion.vectors
+    deltas, rows = None, {"codes": inversion.w_plus, "vectors": inversion.vectors}
     if inversion.is_shared:
-        deltas, vectors = expand(inverter.hypernet, vectors[0], inversion.passes), None
-    drawn = []
-    for rows in _batches(np.arange(len(inversion)), batch):
-        codes = inversion.w_plus[rows]
-        if vectors is None:
-            picture = draw(inverter.generator, codes, deltas, resolution=resolution)
-        else:
-            picture = redraw(
-                inverter, codes, vectors[rows], inversion.passes, resolution=resolution
-            )
-        drawn.append(np.asarray(picture))
-    return np.concatenate(drawn)[: len(inversion)]
+        deltas = expand(inverter.hypernet, inversion.vectors[0], inversion.passes)
+        rows["vectors"] = None
+    mesh, size = shares(len(inversion), batch, devices)
+    program = _drawing(mesh, resolution)
+    hypernet = None if rows["vectors"] is None else inverter.hypernet
+    networks = (inverter.generator, hypernet)
+    return in_batches(
+        lambda rows: program(networks, rows, deltas, inversion.passes), rows, size, advance=advance
+    )
 
 
-def _program(**options: Any) -> Callable[[Callable], Callable]:
+@functools.cache
+def _drawing(mesh: jax.sharding.Mesh, resolution: int | None) -> Callable[..., jax.Array]:
+    """Compile codes [B,L,D] to pictures for a mesh, with kernel changes of each face or of one."""
+
+    def run(
+        networks: tuple[Generator, Hypernet | None],
+        rows: dict[str, Any],
+        deltas: Any,
+        passes: jax.Array,
+    ) -> jax.Array:
+        generator, hypernet = networks
+        if hypernet is not None:
+            deltas = hypernet.deltas(rows["vectors"], passes)
+        return generator.synthesis(rows["codes"], deltas=deltas, resolution=resolution)
+
+    return over_samples(
+        run, mesh, (False, True, False, False), compiler_options=options(dense=True)
+    )
+
+
+def _program(**settings: Any) -> Callable[[Callable], Callable]:
     """Return `jax.jit` as a decorator, its compiler options looked up at the first call."""
 
     def decorate(function: Callable) -> Callable:
         @functools.cache
         def compiled() -> Callable:
-            return jax.jit(function, compiler_options=xla_options.options(dense=True), **options)
+            return jax.jit(function, compiler_options=options(dense=True), **settings)
 
         @functools.wraps(function)
         def call(*args: Any, **kwargs: Any) -> Any:
@@ -370,11 +416,3 @@ def area_mean(pictures: jax.Array, side: int) -> jax.Array:
     batch, size, _, channels = pictures.shape
     step = size // side
     return pictures.reshape(batch, side, step, side, step, channels).mean((2, 4))
-
-
-def _batches(rows: np.ndarray, size: int) -> list[np.ndarray]:
-    """Cut rows into batches of one size, so that one program serves all; repeat the last row."""
-    size = min(size, len(rows))
-    short = -len(rows) % size
-    rows = np.concatenate([rows, np.repeat(rows[-1:], short, axis=0)])
-    return np.split(rows, len(rows) // size)

@@ -14,11 +14,12 @@ from emojax.faces import images
 from emojax.faces.photo_reader import Portrait
 from emojax.latents import arithmetic
 from emojax.latents import normalisers as transferring
-from emojax.latents.inversion import Inversion, Method
+from emojax.latents.inversion import Inversion
 from emojax.latents.normalisers import Normaliser, Prepared, Transferrer
 from emojax.models.stylegan2 import Generator
 from emojax.pipeline import Studio
 from emojax.report.cards import Card
+from emojax.runtime.choices import InverterName
 from emojax.scoring.classifier import EIGHT
 from emojax.scoring.sampling import draw_z
 from emojax.store.parts import INVERTER_PARTS
@@ -29,8 +30,8 @@ QUANTILES = (0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 1.0)
 STEPS = 7
 FEW = 4
 """Targets of Figures 9 and 10."""
-METHODS: dict[int, Method] = {7: "psp", 8: "hyperstyle"}
-INVERTERS: dict[Method, str] = {"psp": "pSp", "hyperstyle": "HyperStyle"}
+METHODS: dict[int, InverterName] = {7: "psp", 8: "hyperstyle"}
+INVERTERS: dict[InverterName, str] = {"psp": "pSp", "hyperstyle": "HyperStyle"}
 NAMES: dict[Normaliser, str] = {
     "none": "without re-inversion",
     "reinvert": "with re-inversion",
@@ -74,8 +75,8 @@ class Gallery:
         side = room.inverter.generator.config.size
         self.sources = [images.resize(each.face, side) for each in faces.sources]
         self.targets = [images.resize(each.face, side) for each in faces.targets.values()]
-        self._inverted: dict[Method, tuple[Studio, Inversion]] = {}
-        self._prepared: dict[tuple[Method, Normaliser], tuple[Prepared, Prepared]] = {}
+        self._inverted: dict[InverterName, tuple[Studio, Inversion]] = {}
+        self._prepared: dict[tuple[InverterName, Normaliser], tuple[Prepared, Prepared]] = {}
 
     def has(self, number: int) -> bool:
         """Whether the bundle has the networks of a figure."""
@@ -124,7 +125,7 @@ class Gallery:
             "units of a direction's norm over all layers together.",
         )
 
-    def transfers(self, method: Method) -> Drawn:
+    def transfers(self, method: InverterName) -> Drawn:
         """Figures 7 and 8: every source with every target's expression."""
         room, (sources, targets) = self._inversion(method)[0], self._prepare(method, "reinvert")
         blank = np.full_like(self.sources[0], 255)
@@ -181,7 +182,7 @@ class Gallery:
             "number is the classifier's probability of the target's emotion.",
         )
 
-    def _inversion(self, method: Method) -> tuple[Studio, Inversion]:
+    def _inversion(self, method: InverterName) -> tuple[Studio, Inversion]:
         """Return the bundle opened for a method, and the codes of sources and targets."""
         if method not in self._inverted:
             room, faces = self.room, self.faces
@@ -191,7 +192,7 @@ class Gallery:
             self._inverted[method] = room, found
         return self._inverted[method]
 
-    def _prepare(self, method: Method, normaliser: Normaliser) -> tuple[Prepared, Prepared]:
+    def _prepare(self, method: InverterName, normaliser: Normaliser) -> tuple[Prepared, Prepared]:
         """Return sources and targets, prepared."""
         if (method, normaliser) not in self._prepared:
             room, found = self._inversion(method)
