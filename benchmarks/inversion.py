@@ -21,7 +21,8 @@ from convert import hyperstyle as convert_hyperstyle
 from convert import psp as convert_psp
 from convert import stylegan
 from emojax.latents import inversion
-from emojax.latents.inversion import Inversion, Inverter
+from emojax.latents.codes import Inversion
+from emojax.latents.inversion import Inverter
 from emojax.models import hyperstyle, psp, stylegan2
 from emojax.runtime.cli import cli
 from emojax.store import weights

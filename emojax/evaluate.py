@@ -21,7 +21,6 @@ import jax
 import numpy as np
 from tqdm import tqdm
 
-from emojax import pipeline
 from emojax.evaluation import aggregate, faces, ground_truth, run
 from emojax.evaluation import table as evaluation_table
 from emojax.evaluation.faces import Sources, Targets
@@ -37,6 +36,7 @@ from emojax.latents.normalisers import Transferrer
 from emojax.runtime.choices import InverterName
 from emojax.runtime.cli import cli
 from emojax.runtime.errors import UserError
+from emojax.runtime.files import sha256
 from emojax.scoring import classifier
 from emojax.scoring.classifier import Crop
 from emojax.store import bundle
@@ -241,7 +241,7 @@ def _settings(setting: Setting, options: Options) -> dict[str, Any]:
         "side": setting.side,
         "targets": targets,
         "judges": judges,
-        "directions": pipeline.sha256(options.directions or direction_files.file_of(setting.place)),
+        "directions": sha256(options.directions or direction_files.file_of(setting.place)),
         "k": options.k,
         "passes": options.passes,
         "crop": options.crop,

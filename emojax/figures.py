@@ -18,13 +18,12 @@ import tyro
 from PIL import Image
 from tqdm import tqdm
 
-from emojax import pipeline
 from emojax.evaluation import ground_truth
 from emojax.evaluation import table as evaluation_table
 from emojax.evaluation.faces import target_files
 from emojax.faces import images
 from emojax.faces.photo_reader import Portrait
-from emojax.pipeline import Studio
+from emojax.pipeline import Pipeline
 from emojax.report import html_page, plots
 from emojax.report.cards import sheet
 from emojax.report.html_page import Figure
@@ -32,6 +31,7 @@ from emojax.report.paper_figures import INVERTERS, METHODS, Faces, Gallery
 from emojax.runtime.cli import cli
 from emojax.runtime.errors import UserError
 from emojax.runtime.files import make_folder, replacing
+from emojax.runtime.flags import PipelineFlags
 from emojax.store.score_table import ScoreTable
 
 TITLES = {
@@ -66,8 +66,8 @@ class Options:
     """Write every figure as PDF too."""
     out: Path = Path("figures")
     """Folder for the figures."""
-    common: tyro.conf.OmitArgPrefixes[pipeline.Options] = dataclasses.field(
-        default_factory=pipeline.Options
+    common: tyro.conf.OmitArgPrefixes[PipelineFlags] = dataclasses.field(
+        default_factory=PipelineFlags
     )
 
 
@@ -80,7 +80,7 @@ def main(options: Options) -> None:
     plots.require("Figures 4 and 5 are such")
     table = evaluation_table.read(options.evaluation) if options.evaluation else None
     scored = ScoreTable.open(options.scores) if options.scores else None
-    room = Studio(options.common)
+    room = Pipeline(options.common)
     if scored:
         _same_generator(scored, room, options)
     faces = _faces(room, options)
@@ -102,7 +102,7 @@ def main(options: Options) -> None:
     print(f"{sum(bool(each.file) for each in figures)} figures: {out}/report.html")
 
 
-def _same_generator(scored: ScoreTable, room: Studio, options: Options) -> None:
+def _same_generator(scored: ScoreTable, room: Pipeline, options: Options) -> None:
     wanted = room.about()["weights_sha256"]["generator"]
     if scored.settings.generator_sha256 != wanted:
         raise UserError(
@@ -111,7 +111,7 @@ def _same_generator(scored: ScoreTable, room: Studio, options: Options) -> None:
         )
 
 
-def _faces(room: Studio, options: Options) -> Faces:
+def _faces(room: Pipeline, options: Options) -> Faces:
     """Return whose faces and expressions are shown.
 
     Raises:
@@ -128,21 +128,21 @@ def _faces(room: Studio, options: Options) -> Faces:
         sources = [_portrait(each) for each in world.people(range(options.faces)).pictures]
     else:
         origin = "The faces are the bundle's samples."
-        sources = [room.read(room.sample("source"))]
+        sources = [room.read(room.sample_photo("source"))]
     if options.targets:
-        files = target_files(options.targets, room.judge)
+        files = target_files(options.targets, room.classifier)
         targets = {name: room.read(file) for name, file in files.items()}
     elif world:
         targets = {name: _portrait(world.target(name)) for name in room.classes}
     else:
-        face = room.read(room.sample("target"))
+        face = room.read(room.sample_photo("target"))
         picture = images.resize(face.face, side)[None]
         targets = {room.classes[int(room.classify(picture).logits[0].argmax())]: face}
     return Faces(sources, targets, origin)
 
 
 def _portrait(picture: np.ndarray) -> Portrait:
-    return Portrait(Path(), picture, picture, None)
+    return Portrait("a drawn face", picture, picture)
 
 
 def _figure(number: int, gallery: Gallery, scored: ScoreTable | None, out: Path) -> Figure:

@@ -1,13 +1,13 @@
 """Turn photographs of faces into the generator's codes, and back into pictures.
 
-    python -m emojax.invert photo.jpg --bundle ffhq --inverter hyperstyle --out inverted
-    python -m emojax.invert photos/ --bundle ffhq --inverter psp --align never --out inverted
-    python -m emojax.invert group.jpg --bundle ffhq --face 2 --out inverted       (second from the
-    left)
+    emojax invert photo.jpg --bundle ffhq --inverter hyperstyle --out inverted
+    emojax invert photos/ --bundle ffhq --inverter psp --align never --out inverted
+    emojax invert group.jpg --bundle ffhq --face 2 --out inverted
 
-Writes NAME.npz (the inversion), NAME.png (its reconstruction) and NAME-aligned.png for every
-picture, then sheet.png (each picture beside its reconstruction) and scores.csv (L2, PSNR and
-MS-SSIM at the encoder's resolution). Pictures whose reconstruction is already there are skipped.
+Writes NAME.npz (the codes), NAME.png (the reconstruction) and NAME-aligned.png for every picture,
+then sheet.png (each picture beside its reconstruction) and scores.csv (L2, PSNR and, from 176
+pixels on, MS-SSIM at the encoder's resolution). Pictures whose reconstruction is already there are
+skipped.
 """
 
 import csv
@@ -16,158 +16,180 @@ import io
 import logging
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import tyro
-from tqdm import tqdm
 
-from emojax.faces import images, photo_reader
-from emojax.latents import inversion
-from emojax.metrics import image_quality as metrics
-from emojax.report import contact_sheet
-from emojax.runtime.choices import InverterName
+from emojax.faces import images
+from emojax.faces.photo_reader import PhotoReader, check_face
+from emojax.runtime.choices import DEFAULT_BUNDLE, InverterName
 from emojax.runtime.cli import cli
 from emojax.runtime.errors import UserError
 from emojax.runtime.files import make_folder, replacing
-from emojax.store import bundle
+from emojax.runtime.flags import PhotoFlags, at_least
+from emojax.runtime.progress import Progress, progress
+
+if TYPE_CHECKING:  # jax is imported after the flags have been checked
+    from emojax.latents.inversion import Inverter
 
 SCORES = ("l2", "psnr", "ms_ssim")
 SHEET_ROWS = 64
 """Pictures shown on the sheet."""
 SMALLEST_MS_SSIM = 176
+"""Side in pixels below which MS-SSIM's five scales do not fit."""
 
 
 @dataclasses.dataclass(frozen=True)
-class Options(photo_reader.Options):
-    """Flags of `python -m emojax.invert`."""
+class Options(PhotoFlags):
+    """Flags of `emojax invert`."""
 
     photos: tyro.conf.Positional[tuple[Path, ...]]
     """Pictures, or folders of pictures."""
-    bundle: str = bundle.DEFAULT
+    bundle: str = DEFAULT_BUNDLE
     """Name or folder of a bundle with a generator and the inverter's networks."""
     inverter: InverterName = "psp"
-    """psp: one look, a code only. hyperstyle: several, and changes of the generator's kernels."""
+    """psp: one encoder pass to W+. hyperstyle: a code in W, and several passes that refine the
+    generator's kernels."""
     passes: int = 5
-    """HyperStyle's passes."""
+    """Passes of HyperStyle."""
+    face: str = "only"
+    """Which face of a picture with several: largest, or a number from the left, from 1."""
     batch: int = 4
     """Faces at a time."""
     bfloat16: bool = False
-    """Compute convolutions in bfloat16: faster on GPUs and TPUs, coarser."""
+    """Compute convolutions in bfloat16: faster on GPUs and TPUs, less exact."""
     out: Path = Path("inverted")
     """Folder for the results."""
 
 
-@dataclasses.dataclass
-class Work:
-    """One picture on its way: where it is from, its results' name, and its aligned face."""
+@dataclasses.dataclass(frozen=True)
+class Job:
+    """One picture to invert, and the name of its results."""
 
     file: Path
     name: str
-    face: np.ndarray | None = None
 
 
 def main(options: Options) -> None:
-    """Invert all pictures; report those that could not be read, aligned or cropped at the end."""
-    _check(options)
-    work = _named(images.find(options.photos))
-    inverter = inversion.load(
-        bundle.find(options.bundle), options.inverter, bfloat16=options.bfloat16
-    )
-    reader = photo_reader.Reader(options, inverter.resolution)
-    make_folder(options.out)
-    todo = [each for each in work if not _is_done(options, each, inverter)]
-    failed: list[UserError] = []
-    with tqdm(total=len(work), initial=len(work) - len(todo), unit="face") as progress:
-        for group in _groups(todo, reader, options.batch, failed, progress):
+    """Invert all pictures; report those that could not be read or aligned at the end."""
+    jobs = check(options)
+    from emojax.latents import inversion
+    from emojax.store import bundle
+
+    with progress("reading the networks", len(jobs), "faces") as shown:
+        place = bundle.find(options.bundle)
+        inverter = inversion.load(place, options.inverter, bfloat16=options.bfloat16)
+        reader = PhotoReader(
+            (inverter.resolution, inverter.generator.config.size),
+            align=options.align,
+            landmarks_file=options.landmarks,
+            dlib_model=options.dlib_model,
+        )
+        make_folder(options.out)
+        todo = [job for job in jobs if not _is_done(options, job, inverter)]
+        shown.describe("inverting")
+        shown.advance(len(jobs) - len(todo))
+        failed: list[UserError] = []
+        for group in _groups(todo, reader, options, failed, shown):
             _invert(group, options, inverter)
-            progress.update(len(group))
-    done = [each for each in work if _is_done(options, each, inverter)]
+            shown.advance(len(group))
+    done = [job for job in jobs if _is_done(options, job, inverter)]
     if done:
         _write_overview(done, options, inverter.resolution)
     _report(done, failed, options)
 
 
-def _check(options: Options) -> None:
-    for name in ("passes", "batch"):
-        if getattr(options, name) < 1:
-            raise UserError(f"--{name} is {getattr(options, name)}, wanted 1 or more")
-    photo_reader.check(options)
+def check(options: Options) -> list[Job]:
+    """Refuse what no run could use, before anything slow; return the pictures.
+
+    Raises:
+        UserError: a flag out of range, or a file that is missing.
+    """
+    options.check()
+    at_least("--passes", options.passes, 1)
+    at_least("--batch", options.batch, 1)
+    check_face(options.face)
+    return _named(images.find(options.photos))
 
 
-def _named(files: list[Path]) -> list[Work]:
+def _named(files: list[Path]) -> list[Job]:
     """Name results after the files; files of one name in several folders get a number."""
     names: dict[str, int] = {}
-    work = []
+    jobs = []
     for file in files:
         count = names[file.stem] = names.get(file.stem, 0) + 1
-        work.append(Work(file, file.stem if count == 1 else f"{file.stem}-{count}"))
-    return work
+        jobs.append(Job(file, file.stem if count == 1 else f"{file.stem}-{count}"))
+    return jobs
 
 
-def _is_done(options: Options, work: Work, inverter: inversion.Inverter) -> bool:
+def _is_done(options: Options, job: Job, inverter: "Inverter") -> bool:
     """Say whether these networks have already inverted a picture, in as many passes."""
-    file = options.out / f"{work.name}.npz"
-    if not file.is_file() or not (options.out / f"{work.name}.png").is_file():
+    from emojax.latents.codes import Inversion
+
+    file = options.out / f"{job.name}.npz"
+    if not file.is_file() or not (options.out / f"{job.name}.png").is_file():
         return False
     try:
-        found = inversion.Inversion.load(file)
+        found = Inversion.load(file)
     except UserError:
         return False
-    passes = 0 if options.inverter == "psp" else options.passes
+    passes = 0 if inverter.hypernet is None else options.passes
     return (found.made_with, found.passes) == (inverter.made_with, passes)
 
 
 def _groups(
-    todo: list[Work],
-    reader: photo_reader.Reader,
-    size: int,
+    todo: list[Job],
+    reader: PhotoReader,
+    options: Options,
     failed: list[UserError],
-    progress: tqdm,
-) -> Iterator[list[Work]]:
+    shown: Progress,
+) -> Iterator[list[tuple[Job, np.ndarray]]]:
     """Yield batches of aligned faces, setting aside what cannot be used."""
     group = []
-    for each in todo:
+    for job in todo:
         try:
-            each.face = reader(each.file).face
+            group.append((job, reader(job.file, options.face).face))
         except UserError as error:
             failed.append(error)
-            progress.update()
+            shown.advance()
             continue
-        group.append(each)
-        if len(group) == size:
+        if len(group) == options.batch:
             yield group
             group = []
     if group:
         yield group
 
 
-def _invert(group: list[Work], options: Options, inverter: inversion.Inverter) -> None:
-    faces = np.stack([images.resize(each.face, inverter.resolution) for each in group])
+def _invert(group: list[tuple[Job, np.ndarray]], options: Options, inverter: "Inverter") -> None:
+    """Invert a batch and write its results; a short one is padded to the batch's size."""
+    from emojax.latents import inversion
+
+    faces = np.stack([images.resize(face, inverter.resolution) for _, face in group])
     padded = np.concatenate([faces, np.repeat(faces[-1:], options.batch - len(faces), axis=0)])
-    found = inversion.invert(
-        inverter, images.to_float(padded), passes=options.passes, batch=options.batch
-    )
+    found = inversion.invert(inverter, padded, passes=options.passes, batch=options.batch)
     drawn = images.to_uint8(inversion.synthesize(inverter, found, batch=options.batch))
-    for i, each in enumerate(group):
-        images.write(options.out / f"{each.name}-aligned.png", each.face)
-        found[i].save(options.out / f"{each.name}.npz")
-        images.write(options.out / f"{each.name}.png", drawn[i])  # last: marks the picture as done
-        each.face = None
+    for row, (job, face) in enumerate(group):
+        images.write(options.out / f"{job.name}-aligned.png", face)
+        found[row].save(options.out / f"{job.name}.npz")
+        images.write(options.out / f"{job.name}.png", drawn[row])  # last: marks the picture as done
 
 
-def _write_overview(done: list[Work], options: Options, resolution: int) -> None:
+def _write_overview(done: list[Job], options: Options, resolution: int) -> None:
     """Write sheet.png and scores.csv from the files of all finished pictures."""
+    from emojax.report import contact_sheet
+
     rows, shown, labels = [], [], []
-    for each in done:
+    for job in done:
         aligned, drawn = (
-            images.resize(images.read(options.out / f"{each.name}{end}.png"), resolution)
+            images.resize(images.read(options.out / f"{job.name}{end}.png"), resolution)
             for end in ("-aligned", "")
         )
         scores = score(aligned, drawn)
-        rows.append([each.name, *(f"{value:.6g}" for value in scores)])
+        rows.append([job.name, *("" if each is None else f"{each:.6g}" for each in scores)])
         if len(shown) < 2 * SHEET_ROWS:
             shown += [aligned, drawn]
-            labels += [each.name, f"L2 {scores[0]:.4f}"]
+            labels += [job.name, f"L2 {scores[0]:.4f}"]
     text = io.StringIO()
     csv.writer(text).writerows([["name", *SCORES], *rows])
     with replacing(options.out / "scores.csv") as aside:
@@ -177,14 +199,18 @@ def _write_overview(done: list[Work], options: Options, resolution: int) -> None
     images.write(options.out / "sheet.png", sheet)
 
 
-def score(picture: np.ndarray, reconstruction: np.ndarray) -> tuple[float, float, float]:
-    """Return L2, PSNR and MS-SSIM of two uint8 pictures; no MS-SSIM (nan) below 176 pixels."""
+def score(picture: np.ndarray, reconstruction: np.ndarray) -> tuple[float, float, float | None]:
+    """Return L2, PSNR and MS-SSIM of two uint8 pictures; no MS-SSIM below 176 pixels."""
+    from emojax.metrics import image_quality
+
     a, b = (images.to_float(each)[None] for each in (picture, reconstruction))
-    similar = metrics.ms_ssim(a, b)[0] if len(picture) >= SMALLEST_MS_SSIM else np.nan
-    return float(metrics.l2(a, b)[0]), float(metrics.psnr(a, b)[0]), float(similar)
+    similar = None
+    if len(picture) >= SMALLEST_MS_SSIM:
+        similar = float(image_quality.ms_ssim(a, b)[0])
+    return float(image_quality.l2(a, b)[0]), float(image_quality.psnr(a, b)[0]), similar
 
 
-def _report(done: list[Work], failed: list[UserError], options: Options) -> None:
+def _report(done: list[Job], failed: list[UserError], options: Options) -> None:
     if not done and len(failed) == 1:
         raise failed[0]
     for error in failed:

@@ -1,31 +1,52 @@
-"""What `python -m emojax.edit` and `python -m emojax.transfer` share: flags, networks, faces.
+"""A bundle opened for one inverter, as `emojax.load` returns it: photographs in, results out.
 
-A studio is a bundle opened for one inverter: it reads photographs, inverts and draws faces, and
-asks the classifier what they show.
+    pipe = emojax.load("demo")
+    me, friend = pipe.invert("me.jpg", "friend.jpg")
+    pipe.transfer(me, friend).image.save("result.png")
+    pipe.edit(me, happiness=12, anger=-4).image
+    pipe.emotions("me.jpg")
+
+Everything that comes back is `Faces`: codes, pictures and emotion probabilities of one or more
+faces, drawn and classified when they are first asked for. Results are deterministic, and networks
+run on all local devices.
 """
 
 import dataclasses
-import hashlib
-import json
-from collections.abc import Mapping, Sequence
+import functools
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
+from PIL import Image
 
-from emojax import __name__ as package
-from emojax.faces import images, photo_reader
-from emojax.faces.photo_reader import Portrait
-from emojax.latents import directions as direction_files
-from emojax.latents import inversion
+from emojax.faces import images
+from emojax.faces.photo_reader import Photo, PhotoReader, Portrait
+from emojax.latents import arithmetic, directions, inversion
+from emojax.latents.codes import Inversion, concatenate
 from emojax.latents.directions import Directions
-from emojax.latents.inversion import Inversion, Inverter
-from emojax.runtime.choices import InverterName
+from emojax.latents.inversion import Inverter
+from emojax.latents.normalisers import Prepared, Transferrer, combine
+from emojax.models.efficientnet import EmotionNet
+from emojax.runtime import devices as local
+from emojax.runtime.choices import (
+    DEFAULT_BUNDLE,
+    Align,
+    Crop,
+    InverterName,
+    K,
+    Normaliser,
+    Projection,
+    Unit,
+)
 from emojax.runtime.errors import UserError
-from emojax.runtime.files import replacing
-from emojax.scoring import classifier
-from emojax.store import bundle
+from emojax.runtime.files import sha256
+from emojax.runtime.flags import PipelineFlags, at_least
+from emojax.scoring import classifier as classification
+from emojax.scoring.sampling import draw_z
+from emojax.store import bundle as bundles
 from emojax.store.bundle import Bundle
 from emojax.store.parts import EMOTION, GENERATOR, INVERTER_PARTS
 
@@ -33,90 +54,139 @@ SAMPLES = "samples"
 """Folder in a bundle with aligned pictures to try it on."""
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Options(photo_reader.Options):
-    """Networks and photographs."""
+def load(
+    bundle: str | Path = DEFAULT_BUNDLE,
+    *,
+    inverter: InverterName = "psp",
+    passes: int = 5,
+    directions_file: str | Path | None = None,
+    crop: Crop = "face",
+    align: Align = "auto",
+    landmarks: str | Path | None = None,
+    dlib_model: str | Path | None = None,
+    batch: int | None = None,
+    bfloat16: bool = False,
+    devices: int | None = None,
+) -> "Pipeline":
+    """Open a bundle: a generator, an inverter, directions and an emotion classifier.
 
-    bundle: str = bundle.DEFAULT
-    """Name or folder of a bundle with a generator, an inverter, directions and a classifier."""
-    inverter: InverterName = "psp"
-    """psp: one look, a code only. hyperstyle: several, and changes of the generator's kernels."""
-    passes: int = 5
-    """HyperStyle's passes."""
-    directions: Path | None = None
-    """Another directions file (.npz) than the bundle's."""
-    crop: classifier.Crop = "face"
-    """What the classifier sees of an aligned picture."""
-    batch: int = 2
-    """Faces at a time."""
-    bfloat16: bool = False
-    """Compute convolutions in bfloat16: faster on GPUs and TPUs, coarser."""
-
-
-def check(options: Options) -> None:
-    """Refuse what no run could use.
+    Args:
+        bundle: name or folder.
+        inverter: "psp" (one encoder pass to W+) or "hyperstyle" (a code in W, and passes that
+            refine the generator's kernels).
+        passes: of HyperStyle.
+        directions_file: a directions file in place of the bundle's.
+        crop: what the classifier sees, "face" of an aligned picture or the "full" picture.
+        align: "auto" cuts faces out of photographs as FFHQ did and takes aligned ones as they are,
+            "always" cuts out of these too, "never" takes every picture as it is.
+        landmarks: JSON of facial landmarks in place of the built-in detector.
+        dlib_model: shape_predictor_68_face_landmarks.dat, to find faces with dlib.
+        batch: faces at a time, on all devices together; default: 2 for each CPU device, 16 for
+            each of another kind.
+        bfloat16: compute convolutions in bfloat16: faster on GPUs and TPUs, less exact.
+        devices: most of the local devices to use; default: all.
 
     Raises:
-        UserError: a number out of range, or flags that exclude each other.
+        UserError: there is no such bundle, or a part of it is missing or damaged; says which
+            command makes it.
     """
-    for name in ("passes", "batch"):
-        if getattr(options, name) < 1:
-            raise UserError(f"--{name} is {getattr(options, name)}, wanted 1 or more")
-    photo_reader.check(options)
+    each = 2 if jax.default_backend() == "cpu" else 16
+    return Pipeline(
+        PipelineFlags(
+            bundle=str(bundle),
+            inverter=inverter,
+            passes=passes,
+            directions=_path(directions_file),
+            crop=crop,
+            align=align,
+            landmarks=_path(landmarks),
+            dlib_model=_path(dlib_model),
+            batch=batch or each * min(devices or 1024, len(jax.local_devices())),
+            bfloat16=bfloat16,
+        ),
+        devices=devices,
+    )
 
 
-class Studio:
-    """A bundle opened for one inverter; see `Options` for what it is opened with.
+def _path(file: str | Path | None) -> Path | None:
+    return None if file is None else Path(file)
+
+
+class Pipeline:
+    """A bundle opened for one inverter; `load` makes it.
 
     Attributes:
-        options: the flags.
-        bundle: where the networks are from.
-        inverter: its networks.
-        directions: its directions, or those of the file given.
-        judge: its classifier.
+        settings: what it was opened with.
+        bundle: where the networks come from.
+        inverter: generator, encoder and, for HyperStyle, hypernetwork.
+        directions: one for each emotion (or other attribute).
+        classifier: the emotion classifier.
+        classes: its K classes in lower case, in the order of its probabilities.
+        size: side of the generator's pictures.
     """
 
-    options: Options
+    settings: PipelineFlags
     bundle: Bundle
     inverter: Inverter
     directions: Directions
-    judge: classifier.EmotionNet
+    classifier: EmotionNet
 
-    def __init__(self, options: Options) -> None:
-        """Load everything.
+    def __init__(self, settings: PipelineFlags, *, devices: int | None = None) -> None:
+        """Load every network and place it on the devices.
+
+        Args:
+            settings: as the flags of the commands have them.
+            devices: most of the local devices to use; default: all.
 
         Raises:
-            UserError: a part is missing or damaged; says which command makes it.
+            UserError: see `load`.
         """
-        check(options)
-        self.options, self.bundle = options, bundle.find(options.bundle)
+        settings.check()
+        if devices is not None:
+            at_least("devices", devices, 1)
+        self.settings, self._devices = settings, devices
+        self.bundle = bundles.find(settings.bundle)
         generator = self.bundle.sha256(GENERATOR)
         self.bundle.metadata(EMOTION)  # before anything slow
-        if options.directions:
-            self.directions = Directions.load(options.directions)
+        if settings.directions:
+            self.directions = Directions.load(settings.directions)
         else:
-            self.directions = direction_files.load(self.bundle, generator)
-        self.inverter = inversion.load(self.bundle, options.inverter, bfloat16=options.bfloat16)
-        self.judge = self.bundle.load(EMOTION)
-        self._reader = photo_reader.Reader(options, self.inverter.resolution)
+            self.directions = directions.load(self.bundle, generator)
+        found = inversion.load(self.bundle, settings.inverter, bfloat16=settings.bfloat16)
+        mesh, _ = local.shares(settings.batch, settings.batch, devices)
+        self.inverter = local.everywhere(found, mesh) if mesh.size > 1 else found
+        self.classifier = self.bundle.load(EMOTION)
+        self.size = self.inverter.generator.config.size
+        self._reader = PhotoReader(
+            (self.inverter.resolution, self.size),
+            align=settings.align,
+            landmarks_file=settings.landmarks,
+            dlib_model=settings.dlib_model,
+        )
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """What the classifier knows, lower case, in the order of its probabilities."""
-        return tuple(name.lower() for name in self.judge.config.classes)
+        """The classifier's classes in lower case, in the order of its probabilities."""
+        return tuple(name.lower() for name in self.classifier.config.classes)
 
-    def read(self, file: Path) -> Portrait:
+    def read(self, photo: Photo, *, face: str = "only", flag: str = "--face") -> Portrait:
         """Read a photograph and cut its face out; the bundle's own samples are taken as they are.
 
+        Args:
+            photo: a path, a PIL image, or an array [H,W,3] (uint8, or float in [-1, 1]).
+            face: which of several: "only" (refuse several), "largest", or a number from the left.
+            flag: what an error calls the choice of a face.
+
         Raises:
-            UserError: no picture, no face, or several and none chosen.
+            UserError: not a picture, no face, or several and none chosen.
         """
         samples = [(folder / SAMPLES).resolve() for folder in self.bundle.folders]
-        ours = file.resolve().parent in samples
-        return self._reader.aligned(file) if ours else self._reader(file)
+        if isinstance(photo, str | Path) and Path(photo).resolve().parent in samples:
+            return self._reader.aligned(photo)
+        return self._reader(photo, face, flag=flag)
 
-    def sample(self, name: str) -> Path:
-        """Return a picture that comes with the bundle, aligned: "source" or "target".
+    def sample_photo(self, name: str) -> Path:
+        """Return an aligned picture that comes with the bundle: "source" or "target".
 
         Raises:
             UserError: the bundle has none.
@@ -129,60 +199,328 @@ class Studio:
             )
         return file
 
-    def invert(self, portraits: Sequence[Portrait]) -> Inversion:
-        """Return the codes of some faces."""
-        side = self.inverter.resolution
-        faces = np.stack([images.to_float(images.resize(each.face, side)) for each in portraits])
-        options = self.options
-        return inversion.invert(self.inverter, faces, passes=options.passes, batch=options.batch)
+    def invert(self, *photos: Photo | Portrait, face: str = "only") -> "Faces":
+        """Find the codes of the faces in some photographs.
 
-    def draw(self, faces: Inversion) -> np.ndarray:
-        """Return the pictures uint8 [N,S,S,3] of some codes, S the generator's size."""
-        drawn = inversion.synthesize(self.inverter, faces, batch=self.options.batch)
-        return images.to_uint8(drawn)
+        Args:
+            *photos: paths, PIL images or arrays [H,W,3]; see `read`.
+            face: see `read`; the same for all photographs.
 
-    def classify(self, pictures: np.ndarray) -> classifier.Judgement:
-        """Return what the classifier says of pictures uint8 [N,S,S,3]."""
-        return classifier.classify(
-            self.judge, pictures, crop=self.options.crop, batch=self.options.batch
+        Returns:
+            One face for each photograph; `me, friend = pipe.invert(a, b)` unpacks them.
+
+        Raises:
+            UserError: see `read`.
+        """
+        if not photos:
+            raise UserError("no photographs given: wanted one or more")
+        portraits = tuple(
+            photo if isinstance(photo, Portrait) else self.read(photo, face=face)
+            for photo in photos
+        )
+        side, settings = self.inverter.resolution, self.settings
+        pictures = np.stack([images.resize(each.face, side) for each in portraits])
+        codes = inversion.invert(
+            self.inverter,
+            pictures,
+            passes=settings.passes,
+            batch=settings.batch,
+            devices=self._devices,
+        )
+        return Faces(self, codes, portraits)
+
+    def sample(self, seeds: int | Iterable[int], *, truncation: float = 0.7) -> "Faces":
+        """Return generated faces: those that `emojax sample` draws for the same seeds.
+
+        Args:
+            seeds: sample ids, one or several.
+            truncation: ψ; 1 draws from the whole distribution, 0 gives the mean face.
+        """
+        ids = jnp.asarray([seeds] if isinstance(seeds, int) else list(seeds), jnp.uint32)
+        codes = _sampled(self.inverter.generator, ids, jnp.float32(truncation))
+        return Faces(self, Inversion(codes, made_with=self.inverter.made_with))
+
+    def edit(
+        self,
+        faces: "Faces | Photo",
+        k: Mapping[str, float | Sequence[float]] | None = None,
+        *,
+        unit: Unit = "norm",
+        layers: slice = arithmetic.WHOLE,
+        **emotions: float | Sequence[float],
+    ) -> "Faces":
+        """Move faces along directions: C + Σ k·D, the paper's Equation 1.
+
+        Args:
+            faces: from `invert`, `sample` or another edit; or a photograph.
+            k: how far along which direction, {"happiness": 12, "anger": -4}; one face with
+                several numbers gives as many edits.
+            unit: what k counts. "norm": the paper's. "layer": unit norm in every layer. "sigma":
+                standard deviations among generated faces.
+            layers: layers of the generator that move; default: all.
+            **emotions: the same as `k`, by keyword.
+
+        Raises:
+            UserError: an unknown direction, or a range without layers.
+        """
+        faces = self._faces(faces)
+        amounts = {**(k or {}), **emotions}
+        codes = arithmetic.edit(
+            faces.codes.w_plus, self.directions, amounts, layers=layers, unit=unit
+        )
+        return faces.with_codes(faces.codes.with_codes(codes))
+
+    def check_directions(
+        self, names: Sequence[str], *, unit: Unit = "norm", layers: slice = arithmetic.WHOLE
+    ) -> None:
+        """Refuse what `edit` could not move along.
+
+        Raises:
+            UserError: an unknown direction or unit, or a range without layers.
+        """
+        n_latent = self.inverter.generator.config.n_latent
+        arithmetic.moves(self.directions, names, n_latent, layers=layers, unit=unit)
+
+    def neutralise(
+        self, faces: "Faces | Photo", *, k: float = K, projection: Projection = "plain"
+    ) -> "Faces":
+        """Remove the expression: f(C, ND) + k·ND, the paper's Equation 2.
+
+        Args:
+            faces: from `invert`, `sample` or an edit; or a photograph.
+            k: the step along the neutral direction.
+            projection: f, see `emojax.latents.arithmetic.neutralise`.
+        """
+        faces = self._faces(faces)
+        codes = arithmetic.neutralise(
+            faces.codes.w_plus, self.directions, k=k, projection=projection
+        )
+        return faces.with_codes(faces.codes.with_codes(codes))
+
+    def prepare(
+        self,
+        faces: "Faces",
+        normaliser: Normaliser = "reinvert",
+        *,
+        k: float = K,
+        projection: Projection = "plain",
+    ) -> Prepared:
+        """Return faces with their neutral codes and what Equation 3 subtracts and adds.
+
+        Args:
+            faces: from `invert`.
+            normaliser: see `emojax.latents.normalisers`.
+            k: Equation 2's step.
+            projection: Equation 2's f.
+        """
+        return self._transferrer(normaliser, k, projection).prepare(faces.codes)
+
+    def transfer(
+        self,
+        source: "Faces | Photo",
+        target: "Faces | Photo",
+        *,
+        alpha: float | Sequence[float] = 1.0,
+        normaliser: Normaliser = "reinvert",
+        k: float = K,
+        projection: Projection = "plain",
+    ) -> "Faces":
+        """Give the sources the targets' expressions: the paper's Equations 3 and 4.
+
+        Args:
+            source: whose faces; N of them, or one.
+            target: whose expressions; N, or one.
+            alpha: 1: the target's expression, 0: the source's own; one number, or N. One source
+                and one target with several numbers give as many results.
+            normaliser: "reinvert", the paper's; "none"; "subspace" and "subspace-scores", which
+                keep the source's other traits better. See `emojax.latents.normalisers`.
+            k: Equation 2's step, for "reinvert" and "none".
+            projection: Equation 2's f.
+
+        Raises:
+            UserError: a direction is missing, or the projection does not go with the normaliser.
+            ValueError: the numbers of sources, targets and alphas do not go together.
+        """
+        source, target = self._faces(source), self._faces(target)
+        both = [
+            self.prepare(each, normaliser, k=k, projection=projection) for each in (source, target)
+        ]
+        return source.with_codes(combine(both[0], both[1], jnp.asarray(alpha)))
+
+    def emotions(self, photo: Photo, *, face: str = "only") -> dict[str, float]:
+        """Return the emotion probabilities of the face in a photograph.
+
+        Args:
+            photo: see `read`.
+            face: see `read`.
+        """
+        portrait = self.read(photo, face=face)
+        probabilities = self.classify(portrait.face[None]).probabilities
+        return named(np.asarray(probabilities)[0], self.classes)
+
+    def classify(self, pictures: np.ndarray) -> classification.Judgement:
+        """Return logits and probabilities [N,K] of aligned pictures [N,S,S,3].
+
+        Args:
+            pictures: uint8, or float in [-1, 1].
+
+        Raises:
+            UserError: the pictures have another shape, dtype or range.
+        """
+        settings = self.settings
+        return classification.classify(
+            self.classifier, pictures, crop=settings.crop, batch=settings.batch
         )
 
+    def render(self, groups: "Sequence[Faces]") -> None:
+        """Draw and classify several groups of faces in as few batches as possible.
+
+        What the groups' `pictures` and `prediction` return afterwards is ready. Groups that were
+        drawn before are left alone; edits that share one face's kernels are drawn by themselves.
+        """
+        todo = [each for each in groups if "pictures" not in each.__dict__]
+        alone = [each for each in todo if each.codes.is_shared]
+        together = [each for each in todo if not each.codes.is_shared]
+        if together:
+            drawn = self.draw(concatenate([each.codes for each in together]))
+            _deal(together, "pictures", drawn)
+        for each in alone:
+            each.__dict__["pictures"] = self.draw(each.codes)
+        unread = [each for each in groups if "prediction" not in each.__dict__]
+        if unread:
+            said = self.classify(np.concatenate([each.pictures for each in unread]))
+            _deal(unread, "prediction", said)
+
+    def draw(self, codes: Inversion) -> np.ndarray:
+        """Return the pictures uint8 [N,S,S,3] of some codes."""
+        drawn = inversion.synthesize(
+            self.inverter, codes, batch=self.settings.batch, devices=self._devices
+        )
+        return images.to_uint8(drawn)
+
     def about(self) -> dict[str, Any]:
-        """Return what a result was made with, JSON-able: flags, hashes and versions."""
-        options, parts = self.options, (GENERATOR, *INVERTER_PARTS[self.options.inverter], EMOTION)
+        """Return what a result was made with, JSON-able: settings, hashes and versions."""
+        from emojax import __version__
+
+        settings = self.settings
+        parts = (GENERATOR, *INVERTER_PARTS[settings.inverter], EMOTION)
         hashes = {part.name: self.bundle.sha256(part) for part in parts}
-        file = options.directions or direction_files.file_of(self.bundle)
+        file = settings.directions or directions.file_of(self.bundle)
         return {
             "bundle": str(self.bundle),
-            "inverter": options.inverter,
-            "passes": options.passes if options.inverter == "hyperstyle" else 0,
-            "crop": options.crop,
-            "bfloat16": options.bfloat16,
+            "inverter": settings.inverter,
+            "passes": settings.passes if settings.inverter == "hyperstyle" else 0,
+            "crop": settings.crop,
+            "bfloat16": settings.bfloat16,
             "weights_sha256": hashes,
             "directions": {"file": str(file), "sha256": sha256(file)},
-            "made_by": package,
+            "made_by": f"emojax {__version__}",
             "jax": jax.__version__,
         }
 
+    @functools.lru_cache(maxsize=8)  # noqa: B019 - a subspace is worth keeping as long as the pipeline
+    def _transferrer(self, normaliser: Normaliser, k: float, projection: Projection) -> Transferrer:
+        return Transferrer(
+            self.inverter, self.directions, normaliser, k, projection, self.settings.batch
+        )
 
-def spread(flag: str, text: str, steps: int) -> list[float]:
-    """Return the number in `3`, or the `steps` evenly spaced ones of a range such as `-20..20`.
+    def _faces(self, faces: "Faces | Photo") -> "Faces":
+        return faces if isinstance(faces, Faces) else self.invert(faces)
 
-    Raises:
-        UserError: the text is something else, or fewer than two steps for a range.
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Faces(Sequence["Faces"]):
+    """One or more faces in the generator's latent space; a sequence of single ones.
+
+    Attributes:
+        pipeline: what draws and classifies them.
+        codes: their codes, for HyperStyle with what refines the generator's kernels.
+        portraits: the photographs they come from; empty where they come from none.
     """
-    first, dots, last = text.partition("..")
-    try:
-        ends = [float(first), float(last)] if dots else [float(first)]
-    except ValueError:
-        ends = [np.nan]
-    if not np.isfinite(ends).all():
-        raise UserError(f"{flag} is {text!r}, wanted a number, or a range such as 0..1")
-    if not dots:
-        return ends
-    if steps < 2:
-        raise UserError(f"--steps is {steps}, wanted 2 or more for the range {flag} {text}")
-    return [float(value) for value in np.linspace(*ends, steps)]
+
+    pipeline: Pipeline = dataclasses.field(repr=False)
+    codes: Inversion
+    portraits: tuple[Portrait, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.codes)
+
+    def __getitem__(self, index: int | slice) -> "Faces":  # pyright: ignore[reportIncompatibleMethodOverride] - a part is of the same type
+        """Return one face, or some; pictures that are drawn already come along."""
+        rows = range(len(self))[index]
+        rows = [rows] if isinstance(rows, int) else list(rows)
+        portraits = self.portraits if len(self.portraits) == len(self) else ()
+        part = Faces(
+            self.pipeline, self.codes[rows], tuple(portraits[row] for row in rows if portraits)
+        )
+        for name in ("pictures", "prediction"):
+            if name in self.__dict__:
+                part.__dict__[name] = jax.tree.map(lambda a: a[rows], self.__dict__[name])
+        return part
+
+    def __iter__(self) -> Iterator["Faces"]:
+        return (self[row] for row in range(len(self)))
+
+    def with_codes(self, codes: Inversion) -> "Faces":
+        """Return faces of the same photographs with other codes."""
+        return Faces(self.pipeline, codes, self.portraits)
+
+    def showing(self, pictures: np.ndarray) -> "Faces":
+        """Return the same faces with pictures uint8 [N,S,S,3] in place of the drawn ones."""
+        shown = self.with_codes(self.codes)
+        shown.__dict__["pictures"] = pictures
+        return shown
+
+    @property
+    def w_plus(self) -> np.ndarray:
+        """Codes [N,L,D], float32."""
+        return np.asarray(self.codes.w_plus)
+
+    @functools.cached_property
+    def pictures(self) -> np.ndarray:
+        """The faces as the generator draws them, uint8 [N,S,S,3]."""
+        return self.pipeline.draw(self.codes)
+
+    @functools.cached_property
+    def prediction(self) -> classification.Judgement:
+        """What the classifier says of the pictures: logits and probabilities [N,K], features."""
+        return self.pipeline.classify(self.pictures)
+
+    @property
+    def probabilities(self) -> np.ndarray:
+        """Emotion probabilities [N,K], in the order of `pipeline.classes`."""
+        return np.asarray(self.prediction.probabilities)
+
+    @property
+    def images(self) -> list[Image.Image]:
+        """The faces as PIL images."""
+        return [Image.fromarray(picture) for picture in self.pictures]
+
+    @property
+    def image(self) -> Image.Image:
+        """The one face as a PIL image.
+
+        Raises:
+            UserError: there are several.
+        """
+        return self._only("images")[0]
+
+    @property
+    def emotions(self) -> dict[str, float]:
+        """Emotion probabilities of the one face by name.
+
+        Raises:
+            UserError: there are several.
+        """
+        return named(self._only("probabilities")[0], self.pipeline.classes)
+
+    def _only(self, name: str) -> Any:
+        if len(self) != 1:
+            raise UserError(
+                f"there are {len(self)} faces: take one of them, as faces[0], or all, as "
+                f"faces.{name}"
+            )
+        return getattr(self, name)
 
 
 def named(values: np.ndarray, names: Sequence[str]) -> dict[str, float]:
@@ -190,16 +528,17 @@ def named(values: np.ndarray, names: Sequence[str]) -> dict[str, float]:
     return {name: round(float(value), 6) for name, value in zip(names, values, strict=True)}
 
 
-def sha256(file: Path) -> str:
-    """Return the SHA-256 of a file's bytes."""
-    return hashlib.sha256(file.read_bytes()).hexdigest()
+def _deal(groups: Sequence[Faces], name: str, rows: Any) -> None:
+    """Give each group its rows of an array, or of a tree of arrays, in order."""
+    start = 0
+    for group in groups:
+        part = slice(start, start + len(group))
+        group.__dict__[name] = jax.tree.map(lambda array, part=part: array[part], rows)
+        start += len(group)
 
 
-def write_json(file: Path, report: Mapping[str, Any]) -> None:
-    """Write a report as indented JSON, aside and then renamed.
-
-    Raises:
-        UserError: it cannot be written.
-    """
-    with replacing(file) as aside:
-        aside.write_text(json.dumps(report, indent=2) + "\n")
+@jax.jit
+def _sampled(generator: Any, ids: jax.Array, truncation: jax.Array) -> jax.Array:
+    """Map sample ids [B] to codes [B,L,D]."""
+    z = draw_z(jax.random.key(0), ids, generator.config.z_dim)
+    return generator.w_plus(generator.mapping(z), truncation=truncation)

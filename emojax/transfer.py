@@ -1,110 +1,120 @@
-"""Give one face the expression of another: the paper's Equations 2 to 4.
+r"""Give one face the expression of another: the paper's Equations 2 to 4.
 
-    python -m emojax.transfer
-    python -m emojax.transfer --source me.jpg --target friend.jpg --bundle ffhq
-    python -m emojax.transfer --source me.jpg --target friend.jpg --bundle ffhq --paste \\
+    emojax transfer
+    emojax transfer --source me.jpg --target friend.jpg --bundle ffhq
+    emojax transfer --source me.jpg --target friend.jpg --bundle ffhq --paste \
         --inverter hyperstyle --alpha 0..1 --steps 6 --video path.mp4
-    python -m emojax.transfer --normaliser subspace
+    emojax transfer --normaliser subspace --compare reinvert
 
-Writes the result, or with a range of α one picture a step, sheet.png (both faces, what was made of
-them and what the classifier says of each) and transfer.json with every number. Without pictures it
-takes the bundle's own samples. The normalisers are explained in `emojax.latents.normalisers`.
+Writes the result, or with a range of alpha one picture for each; sheet.png (both faces, the result
+beside that of another normaliser, the stages in between, and what the classifier says of each); and
+transfer.json with every number. Without pictures it takes the bundle's own samples. The normalisers
+are explained in `emojax.latents.normalisers`.
 """
 
 import dataclasses
-import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import tyro
-from tqdm import tqdm
 
-from emojax import pipeline
-from emojax.faces import images, photo_reader, video
-from emojax.faces.paste import paste
-from emojax.faces.photo_reader import Portrait
-from emojax.latents import arithmetic, inversion, normalisers
-from emojax.latents.inversion import Inversion
-from emojax.latents.normalisers import Transferrer
-from emojax.metrics.emotion_score import emotion_score
-from emojax.pipeline import Studio
-from emojax.report import cards
-from emojax.report.cards import Card
+from emojax.faces import images, video
+from emojax.faces.photo_reader import SIZE, Portrait, check_face
+from emojax.runtime.choices import K, Normaliser, Projection
 from emojax.runtime.cli import cli
 from emojax.runtime.errors import UserError
-from emojax.runtime.files import make_folder
+from emojax.runtime.files import make_folder, sha256, write_json
+from emojax.runtime.flags import PipelineFlags, at_least, spread
+from emojax.runtime.progress import Progress, progress
+
+if TYPE_CHECKING:  # jax is imported after the flags have been checked
+    from emojax.latents.normalisers import Prepared
+    from emojax.pipeline import Faces, Pipeline
 
 PATH_COLUMNS = 6
+"""Pictures of a range in one row of the sheet."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    """Flags of `python -m emojax.transfer`."""
+    """Flags of `emojax transfer`."""
 
     source: Path | None = None
     """Whose face it is; by default the bundle's sample."""
     target: Path | None = None
     """Whose expression it gets; by default the bundle's sample."""
-    normaliser: normalisers.Normaliser = "reinvert"
-    """reinvert: the paper's, four inversions. none: shows why it is needed. subspace and
-    subspace-scores: two inversions."""
-    k: float = arithmetic.K
-    """The step to the neutral face, for reinvert and none."""
-    projection: arithmetic.Projection = "plain"
-    """How the neutral coordinate is taken out (plain, plane or layer), or whether a subspace counts
-    for the code as a whole (plain) or layer by layer."""
+    source_face: str = "only"
+    """Which face of a source with several: largest, or a number counted from the left, from 1."""
+    target_face: str = "only"
+    """Which face of a target with several."""
+    normaliser: Normaliser = "reinvert"
+    """reinvert: the paper's, which draws the neutral face and inverts it again. none: without that.
+    subspace, subspace-scores: a projection of the codes, without drawing anything."""
+    compare: tuple[Normaliser, ...] = ("subspace",)
+    """Normalisers whose result is shown beside it; --compare alone: none."""
+    k: float = K
+    """Step to the neutral face, for reinvert and none."""
+    projection: Projection = "plain"
+    """How the neutral coordinate is removed (plain, plane or layer), or whether a subspace is taken
+    of the code as a whole (plain) or of each layer."""
     alpha: str = "1"
     """0: the source's own expression, 1: the target's; or a range, such as 0..1."""
     steps: int = 6
     """Pictures of a range."""
     video: Path | None = None
-    """Also a .mp4, .gif or .webp of the way through the range (or up to the number) and back."""
+    """Also write a .mp4, .gif or .webp of the way to the last alpha and back."""
     frames: int = 48
-    """Pictures of the video's way there."""
+    """Frames of the way there."""
     paste: bool = False
     """Also put the result back into the source photograph."""
     out: Path = Path("transferred")
     """Folder for the results."""
-    common: tyro.conf.OmitArgPrefixes[pipeline.Options] = dataclasses.field(
-        default_factory=pipeline.Options
+    common: tyro.conf.OmitArgPrefixes[PipelineFlags] = dataclasses.field(
+        default_factory=PipelineFlags
     )
 
 
 @dataclasses.dataclass(frozen=True)
-class Stage:
-    """One picture on the way, and what the classifier says of it: uint8 [S,S,3], logits and
-    probabilities [K].
+class Drawn:
+    """What one run draws.
+
+    Attributes:
+        normaliser: that of the results.
+        photos: source and target as they were read.
+        alphas: one for each result.
+        prepared: source and target with their neutral codes and bases.
+        stages: source and target by name: "photo", "inverted", "neutral" and, with re-inversion,
+            "re-inverted".
+        results: one for each alpha.
+        compared: by the normaliser's name, its result at the last alpha.
     """
 
-    picture: np.ndarray
-    logits: np.ndarray
-    probabilities: np.ndarray
+    normaliser: Normaliser
+    photos: tuple[Portrait, Portrait]
+    alphas: list[float]
+    prepared: "Prepared"
+    stages: "dict[str, Faces]"
+    results: "Faces"
+    compared: "dict[str, Faces]"
 
 
 def main(options: Options) -> None:
     """Transfer one expression and write what came of it."""
-    alphas = pipeline.spread("--alpha", options.alpha, options.steps)
+    alphas = check(options)
+    with progress("reading the networks", 4, "steps") as shown:
+        from emojax.pipeline import Pipeline
+
+        pipe = Pipeline(options.common)
+        photos = _read(pipe, options)
+        out = make_folder(options.out)
+        drawn = draw(pipe, photos, alphas, options, shown)
+    files = _write_results(out, drawn, options)
+    _write_sheet(out / "sheet.png", pipe, drawn)
+    report = _report(pipe, drawn, files, options)
+    write_json(out / "transfer.json", report)
     if options.video:
-        video.check(options.video)
-    if options.frames < 2:
-        raise UserError(f"--frames is {options.frames}, wanted 2 or more")
-    room, start = Studio(options.common), time.perf_counter()
-    pair = [room.read(getattr(options, name) or room.sample(name)) for name in ("source", "target")]
-    if options.paste and pair[0].quad is None:
-        raise UserError(
-            f"--paste puts the face back into its photograph, {pair[0].file} is an aligned "
-            "face already: leave --paste out"
-        )
-    out = make_folder(options.out)
-    faces = make(room, pair, options, alphas)
-    seconds = time.perf_counter() - start
-    files = _write_results(out, faces.results, pair[0], alphas, options)
-    images.write(out / "sheet.png", _sheet(faces, alphas, room))
-    report = _report(room, options, pair, faces, alphas, files)
-    pipeline.write_json(out / "transfer.json", report | {"seconds": round(seconds, 3)})
-    if options.video:
-        video.write(options.video, _film(room, faces, alphas, options.frames))
+        video.write(options.video, _film(pipe, drawn, options.frames))
     score = report["results"][-1]
     print(
         f"emotion score {score['emotion_score']:.3f} ({score['before']['emotion_score']:.3f} "
@@ -112,157 +122,195 @@ def main(options: Options) -> None:
     )
 
 
-@dataclasses.dataclass(frozen=True)
-class Faces:
-    """Everything that was drawn.
+def check(options: Options) -> list[float]:
+    """Refuse what no run could use, before anything slow; return the alphas.
 
-    Attributes:
-        source, target: the prepared faces, one each.
-        photos: source and target as the encoder was shown them, at the generator's size.
-        stages: source and target by name: "inverted", "neutral" and, with re-inversion,
-            "re-inverted".
-        results: one for each α.
+    Raises:
+        UserError: a flag out of range, or a picture that is missing or none.
     """
+    alphas = spread("--alpha", options.alpha, options.steps)
+    at_least("--frames", options.frames, 2)
+    options.common.check()
+    check_face(options.source_face, "--source-face")
+    check_face(options.target_face, "--target-face")
+    if options.video:
+        video.check(options.video)
+    for file in (options.source, options.target):
+        if file:
+            images.read(file)
+    return alphas
 
-    source: normalisers.Prepared
-    target: normalisers.Prepared
-    photos: list[Stage]
-    stages: dict[str, list[Stage]]
-    results: list[Stage]
 
-
-def make(room: Studio, pair: list[Portrait], options: Options, alphas: list[float]) -> Faces:
-    """Invert both faces, transfer, draw every stage and have it judged."""
-    transferrer = Transferrer(
-        room.inverter,
-        room.directions,
-        options.normaliser,
-        options.k,
-        options.projection,
-        options.common.batch,
+def _read(pipe: "Pipeline", options: Options) -> tuple[Portrait, Portrait]:
+    source = pipe.read(
+        options.source or pipe.sample_photo("source"),
+        face=options.source_face,
+        flag="--source-face",
     )
-    with tqdm(total=4, delay=2, bar_format="{desc}: {n_fmt}/{total_fmt} {elapsed}") as progress:
-        progress.set_description("inverting both faces")
-        found = room.invert(pair)
-        _next(progress, "making them neutral")
-        both = transferrer.prepare(found)
-        _next(progress, "drawing")
-        names = {"inverted": both.face, "neutral": both.neutral}
-        if options.normaliser == "reinvert":
-            names["re-inverted"] = both.base
-        source, target = both[0], both[1]
-        drawn = _draw(room, [*names.values(), normalisers.combine(source, target, alphas)])
-        _next(progress, "judging")
-        side = room.inverter.generator.config.size
-        photos = [images.resize(each.face, side) for each in pair]
-        stages = _judged(room, np.concatenate([photos, drawn]))
-        _next(progress, "done")
-    parts = {name: stages[2 + 2 * i : 4 + 2 * i] for i, name in enumerate(names)}
-    return Faces(source, target, stages[:2], parts, stages[2 + 2 * len(names) :])
+    if options.paste and source.quad is None:
+        raise UserError(
+            f"--paste puts the face back into its photograph, {source.name} is an aligned face "
+            "already: leave --paste out"
+        )
+    target = pipe.read(
+        options.target or pipe.sample_photo("target"),
+        face=options.target_face,
+        flag="--target-face",
+    )
+    return source, target
 
 
-def _next(progress: tqdm, doing: str) -> None:
-    progress.update()
-    progress.set_description(doing)
+def draw(
+    pipe: "Pipeline",
+    photos: tuple[Portrait, Portrait],
+    alphas: list[float],
+    options: Options,
+    shown: Progress,
+) -> Drawn:
+    """Invert both faces, transfer, and draw and classify every stage.
+
+    Args:
+        pipe: an open bundle.
+        photos: source and target.
+        alphas: one for each result.
+        options: normaliser, k and projection.
+        shown: told what is being done.
+    """
+    _next(shown, "inverting both faces")
+    inverted = pipe.invert(*photos)
+    _next(shown, "removing their expressions")
+    prepared = pipe.prepare(
+        inverted, options.normaliser, k=options.k, projection=options.projection
+    )
+    stages = {"photo": _photographed(pipe, inverted), "inverted": inverted}
+    stages["neutral"] = inverted.with_codes(prepared.neutral)
+    if options.normaliser == "reinvert":
+        stages["re-inverted"] = inverted.with_codes(prepared.base)
+    results = _combined(inverted, prepared, alphas)
+    compared = {
+        name: _combined(inverted, _other(pipe, inverted, name, options), alphas[-1:])
+        for name in dict.fromkeys(options.compare)
+        if name != options.normaliser
+    }
+    _next(shown, "drawing and classifying")
+    pipe.render([*stages.values(), results, *compared.values()])
+    _next(shown, "writing")
+    return Drawn(options.normaliser, photos, alphas, prepared, stages, results, compared)
 
 
-def _draw(room: Studio, parts: list[Inversion]) -> np.ndarray:
-    """Draw several inversions by as few programs as possible: a path of one face has its own."""
-    alone = [part for part in parts if part.is_shared]
-    together = inversion.concatenate([part for part in parts if not part.is_shared])
-    return np.concatenate([room.draw(together), *map(room.draw, alone)])
+def _next(shown: Progress, doing: str) -> None:
+    shown.advance()
+    shown.describe(doing)
 
 
-def _judged(room: Studio, pictures: np.ndarray) -> list[Stage]:
-    said = room.classify(pictures)
-    return [Stage(*row) for row in zip(pictures, said.logits, said.probabilities, strict=True)]
+def _photographed(pipe: "Pipeline", inverted: "Faces") -> "Faces":
+    """Return the inverted faces with the photographs, at the generator's size, as pictures."""
+    faces = inverted.with_codes(inverted.codes)
+    photos = [images.resize(each.face, pipe.size) for each in inverted.portraits]
+    return faces.showing(np.stack(photos))
 
 
-def _write_results(
-    out: Path, results: list[Stage], source: Portrait, alphas: list[float], options: Options
-) -> list[str]:
-    """Write a picture for each α, and with --paste a photograph; return the pictures' names."""
-    marks = [""] if len(alphas) == 1 else [f"-{alpha:.2f}" for alpha in alphas]
-    for mark, stage in zip(marks, results, strict=True):
-        images.write(out / f"result{mark}.png", stage.picture)
-        if options.paste:
-            photo = paste(source.photo, stage.picture, source.quad, size=photo_reader.SIZE)
+def _other(pipe: "Pipeline", inverted: "Faces", name: Normaliser, options: Options) -> "Prepared":
+    """Return the faces prepared by another normaliser; "plane" is not for a subspace."""
+    is_subspace = name.startswith("subspace")
+    plain = is_subspace and options.projection == "plane"
+    projection = "plain" if plain else options.projection
+    return pipe.prepare(inverted, name, k=options.k, projection=projection)
+
+
+def _combined(inverted: "Faces", prepared: "Prepared", alphas: list[float]) -> "Faces":
+    from emojax.latents.normalisers import combine
+
+    return inverted[0].with_codes(combine(prepared[0], prepared[1], np.asarray(alphas, np.float32)))
+
+
+def _write_results(out: Path, drawn: Drawn, options: Options) -> list[str]:
+    """Write a picture for each alpha and normaliser; return the names of the results."""
+    from emojax.faces.paste import paste
+
+    source = drawn.photos[0]
+    marks = [""] if len(drawn.alphas) == 1 else [f"-{alpha:.2f}" for alpha in drawn.alphas]
+    for mark, picture in zip(marks, drawn.results.pictures, strict=True):
+        images.write(out / f"result{mark}.png", picture)
+        if options.paste and source.quad is not None:
+            photo = paste(source.photo, picture, source.quad, size=SIZE)
             images.write(out / f"pasted{mark}.png", photo)
+    for name, faces in drawn.compared.items():
+        images.write(out / f"result-{name}.png", faces.pictures[0])
     return [f"result{mark}.png" for mark in marks]
 
 
-def _sheet(faces: Faces, alphas: list[float], room: Studio) -> np.ndarray:
-    """Return the sheet: both faces and the result, the stages, and the path where there is one."""
+def _write_sheet(file: Path, pipe: "Pipeline", drawn: Drawn) -> None:
+    """Write the faces and the results, the stages below, and the range where there is one."""
+    from emojax.report.cards import Card, sheet
 
-    def card(label: str, stage: Stage) -> Card:
-        return Card(label, stage.picture, stage.probabilities)
+    def card(label: str, faces: "Faces", row: int = 0) -> Card:
+        return Card(label, faces.pictures[row], faces.probabilities[row])
 
-    top = [card("source", faces.photos[0]), card("target", faces.photos[1])]
-    top.append(card("result", faces.results[-1]))
-    below = [
-        card(f"{whose} {name}", stages[i])
-        for i, whose in enumerate(("source", "target"))
-        for name, stages in faces.stages.items()
+    photos = drawn.stages["photo"]
+    top = [card("source", photos, 0), card("target", photos, 1)]
+    top.append(card(f"result ({drawn.normaliser})", drawn.results, -1))
+    top += [card(f"result ({name})", faces) for name, faces in drawn.compared.items()]
+    stages = [
+        card(f"{whose} {name}", faces, row)
+        for row, whose in enumerate(("source", "target"))
+        for name, faces in drawn.stages.items()
+        if name != "photo"
     ]
-    rows = [top, below]
-    if len(alphas) > 1:
-        path = [
-            card(f"alpha {alpha:.2g}", stage)
-            for alpha, stage in zip(alphas, faces.results, strict=True)
-        ]
+    rows = [top, stages]
+    if len(drawn.alphas) > 1:
+        path = [card(f"alpha {a:.2g}", drawn.results, i) for i, a in enumerate(drawn.alphas)]
         rows += [path[i : i + PATH_COLUMNS] for i in range(0, len(path), PATH_COLUMNS)]
-    return cards.sheet(rows, room.classes)
+    images.write(file, sheet(rows, pipe.classes))
 
 
-def _film(room: Studio, faces: Faces, alphas: list[float], frames: int) -> list[np.ndarray]:
-    """Return the pictures of the way from the first α to the last and back."""
-    first = alphas[0] if len(alphas) > 1 else 0.0
-    path = np.linspace(first, alphas[-1], frames)
-    there = list(room.draw(normalisers.combine(faces.source, faces.target, path)))
+def _film(pipe: "Pipeline", drawn: Drawn, frames: int) -> list[np.ndarray]:
+    """Return the pictures of the way from the first alpha to the last and back."""
+    first = drawn.alphas[0] if len(drawn.alphas) > 1 else 0.0
+    path = np.linspace(first, drawn.alphas[-1], frames)
+    there = list(_combined(drawn.stages["inverted"], drawn.prepared, list(path)).pictures)
     return there + there[-2:0:-1]
 
 
-def _report(
-    room: Studio,
-    options: Options,
-    pair: list[Portrait],
-    faces: Faces,
-    alphas: list[float],
-    files: list[str],
-) -> dict[str, Any]:
+def _report(pipe: "Pipeline", drawn: Drawn, files: list[str], options: Options) -> dict[str, Any]:
     """Return every number of the run, JSON-able."""
+    wanted = np.asarray(drawn.stages["photo"].prediction.logits[1])
+    before = _score(drawn.stages["inverted"], 0, wanted)
 
-    def face(i: int) -> dict[str, Any]:
-        stages = {"photo": faces.photos, **faces.stages}
-        said = {
-            name: pipeline.named(stage[i].probabilities, room.classes)
-            for name, stage in stages.items()
-        }
-        file = pair[i].file
-        return {"file": str(file), "sha256": pipeline.sha256(file), "predictions": said}
+    def result(faces: "Faces", row: int, file: str) -> dict[str, Any]:
+        said = {"file": file, "predictions": faces[row].emotions}
+        return said | _score(faces, row, wanted) | {"before": before}
 
-    before = _score(faces.stages["inverted"][0].logits, faces.photos[1].logits)
-    results = [
-        {"alpha": alpha, "file": file, "predictions": pipeline.named(s.probabilities, room.classes)}
-        | _score(s.logits, faces.photos[1].logits)
-        | {"before": before}
-        for alpha, file, s in zip(alphas, files, faces.results, strict=True)
-    ]
-    is_neutral = options.normaliser in ("reinvert", "none")
     return {
         "normaliser": options.normaliser,
         "projection": options.projection,
-        "k": options.k if is_neutral else None,
-        "source": face(0),
-        "target": face(1),
-        "results": results,
-        **room.about(),
+        "k": options.k if options.normaliser in ("reinvert", "none") else None,
+        "source": _face(drawn, 0),
+        "target": _face(drawn, 1),
+        "results": [
+            {"alpha": alpha} | result(drawn.results, row, file)
+            for row, (alpha, file) in enumerate(zip(drawn.alphas, files, strict=True))
+        ],
+        "compared": {
+            name: {"alpha": drawn.alphas[-1]} | result(faces, 0, f"result-{name}.png")
+            for name, faces in drawn.compared.items()
+        },
+        **pipe.about(),
     }
 
 
-def _score(result: np.ndarray, target: np.ndarray) -> dict[str, float]:
-    """Return the scores of one picture's logits [K] against the target photograph's."""
-    score = emotion_score(result[None], target)
+def _face(drawn: Drawn, row: int) -> dict[str, Any]:
+    """Return a photograph and what the classifier says of each of its stages."""
+    file = drawn.photos[row].file
+    said = {name: faces[row].emotions for name, faces in drawn.stages.items()}
+    return {"file": str(file), "sha256": sha256(file) if file else None, "predictions": said}
+
+
+def _score(faces: "Faces", row: int, target: np.ndarray) -> dict[str, float]:
+    """Return the emotion scores of one face against the target photograph's logits [K]."""
+    from emojax.metrics.emotion_score import emotion_score
+
+    score = emotion_score(np.asarray(faces.prediction.logits[row])[None], target)
     return {
         "emotion_score": round(float(score.softmax[0]), 6),
         "emotion_score_log": round(float(score.log[0]), 6),

@@ -8,7 +8,7 @@ import pytest
 
 from emojax import invert
 from emojax.faces import images
-from emojax.latents.inversion import Inversion
+from emojax.latents.codes import Inversion
 from emojax.runtime.cli import run_command
 from emojax.runtime.errors import UserError
 from tests.support import small_world

@@ -6,16 +6,18 @@ import shutil
 import subprocess
 import sys
 import types
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from emojax import edit, pipeline, transfer
+from emojax import edit, transfer
 from emojax.faces import images, video
 from emojax.latents import inversion, normalisers
 from emojax.runtime.cli import run_command
 from emojax.runtime.errors import UserError
+from emojax.runtime.flags import PipelineFlags
 from emojax.store import bundle
 from tests.support import small_world
 from tests.support.small_world import SIDE
@@ -44,7 +46,7 @@ def photograph(tmp_path):
 
 
 def options(folder, out, *, common=None, **changes):
-    shared = pipeline.Options(bundle=str(folder), passes=2, **(common or {}))
+    shared = PipelineFlags(bundle=str(folder), passes=2, **(common or {}))
     return transfer.Options(out=out, common=shared, **changes)
 
 
@@ -121,7 +123,7 @@ def test_a_path_into_a_photograph_by_hyperstyle(folder, photograph, tmp_path):
 
 
 def test_a_face_is_edited(folder, tmp_path, capsys):
-    common = pipeline.Options(bundle=str(folder))
+    common = PipelineFlags(bundle=str(folder))
     chosen = edit.Options(
         emotion="fear,surprise", k="-4..4", steps=3, layers="2:6", out=tmp_path, common=common
     )
@@ -136,7 +138,7 @@ def test_a_face_is_edited(folder, tmp_path, capsys):
 
 
 def test_all_emotions_make_a_grid(folder, tmp_path):
-    common = pipeline.Options(bundle=str(folder))
+    common = PipelineFlags(bundle=str(folder))
     edit.main(edit.Options(emotion="all", k="5", out=tmp_path, common=common))
     report = json.loads((tmp_path / "edit.json").read_text())
     assert [each["emotions"] for each in report["edits"]] == [
@@ -181,7 +183,7 @@ def test_missing_parts_say_how_to_get_them(copy, tmp_path, part, sentence):
 def test_bad_options_end_in_one_sentence(folder, tmp_path, capsys, changes, common, sentence):
     paths = {"source", "video", "landmarks", "dlib_model", "directions"}
     changes, common = (
-        {name: pipeline.Path(value) if name in paths else value for name, value in each.items()}
+        {name: Path(value) if name in paths else value for name, value in each.items()}
         for each in (changes, common)
     )
     chosen = options(folder, tmp_path / "out", **changes)
@@ -202,7 +204,7 @@ def test_bad_options_end_in_one_sentence(folder, tmp_path, capsys, changes, comm
     ],
 )
 def test_bad_edits_end_in_one_sentence(folder, tmp_path, changes, sentence):
-    common = pipeline.Options(bundle=str(folder))
+    common = PipelineFlags(bundle=str(folder))
     with pytest.raises(UserError, match=sentence):
         edit.main(edit.Options(out=tmp_path / "out", common=common, **changes))
     assert not (tmp_path / "out").exists()

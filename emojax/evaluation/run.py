@@ -24,7 +24,8 @@ from emojax.evaluation.faces import Sources, Targets
 from emojax.evaluation.ground_truth import Truth, World
 from emojax.faces import images
 from emojax.latents import inversion, normalisers
-from emojax.latents.inversion import Inversion, Inverter
+from emojax.latents.codes import Inversion
+from emojax.latents.inversion import Inverter
 from emojax.latents.normalisers import Normaliser, Prepared, Transferrer
 from emojax.metrics import image_quality as closeness
 from emojax.metrics.features import inception_features

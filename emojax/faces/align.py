@@ -1,4 +1,4 @@
-"""Face alignment: the crop that FFHQ, and every encoder trained on it, was made with.
+"""Face alignment: the square that FFHQ, and every encoder trained on it, cuts out of a photograph.
 
 Source: NVlabs/ffhq-dataset `download_ffhq.py`, as in eladrich/pixel2style2pixel
 `scripts/align_all_parallel.py` (256 pixels) and yuval-alaluf/hyperstyle
@@ -6,22 +6,14 @@ Source: NVlabs/ffhq-dataset `download_ffhq.py`, as in eladrich/pixel2style2pixel
 top left, anticlockwise.
 """
 
-import functools
-import json
 import math
-from collections.abc import Callable
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
 from scipy import ndimage
 
-from emojax.faces import detector
 from emojax.runtime.errors import UserError
-
-Landmarks = Callable[[np.ndarray], list[np.ndarray]]
-"""Maps a uint8 picture to the landmarks of each face: [5,2] (`mtcnn.POINTS`) or [68,2] (dlib)."""
 
 LEFT_EYE, RIGHT_EYE = slice(36, 42), slice(42, 48)
 MOUTH_CORNERS = (48, 54)
@@ -29,8 +21,8 @@ ALIGNED = 0.1
 """A square picture counts as aligned when its quad is this near its frame, by its side."""
 
 
-class Crop(NamedTuple):
-    """What `prepare` decided.
+class CropPlan(NamedTuple):
+    """How `prepare` shrinks, cuts and pads a photograph before the face is sampled from it.
 
     Attributes:
         shrink: whole factor by which the picture was shrunk first; below 2 it was not.
@@ -100,7 +92,7 @@ def crop(picture: np.ndarray, quad: np.ndarray, size: int = 1024) -> np.ndarray:
     )
 
 
-def prepare(picture: np.ndarray, quad: np.ndarray, size: int) -> tuple[Image.Image, Crop]:
+def prepare(picture: np.ndarray, quad: np.ndarray, size: int) -> tuple[Image.Image, CropPlan]:
     """Shrink, cut and pad a picture round a quad; arguments as for `crop`."""
     image, side = Image.fromarray(picture), side_of(quad)
     shrink = int(side / size * 0.5)
@@ -127,9 +119,10 @@ def prepare(picture: np.ndarray, quad: np.ndarray, size: int) -> tuple[Image.Ima
     )
     padded = max(pad) > border - 4
     if padded:
-        pad = tuple(int(each) for each in np.maximum(pad, int(np.rint(side * 0.3))))
+        least = int(np.rint(side * 0.3))
+        pad = (max(pad[0], least), max(pad[1], least), max(pad[2], least), max(pad[3], least))
         image, quad = _mirrored(image, pad, side * 0.02), quad + pad[:2]
-    return image, Crop(shrink, border, box, pad, padded, quad)
+    return image, CropPlan(shrink, border, box, pad, padded, quad)
 
 
 def _bounds(quad: np.ndarray) -> tuple[int, int, int, int]:
@@ -140,7 +133,7 @@ def _bounds(quad: np.ndarray) -> tuple[int, int, int, int]:
 def _mirrored(image: Image.Image, pad: tuple[int, ...], blur: float) -> Image.Image:
     """Add a mirrored margin that blurs, then fades to the median colour, towards the outside."""
     left, top, right, bottom = pad
-    x = np.pad(np.float32(image), ((top, bottom), (left, right), (0, 0)), "reflect")
+    x = np.pad(np.asarray(image, np.float32), ((top, bottom), (left, right), (0, 0)), "reflect")
     height, width, _ = x.shape
     row, column, _ = np.ogrid[:height, :width, :1]
     outside = np.maximum(
@@ -159,41 +152,20 @@ def is_aligned(picture: np.ndarray, quad: np.ndarray) -> bool:
     return height == width and float(np.abs(quad - frame).max()) <= ALIGNED * width
 
 
-def align(
-    picture: np.ndarray,
-    landmarks: Landmarks,
-    *,
-    size: int = 1024,
-    face: str = "only",
-    name: str = "the picture",
+def choose(
+    quads: list[np.ndarray], face: str, *, name: str = "the picture", flag: str = "--face"
 ) -> np.ndarray:
-    """Return the aligned face of a photograph.
+    """Return the quad [4,2] of the face wanted.
 
     Args:
-        picture: uint8 [H,W,3].
-        landmarks: finds the faces.
-        size: side of the result.
+        quads: one for each face found.
         face: "only", "largest", or the number of the face counted from the left, from 1.
-        name: what to call the picture in an error.
-
-    Returns:
-        uint8 [size,size,3]; the picture itself where it is aligned already.
+        name: what an error calls the picture.
+        flag: the flag that chooses a face, for an error.
 
     Raises:
         UserError: no face, several with `face="only"`, or no face of that number.
     """
-    quad = locate(picture, landmarks, face=face, name=name)
-    return picture if is_aligned(picture, quad) else crop(picture, quad, size)
-
-
-def locate(
-    picture: np.ndarray, landmarks: Landmarks, *, face: str = "only", name: str = "the picture"
-) -> np.ndarray:
-    """Return the quad [4,2] of a photograph's face; arguments and errors as for `align`."""
-    return _chosen([quad_of(np.asarray(each)) for each in landmarks(picture)], face, name)
-
-
-def _chosen(quads: list[np.ndarray], face: str, name: str) -> np.ndarray:
     if not quads:
         raise UserError(
             f"no face found in {name}: give its points with --landmarks, or an aligned picture "
@@ -203,68 +175,10 @@ def _chosen(quads: list[np.ndarray], face: str, name: str) -> np.ndarray:
         return max(quads, key=side_of)
     if face == "only" and len(quads) > 1:
         raise UserError(
-            f"{len(quads)} faces found in {name}: choose with --face largest, or --face 1 to "
+            f"{len(quads)} faces found in {name}: choose with {flag} largest, or {flag} 1 to "
             f"{len(quads)} from the left"
         )
     number = 1 if face == "only" else int(face)
     if not 1 <= number <= len(quads):
         raise UserError(f"no face {number} in {name}: it has {len(quads)}, counted from the left")
     return sorted(quads, key=lambda quad: quad[:, 0].mean())[number - 1]
-
-
-def from_detector(picture: np.ndarray) -> list[np.ndarray]:
-    """Return the five points of each face that MTCNN finds.
-
-    Raises:
-        UserError: its weights are not installed.
-    """
-    return [face.points for face in detector.detect(picture)]
-
-
-def from_dlib(model: Path) -> Landmarks:
-    """Return a finder of dlib's 68 landmarks, which FFHQ itself was made with.
-
-    Args:
-        model: `shape_predictor_68_face_landmarks.dat`.
-
-    Raises:
-        UserError: dlib is not installed, or the file is not its model.
-    """
-    try:
-        import dlib
-    except ImportError as error:
-        raise UserError(
-            "--dlib-model needs dlib: run 'pip install dlib', or leave it out"
-        ) from error
-    try:
-        predictor = dlib.shape_predictor(str(model))
-    except RuntimeError as error:
-        raise UserError(
-            f"{model} is not dlib's model ({error}): wanted shape_predictor_68_face_landmarks.dat"
-        ) from error
-    return functools.partial(_dlib_landmarks, dlib.get_frontal_face_detector(), predictor)
-
-
-def _dlib_landmarks(find: Callable, predictor: Callable, picture: np.ndarray) -> list[np.ndarray]:
-    boxes = find(picture, 1)  # 1: doubled once, as the originals do
-    return [np.array([[p.x, p.y] for p in predictor(picture, box).parts()]) for box in boxes]
-
-
-def read_landmarks(file: Path) -> dict[str, list[np.ndarray]]:
-    """Read a landmarks file: JSON, {picture's file name: [one list of 5 or 68 [x, y] a face]}.
-
-    Raises:
-        UserError: the file is missing or is something else.
-    """
-    try:
-        table = json.loads(Path(file).read_text())
-        found = {name: [np.array(each, float) for each in faces] for name, faces in table.items()}
-        for faces in found.values():
-            for each in faces:
-                quad_of(each)
-    except (OSError, AttributeError, TypeError, ValueError) as error:
-        raise UserError(
-            f"{file} is not a landmarks file ({error}): wanted JSON such as "
-            '{"photo.jpg": [[[x, y], ... 5 or 68 points]]}'
-        ) from error
-    return found

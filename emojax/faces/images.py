@@ -54,7 +54,7 @@ def read(file: str | os.PathLike) -> np.ndarray:
     """
     try:
         with Image.open(file) as picture:
-            return np.asarray(ImageOps.exif_transpose(picture).convert("RGB"))
+            return decode(picture)
     except FileNotFoundError as error:
         raise UserError(f"no file {file}: give the path of a picture") from error
     except UnidentifiedImageError as error:
@@ -65,6 +65,11 @@ def read(file: str | os.PathLike) -> np.ndarray:
         raise UserError(
             f"{file} cannot be decoded ({error}): wanted an undamaged picture"
         ) from error
+
+
+def decode(picture: Image.Image) -> np.ndarray:
+    """Return a PIL image as uint8 [H,W,3], turned upright by its EXIF orientation."""
+    return np.asarray(ImageOps.exif_transpose(picture).convert("RGB"))
 
 
 def write(file: str | os.PathLike, picture: np.ndarray) -> None:

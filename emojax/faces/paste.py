@@ -27,7 +27,7 @@ def paste(
     Args:
         photo: uint8 [H,W,3].
         face: uint8 [S,S,3], of any size; what `align.crop(photo, quad, size)` gave, changed.
-        quad: [4,2], see `align.locate`.
+        quad: [4,2], see `align.quad_of`.
         size: side that the crop was made with.
         feather: width of the soft edge as a share of the side, above 0 and at most 0.5.
 
@@ -54,7 +54,7 @@ def paste(
     mask = _mask(map_back, box, len(face), feather)
     result = photo.copy()
     region = result[top:bottom, left:right]
-    region[:] = np.rint(region + mask[..., None] * (np.float32(drawn) - region))
+    region[:] = np.rint(region + mask[..., None] * (np.asarray(drawn, np.float32) - region))
     return result
 
 
@@ -88,4 +88,4 @@ def _mask(map_back: np.ndarray, box: tuple[int, int], side: int, feather: float)
     at = np.stack([x, y, np.ones_like(x)], -1) @ map_back.T / side  # [h,w,2] in [0, 1]
     depth = np.minimum(at, 1 - at).min(-1)
     share = np.clip(depth / feather, 0, 1)
-    return np.float32(share * share * (3 - 2 * share))
+    return (share * share * (3 - 2 * share)).astype(np.float32)

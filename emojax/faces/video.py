@@ -51,7 +51,7 @@ def write(file: Path, frames: Sequence[np.ndarray], *, fps: int = 25) -> None:
 
 def _ffmpeg() -> ModuleType:
     try:
-        import imageio_ffmpeg
+        import imageio_ffmpeg  # pyright: ignore[reportMissingImports] - the user's own step
     except ImportError as error:
         raise UserError(
             "an MP4 needs imageio-ffmpeg: run 'pip install imageio-ffmpeg', or write a .gif or "

@@ -8,23 +8,17 @@ All functions are plain array programs: they work eagerly and under `jax.jit`.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Literal
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from emojax.latents.directions import Directions
+from emojax.runtime.choices import NEUTRAL, K, Projection, Unit
 from emojax.runtime.errors import UserError
 
-Unit = Literal["norm", "layer", "sigma"]
-Projection = Literal["plain", "plane", "layer"]
-
-NEUTRAL = "neutral"
-K = 20.0
-"""The paper's step to the neutral face, in units of "norm"."""
-
 WHOLE = slice(None)
+"""All layers."""
 
 
 def moves(
@@ -58,10 +52,16 @@ def moves(
     mask[layers] = 1
     if not mask.any():
         raise UserError(
-            f"layers {layers.start}:{layers.stop} hold none of the generator's: wanted a range "
-            f"within 0:{n_latent}"
+            f"layers {_named(layers)} hold none of the generator's: wanted a range within "
+            f"0:{n_latent}"
         )
-    return np.float32(step * mask)
+    return (step * mask).astype(np.float32)
+
+
+def _named(layers: slice) -> str:
+    """Return a range as the flag has it, `40:`."""
+    first, last = ("" if end is None else str(end) for end in (layers.start, layers.stop))
+    return f"{first}:{last}"
 
 
 def edit(
@@ -127,17 +127,17 @@ def neutralise(
         UserError: there is no neutral direction, or an unknown projection.
     """
     (unit,) = moves(directions, (NEUTRAL,), codes.shape[1])
-    towards, k = jnp.asarray(unit, codes.dtype), jnp.asarray(k, codes.dtype)
+    towards, along = jnp.asarray(unit, codes.dtype), jnp.asarray(k, codes.dtype)
     if projection == "layer":
         norms = np.linalg.norm(unit, axis=-1, keepdims=True)
         own = jnp.asarray(unit / np.where(norms > 0, norms, 1), codes.dtype)
         coordinate = _dot("nld,ld->nl", codes, own)[..., None]
-        return codes - coordinate * own + k * towards
+        return codes - coordinate * own + along * towards
     if projection not in ("plain", "plane"):
         raise UserError(f"projection is {projection!r}, wanted 'plain', 'plane' or 'layer'")
     level = _plane(directions, codes.shape[1]) if projection == "plane" else 0.0
     coordinate = _dot("nld,ld->n", codes, towards)[:, None, None]
-    return codes - (coordinate - (level + k)) * towards
+    return codes - (coordinate - (level + along)) * towards
 
 
 def _plane(directions: Directions, n_latent: int) -> float:

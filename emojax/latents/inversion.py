@@ -1,18 +1,12 @@
 """GAN inversion: faces to codes and back, by pSp or by HyperStyle.
 
 HyperStyle starts from a code in W and changes the generator's kernels until the picture fits, in a
-few passes (Alaluf et al. 2022, `utils/inference_utils.py`, `run_inversion`). The changes are
-affine in one 512-vector a refined layer, so an `Inversion` keeps the summed vectors and the number
-of passes, 34 KB a face at 1024², where the kernels themselves are 94 MB; they are expanded when a
-picture is drawn.
+few passes (Alaluf et al. 2022, `utils/inference_utils.py`, `run_inversion`).
 """
 
 import dataclasses
 import functools
 import hashlib
-import json
-import os
-import zipfile
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -21,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from emojax.faces import images
+from emojax.latents.codes import Inversion
 from emojax.models.hyperstyle import Hypernet
 from emojax.models.psp import Encoder
 from emojax.models.stylegan2 import Generator
@@ -28,114 +23,11 @@ from emojax.runtime.batching import in_batches
 from emojax.runtime.choices import InverterName
 from emojax.runtime.devices import over_samples, shares
 from emojax.runtime.errors import UserError
-from emojax.runtime.files import replacing
 from emojax.runtime.xla_options import options
 from emojax.store.bundle import Bundle
 from emojax.store.parts import GENERATOR, INVERTER_PARTS
 
 _static = functools.partial(dataclasses.field, metadata={"static": True})
-
-
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
-class Inversion:
-    """Faces as the generator knows them; a pytree.
-
-    Attributes:
-        w_plus: [N,L,D] codes.
-        vectors: HyperStyle's sums over the passes, [N,T,C], or [1,T,C] where all codes are edits of
-            one face; None for pSp.
-        passes: number of HyperStyle passes in the sums; 0 for pSp.
-        method: "psp" or "hyperstyle".
-        made_with: hash of the networks, see `Inverter`.
-    """
-
-    w_plus: jax.Array
-    vectors: jax.Array | None = None
-    passes: int = _static(default=0)
-    method: str = _static(default="psp")
-    made_with: str = _static(default="")
-
-    def __len__(self) -> int:
-        return self.w_plus.shape[0]
-
-    def __getitem__(self, faces: int | slice | Sequence[int] | np.ndarray) -> "Inversion":
-        """Return some of the faces; the batch axis stays, also for a single index."""
-        if isinstance(faces, int | np.integer):
-            faces = [faces]
-        faces = np.arange(len(self))[faces]  # IndexError where there is no such face
-        vectors = self.vectors
-        if vectors is not None and not self.is_shared:
-            vectors = vectors[faces]
-        return dataclasses.replace(self, w_plus=self.w_plus[faces], vectors=vectors)
-
-    @property
-    def is_shared(self) -> bool:
-        """Whether several codes share the kernels of one face."""
-        return self.vectors is not None and self.vectors.shape[0] == 1 < len(self)
-
-    def with_codes(self, w_plus: jax.Array) -> "Inversion":
-        """Return the same faces with other codes, HyperStyle's changes of the kernels kept.
-
-        Args:
-            w_plus: [N,L,D], one a face, or [F,L,D] when this holds one face: F edits of it.
-
-        Raises:
-            ValueError: the number of codes fits neither.
-        """
-        if len(self) not in (1, w_plus.shape[0]):
-            raise ValueError(f"{w_plus.shape[0]} codes for {len(self)} faces: wanted as many")
-        return dataclasses.replace(self, w_plus=w_plus)
-
-    def save(self, file: str | os.PathLike) -> None:
-        """Write one `.npz` file, aside and then renamed.
-
-        Raises:
-            UserError: the file cannot be written.
-        """
-        arrays = {"w_plus": np.asarray(self.w_plus)}
-        if self.vectors is not None:
-            arrays["vectors"] = np.asarray(self.vectors)
-        about = {"passes": self.passes, "method": self.method, "made_with": self.made_with}
-        with replacing(file) as aside, aside.open("wb") as stream:  # a path would get .npz added
-            np.savez(stream, about=json.dumps(about), **arrays)
-
-    @classmethod
-    def load(cls, file: str | os.PathLike) -> "Inversion":
-        """Read what `save` wrote.
-
-        Raises:
-            UserError: the file is missing, damaged or something else.
-        """
-        try:
-            with open(file, "rb") as stream, np.load(stream, allow_pickle=False) as stored:
-                about = json.loads(stored["about"].item())
-                vectors = jnp.asarray(stored["vectors"]) if "vectors" in stored else None
-                return cls(jnp.asarray(stored["w_plus"]), vectors, **about)
-        except (OSError, KeyError, TypeError, ValueError, zipfile.BadZipFile) as error:
-            raise UserError(
-                f"{file} is not an inversion ({error}): wanted a .npz of python -m emojax.invert"
-            ) from error
-
-
-def concatenate(inversions: Sequence[Inversion]) -> Inversion:
-    """Join the faces of several inversions that the same networks made in as many passes.
-
-    Raises:
-        ValueError: there are none, or they differ in more than their faces.
-    """
-    kinds = {(each.method, each.made_with, each.passes) for each in inversions}
-    if len(kinds) != 1:
-        raise ValueError(f"wanted inversions of one kind, got {len(kinds)}: {sorted(kinds)}")
-    inversions = [_unshared(each) for each in inversions]
-    return jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *inversions)
-
-
-def _unshared(inversion: Inversion) -> Inversion:
-    if not inversion.is_shared:
-        return inversion
-    shape = (len(inversion), *inversion.vectors.shape[1:])
-    return dataclasses.replace(inversion, vectors=jnp.broadcast_to(inversion.vectors, shape))
 
 
 @jax.tree_util.register_dataclass
@@ -256,7 +148,7 @@ def _inverting(mesh: jax.sharding.Mesh, passes: int) -> Callable[..., tuple[jax.
     def run(inverter: Inverter, pictures: jax.Array) -> tuple[jax.Array, jax.Array | None]:
         if not passes:
             return inverter.encoder(pictures), None
-        return refine.__wrapped__(inverter, pictures, passes=passes)[:2]
+        return _refine(inverter, pictures, passes=passes)[:2]
 
     return over_samples(run, mesh, (False, True), compiler_options=options(dense=True))
 
@@ -292,8 +184,8 @@ def synthesize(
             f"({inverter.made_with[:12]}): invert the pictures again with this bundle"
         )
     deltas, rows = None, {"codes": inversion.w_plus, "vectors": inversion.vectors}
-    if inversion.is_shared:
-        deltas = expand(inverter.hypernet, inversion.vectors[0], inversion.passes)
+    if inversion.is_shared and inversion.vectors is not None:
+        deltas = expand(_hypernet(inverter), inversion.vectors[0], inversion.passes)
         rows["vectors"] = None
     mesh, size = shares(len(inversion), batch, devices)
     program = _drawing(mesh, resolution)
@@ -347,11 +239,10 @@ def encode(encoder: Encoder, pictures: jax.Array) -> jax.Array:
     return encoder(pictures)
 
 
-@_program(static_argnames="passes")
-def refine(
+def _refine(
     inverter: Inverter, pictures: jax.Array, *, passes: int
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """Run HyperStyle's passes on one batch.
+    """Run HyperStyle's passes on one batch; `refine` is the same, compiled.
 
     Each pass draws the faces with the kernels so far, compares the result, pooled to the input's
     size, with the pictures and adds the vectors that the hypernetwork finds. The codes stay those
@@ -365,18 +256,27 @@ def refine(
     Returns:
         Codes [B,L,D], summed vectors [B,T,C], and what each pass was shown, [passes,B,R,R,3].
     """
-    codes = inverter.encoder(pictures)
-    config = inverter.hypernet.config
+    codes, hypernet = inverter.encoder(pictures), _hypernet(inverter)
+    config = hypernet.config
     zero = jnp.zeros((len(pictures), len(config.layers), config.widths[-1]))
 
     def one_pass(sums: jax.Array, done: jax.Array) -> tuple[jax.Array, jax.Array]:
-        deltas = inverter.hypernet.deltas(sums, done)
+        deltas = hypernet.deltas(sums, done)
         now = inverter.generator.synthesis(codes, deltas=deltas)
         now = area_mean(now, pictures.shape[1])
-        return sums + inverter.hypernet(pictures, now), now
+        return sums + hypernet(pictures, now), now
 
     sums, shown = jax.lax.scan(one_pass, zero, jnp.arange(passes))
     return codes, sums, shown
+
+
+refine = _program(static_argnames="passes")(_refine)
+
+
+def _hypernet(inverter: Inverter) -> Hypernet:
+    if inverter.hypernet is None:
+        raise ValueError("the inverter has no hypernetwork: wanted one of HyperStyle")
+    return inverter.hypernet
 
 
 @_program(static_argnames="resolution")
@@ -401,7 +301,7 @@ def redraw(
     resolution: int | None = None,
 ) -> jax.Array:
     """Draw codes [B,L,D], each with the kernel changes of its own vectors [B,T,C]."""
-    deltas = inverter.hypernet.deltas(vectors, passes)
+    deltas = _hypernet(inverter).deltas(vectors, passes)
     return inverter.generator.synthesis(codes, deltas=deltas, resolution=resolution)
 
 
@@ -411,7 +311,7 @@ def expand(hypernet: Hypernet, vectors: jax.Array, passes: int) -> Sequence[jax.
     return hypernet.deltas(vectors, passes)
 
 
-def area_mean(pictures: jax.Array, side: int) -> jax.Array:
+def area_mean(pictures: Any, side: int) -> Any:
     """Shrink square pictures [B,S,S,3] to [B,side,side,3] by the mean over equal blocks."""
     batch, size, _, channels = pictures.shape
     step = size // side

@@ -31,22 +31,22 @@ the same in all layers, as HyperStyle's, the two agree.
 
 import dataclasses
 import functools
-from typing import Literal, get_args
+from typing import get_args
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import ArrayLike
 
 from emojax.latents import arithmetic, inversion
-from emojax.latents.arithmetic import Projection
+from emojax.latents.codes import Inversion, concatenate
 from emojax.latents.directions import Directions
-from emojax.latents.inversion import Inversion, Inverter
-from emojax.models.efficientnet import EIGHT
+from emojax.latents.inversion import Inverter
 from emojax.models.stylegan2 import Generator
+from emojax.runtime.batching import batches
+from emojax.runtime.choices import EMOTIONS, K, Normaliser, Projection
 from emojax.runtime.errors import UserError
 from emojax.scoring.sampling import draw_z
-
-Normaliser = Literal["reinvert", "none", "subspace", "subspace-scores"]
 
 SAMPLES = 20_000
 """Codes that the spread Σ is measured on."""
@@ -98,9 +98,10 @@ class Subspace:
     def project(self, codes: jax.Array) -> jax.Array:
         """Return P C for codes [N,L,D]."""
         x = codes.reshape(len(codes), self.rows.shape[0], self.rows.shape[2])
-        exact = {"precision": jax.lax.Precision.HIGHEST}
-        coordinates = jnp.einsum("ngm,grm->ngr", x, self.rows, **exact)
-        return jnp.einsum("ngr,grm->ngm", coordinates, self.columns, **exact).reshape(codes.shape)
+        exact = jax.lax.Precision.HIGHEST
+        coordinates = jnp.einsum("ngm,grm->ngr", x, self.rows, precision=exact)
+        projected = jnp.einsum("ngr,grm->ngm", coordinates, self.columns, precision=exact)
+        return projected.reshape(codes.shape)
 
     def without(self, codes: jax.Array) -> jax.Array:
         """Return C − P(C − μ) for codes [N,L,D]: the mean face's coordinates, all else kept."""
@@ -129,7 +130,7 @@ class Transferrer:
     inverter: Inverter
     directions: Directions
     normaliser: Normaliser = "reinvert"
-    k: float = arithmetic.K
+    k: float = K
     projection: Projection = "plain"
     batch: int = 4
 
@@ -184,7 +185,7 @@ class Transferrer:
         return Prepared(faces, neutral, reinvert(self.inverter, neutral, batch=self.batch))
 
 
-def combine(source: Prepared, target: Prepared, alpha: float | jax.Array = 1.0) -> Inversion:
+def combine(source: Prepared, target: Prepared, alpha: ArrayLike = 1.0) -> Inversion:
     """Return the sources with the targets' expressions: Equation 4, at α = 1 Equation 3.
 
     HyperStyle's kernel changes are those of the source's base, whose code is being moved: the
@@ -239,8 +240,8 @@ def transfer(
     target: Inversion,
     *,
     normaliser: Normaliser = "reinvert",
-    k: float = arithmetic.K,
-    alpha: float | jax.Array = 1.0,
+    k: float = K,
+    alpha: ArrayLike = 1.0,
     projection: Projection = "plain",
     batch: int = 4,
 ) -> Transfer:
@@ -278,13 +279,11 @@ def reinvert(inverter: Inverter, faces: Inversion, *, batch: int = 4) -> Inversi
         batch: faces at a time; larger pictures than the encoder's are not kept.
     """
     count, found = len(faces), []
-    size = min(batch, count)
-    for start in range(0, count, size):
-        rows = np.minimum(np.arange(start, start + size), count - 1)  # one size: one program
-        drawn = inversion.synthesize(inverter, faces[rows], batch=size)
+    for rows in batches(count, batch):
+        drawn = inversion.synthesize(inverter, faces[rows], batch=batch)
         seen = inversion.area_mean(np.clip(drawn, -1, 1), inverter.resolution)
-        found.append(inversion.invert(inverter, seen, passes=max(faces.passes, 1), batch=size))
-    return inversion.concatenate(found)[:count]
+        found.append(inversion.invert(inverter, seen, passes=max(faces.passes, 1), batch=batch))
+    return concatenate(found)[:count]
 
 
 def emotion_subspace(
@@ -305,10 +304,10 @@ def emotion_subspace(
     Raises:
         UserError: none of the directions is an emotion.
     """
-    chosen = [directions.index(name.lower()) for name in EIGHT if name.lower() in directions.names]
+    chosen = [directions.index(name) for name in EMOTIONS if name in directions.names]
     if not chosen:
         raise UserError(
-            f"the directions {', '.join(directions.names)} are none of {', '.join(EIGHT).lower()}: "
+            f"the directions {', '.join(directions.names)} are none of {', '.join(EMOTIONS)}: "
             "the subspace normalisers want emotions"
         )
     units = directions.tiled(n_latent)[chosen]  # [E,L,D]

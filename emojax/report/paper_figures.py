@@ -14,10 +14,10 @@ from emojax.faces import images
 from emojax.faces.photo_reader import Portrait
 from emojax.latents import arithmetic
 from emojax.latents import normalisers as transferring
-from emojax.latents.inversion import Inversion
+from emojax.latents.codes import Inversion
 from emojax.latents.normalisers import Normaliser, Prepared, Transferrer
 from emojax.models.stylegan2 import Generator
-from emojax.pipeline import Studio
+from emojax.pipeline import Pipeline
 from emojax.report.cards import Card
 from emojax.runtime.choices import InverterName
 from emojax.scoring.classifier import EIGHT
@@ -63,7 +63,7 @@ class Drawn(NamedTuple):
 class Gallery:
     """Draws the figures of one bundle; faces are inverted and prepared once by each method."""
 
-    def __init__(self, room: Studio, faces: Faces, k: float) -> None:
+    def __init__(self, room: Pipeline, faces: Faces, k: float) -> None:
         """Hold what is shown.
 
         Args:
@@ -75,12 +75,12 @@ class Gallery:
         side = room.inverter.generator.config.size
         self.sources = [images.resize(each.face, side) for each in faces.sources]
         self.targets = [images.resize(each.face, side) for each in faces.targets.values()]
-        self._inverted: dict[InverterName, tuple[Studio, Inversion]] = {}
+        self._inverted: dict[InverterName, tuple[Pipeline, Inversion]] = {}
         self._prepared: dict[tuple[InverterName, Normaliser], tuple[Prepared, Prepared]] = {}
 
     def has(self, number: int) -> bool:
         """Whether the bundle has the networks of a figure."""
-        method = METHODS.get(number, self.room.options.inverter)
+        method = METHODS.get(number, self.room.settings.inverter)
         return all(self.room.bundle.has(part) for part in INVERTER_PARTS[method])
 
     def draw(self, number: int) -> Drawn:
@@ -112,7 +112,7 @@ class Gallery:
 
     def edits(self) -> Drawn:
         """Figure 6: one face moved along each direction."""
-        room, found = self._inversion(self.room.options.inverter)
+        room, found = self._inversion(self.room.settings.inverter)
         code, amounts, rows = found[0], np.linspace(-self.k, self.k, STEPS), []
         for name in self._emotions():
             codes = arithmetic.edit(code.w_plus, room.directions, {name: amounts})
@@ -145,7 +145,7 @@ class Gallery:
 
     def interpolation(self) -> Drawn:
         """Figure 9: Equation 4 from the source's own expression to the target's."""
-        method = self.room.options.inverter
+        method = self.room.settings.inverter
         sources, targets = self._prepare(method, "reinvert")
         alphas, rows = np.linspace(0, 1, STEPS - 1), []
         for index, name in self._few():
@@ -164,7 +164,7 @@ class Gallery:
 
     def normalisers(self) -> Drawn:
         """Figure 10: what re-inversion is for."""
-        room, rows, method = self.room, [], self.room.options.inverter
+        room, rows, method = self.room, [], self.room.settings.inverter
         results: dict[Normaliser, np.ndarray] = {}
         chosen = [index for index, _ in self._few()]
         for normaliser in NAMES:
@@ -182,13 +182,13 @@ class Gallery:
             "number is the classifier's probability of the target's emotion.",
         )
 
-    def _inversion(self, method: InverterName) -> tuple[Studio, Inversion]:
+    def _inversion(self, method: InverterName) -> tuple[Pipeline, Inversion]:
         """Return the bundle opened for a method, and the codes of sources and targets."""
         if method not in self._inverted:
             room, faces = self.room, self.faces
-            if method != room.options.inverter:
-                room = Studio(dataclasses.replace(room.options, inverter=method))
-            found = room.invert([*faces.sources, *faces.targets.values()])
+            if method != room.settings.inverter:
+                room = Pipeline(dataclasses.replace(room.settings, inverter=method))
+            found = room.invert(*faces.sources, *faces.targets.values()).codes
             self._inverted[method] = room, found
         return self._inverted[method]
 
@@ -196,7 +196,7 @@ class Gallery:
         """Return sources and targets, prepared."""
         if (method, normaliser) not in self._prepared:
             room, found = self._inversion(method)
-            batch, count = room.options.batch, len(self.sources)
+            batch, count = room.settings.batch, len(self.sources)
             ready = Transferrer(room.inverter, room.directions, normaliser, batch=batch)
             both = ready.prepare(found)
             self._prepared[method, normaliser] = both[:count], both[count:]

@@ -14,6 +14,9 @@ EMOTIONS = (
 )
 """The eight emotions of the paper, as directions and flags name them."""
 
+DEFAULT_BUNDLE = "demo"
+"""Name of the bundle that commands use without `--bundle`."""
+
 NEUTRAL = "neutral"
 """The direction that takes the expression away."""
 

@@ -67,9 +67,7 @@ def local_mesh(most: int | None = None) -> jax.sharding.Mesh:
     return jax.make_mesh((len(devices),), (AXIS,), automatic, devices=devices)
 
 
-def shares(
-    count: int, batch: int, devices: int | None = None
-) -> tuple[jax.sharding.Mesh, int]:
+def shares(count: int, batch: int, devices: int | None = None) -> tuple[jax.sharding.Mesh, int]:
     """Return a mesh for batches of some samples, and the size of a batch, which it divides.
 
     Args:

@@ -19,11 +19,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from emojax.runtime.choices import DEFAULT_BUNDLE
 from emojax.runtime.errors import UserError
 from emojax.runtime.files import make_folder, replacing_folder
 from emojax.store.parts import PARTS, ConfigT, NetworkT, Part
 
-DEFAULT = "demo"
+DEFAULT = DEFAULT_BUNDLE
 """Name of the embedded bundle, which commands use without `--bundle`."""
 
 CHECKPOINTS = "checkpoints"

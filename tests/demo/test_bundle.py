@@ -1,5 +1,6 @@
 """The embedded bundle: whole, small, and no special case anywhere."""
 
+import ast
 import re
 from pathlib import Path
 
@@ -58,9 +59,17 @@ def test_nothing_else_knows_the_demo_world():
         if "demo" not in file.relative_to(ROOT).parts
     ]
     mentions = {
-        f"{file.name}: {line.strip()}"
+        f"{file.name}: {node.value}"
         for file in rest
-        for line in file.read_text().splitlines()
-        if re.search(r"\bdemo\b", line, re.IGNORECASE)
+        for node in ast.walk(ast.parse(file.read_text()))
+        if isinstance(node, ast.Constant)
+        and isinstance(node.value, str)
+        and node.value.strip().lower() == "demo"
     }
-    assert mentions == {'bundle.py: DEFAULT = "demo"'}
+    assert mentions == {"choices.py: demo"}
+    imports = [
+        file.name
+        for file in rest
+        if re.search(r"^\s*(from|import) emojax\.demo", file.read_text(), re.M)
+    ]
+    assert imports == []

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from emojax.latents import inversion
-from emojax.latents.inversion import Inversion
+from emojax.latents.codes import Inversion, concatenate
 from emojax.runtime.errors import UserError
 from emojax.store import bundle
 from emojax.store.parts import HYPERSTYLE
@@ -115,15 +115,15 @@ def test_inversions_save_load_slice_and_join(tmp_path, inverted):
     np.testing.assert_array_equal(loaded.vectors, inverted.vectors)
     np.testing.assert_array_equal(loaded.w_plus, inverted.w_plus)
     assert [path.name for path in tmp_path.iterdir()] == ["face.npz"]
-    joined = inversion.concatenate([inverted[0], inverted[1:3], inverted[[3, 4]]])
+    joined = concatenate([inverted[0], inverted[1:3], inverted[[3, 4]]])
     np.testing.assert_array_equal(joined.vectors, inverted.vectors)
     edits = inverted[0].with_codes(inverted.w_plus)
-    assert inversion.concatenate([edits, inverted]).vectors.shape[0] == 10
+    assert concatenate([edits, inverted]).vectors.shape[0] == 10
     with pytest.raises(IndexError):
         inverted[5]
     other = dataclasses.replace(inverted, passes=4)
     with pytest.raises(ValueError, match="wanted inversions of one kind, got 2"):
-        inversion.concatenate([inverted, other])
+        concatenate([inverted, other])
 
 
 def test_an_inversion_is_small():

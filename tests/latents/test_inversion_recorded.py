@@ -8,7 +8,8 @@ from convert import hyperstyle as convert_hyperstyle
 from convert import psp as convert_psp
 from convert import stylegan
 from emojax.latents import inversion
-from emojax.latents.inversion import Inversion, Inverter
+from emojax.latents.codes import Inversion
+from emojax.latents.inversion import Inverter
 from emojax.models.hyperstyle import Hypernet
 from emojax.models.psp import Encoder
 from emojax.models.stylegan2 import Generator

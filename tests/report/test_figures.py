@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from emojax import evaluate, figures, pipeline
+from emojax import evaluate, figures
 from emojax.evaluation import table as evaluation_table
 from emojax.evaluation.table import Row, Table
 from emojax.faces import images
@@ -18,6 +18,7 @@ from emojax.models.efficientnet import EIGHT
 from emojax.report import html_page
 from emojax.runtime.cli import cli, run_command
 from emojax.runtime.errors import UserError
+from emojax.runtime.flags import PipelineFlags
 from emojax.store import bundle
 from emojax.store.parts import GENERATOR
 from emojax.store.score_table import ScoreSettings, ScoreTable
@@ -63,7 +64,7 @@ def write_scores(out, folder):
 
 
 def options(folder, out, *, common=None, **changes):
-    shared = pipeline.Options(bundle=str(folder), passes=2, **(common or {}))
+    shared = PipelineFlags(bundle=str(folder), passes=2, **(common or {}))
     return figures.Options(out=out, common=shared, **changes)
 
 

@@ -1,0 +1,91 @@
+"""The `emojax` command: `emojax COMMAND ...`, also as `python -m emojax COMMAND ...`."""
+
+import importlib
+import sys
+from collections.abc import Callable, Sequence
+
+from emojax.runtime.cli import call, run_command
+from emojax.runtime.errors import UserError
+
+COMMANDS = {
+    "transfer": "give one face the expression of another",
+    "edit": "change the emotion of a face",
+    "invert": "turn photographs into codes, and back into pictures",
+    "sample": "draw generated faces from seeds",
+    "score": "score the emotions of generated faces",
+    "directions": "fit emotion directions to scored faces",
+    "evaluate": "measure transfers to many faces: Table I",
+    "figures": "draw the paper's figures, and a page that shows them",
+    "fid": "Fréchet and kernel distance between two sets of pictures",
+    "convert": "convert published PyTorch files into a bundle",
+}
+
+CONVERTERS = {
+    "stylegan": "a StyleGAN2 generator (.pt, .pkl)",
+    "psp": "a pSp or e4e encoder",
+    "hyperstyle": "HyperStyle with its W encoder",
+    "emotion": "an HSEmotion classifier",
+    "inception": "the Inception network of FID",
+    "directions": "published directions",
+}
+
+
+def main() -> None:
+    """Run the command that the first argument names."""
+    sys.exit(run_command(lambda: dispatch(sys.argv[1:])))
+
+
+def dispatch(arguments: Sequence[str]) -> None:
+    """Run a command line without the program's name.
+
+    Raises:
+        UserError: there is no such command.
+    """
+    if not arguments or arguments[0] in ("-h", "--help", "help"):
+        print(_overview())
+        return
+    if arguments[0] == "--version":
+        from emojax import __version__
+
+        print(f"emojax {__version__}")
+        return
+    name, *rest = arguments
+    if name == "convert":
+        _convert(rest)
+        return
+    if name not in COMMANDS:
+        raise UserError(f"no command {name!r}: wanted one of {', '.join(COMMANDS)}")
+    call(_main_of(f"emojax.{name}"), rest, prog=f"emojax {name}")
+
+
+def _convert(arguments: Sequence[str]) -> None:
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print(
+            _list("usage: emojax convert KIND FILE ...", CONVERTERS, "emojax convert KIND --help")
+        )
+        return
+    kind, *rest = arguments
+    if kind not in CONVERTERS:
+        raise UserError(f"no converter {kind!r}: wanted one of {', '.join(CONVERTERS)}")
+    call(_main_of(f"convert.{kind}"), rest, prog=f"emojax convert {kind}")
+
+
+def _main_of(module: str) -> Callable[..., None]:
+    return importlib.import_module(module).main
+
+
+def _overview() -> str:
+    about = "Facial emotion editing and transfer with pretrained networks.\n\n"
+    example = "Try it on the embedded demo: emojax transfer\n"
+    listed = _list("usage: emojax COMMAND ...", COMMANDS, "emojax COMMAND --help")
+    return f"{about}{listed}\n{example}"
+
+
+def _list(usage: str, rows: dict[str, str], more: str) -> str:
+    width = max(map(len, rows)) + 2
+    lines = [f"  {name:<{width}}{line}" for name, line in rows.items()]
+    return "\n".join([usage, "", *lines, "", f"More about each: {more}", ""])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,119 @@
+"""Groups of flags that several commands share, and how their values are read; needs no jax."""
+
+import dataclasses
+import math
+import re
+from pathlib import Path
+
+from emojax.runtime.choices import DEFAULT_BUNDLE, Align, Crop, InverterName
+from emojax.runtime.errors import UserError
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class PhotoFlags:
+    """How faces are found in photographs."""
+
+    align: Align = "auto"
+    """auto: cut faces out of photographs as FFHQ did; pictures that are aligned already, and square
+    ones of the encoder's or generator's size, are taken as they are. always: cut out of these too.
+    never: take every picture as it is."""
+    landmarks: Path | None = None
+    """JSON of facial landmarks, {"photo.jpg": [[[x, y], ... 5 or 68]]}, instead of a detector."""
+    dlib_model: Path | None = None
+    """shape_predictor_68_face_landmarks.dat: find faces with dlib, as FFHQ's authors did."""
+
+    def check(self) -> None:
+        """Refuse what no photograph could be read with.
+
+        Raises:
+            UserError: two sources of landmarks are given, or a file is missing.
+        """
+        if self.landmarks and self.dlib_model:
+            raise UserError("both --landmarks and --dlib-model are given: wanted one of them")
+        for file in (self.landmarks, self.dlib_model):
+            if file and not file.is_file():
+                raise UserError(f"no file {file}: give the path of a file")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class PipelineFlags(PhotoFlags):
+    """Which networks, and how they run."""
+
+    bundle: str = DEFAULT_BUNDLE
+    """Name or folder of a bundle with a generator, an inverter, directions and a classifier."""
+    inverter: InverterName = "psp"
+    """psp: one encoder pass to W+. hyperstyle: a code in W, and several passes that refine the
+    generator's kernels."""
+    passes: int = 5
+    """Passes of HyperStyle."""
+    directions: Path | None = None
+    """A directions file (.npz) in place of the bundle's."""
+    crop: Crop = "face"
+    """What the classifier sees: the face of an aligned picture, or the full picture."""
+    batch: int = 2
+    """Faces at a time."""
+    bfloat16: bool = False
+    """Compute convolutions in bfloat16: faster on GPUs and TPUs, less exact."""
+
+    def check(self) -> None:
+        """Refuse what no run could use.
+
+        Raises:
+            UserError: a number out of range, a missing file, or flags that exclude each other.
+        """
+        super().check()
+        at_least("--passes", self.passes, 1)
+        at_least("--batch", self.batch, 1)
+        if self.directions and not self.directions.is_file():
+            raise UserError(f"no file {self.directions}: give a directions file (.npz)")
+
+
+def at_least(flag: str, value: int, least: int) -> None:
+    """Refuse a number that is too small.
+
+    Raises:
+        UserError: it is below `least`.
+    """
+    if value < least:
+        raise UserError(f"{flag} is {value}, wanted {least} or more")
+
+
+def spread(flag: str, text: str, steps: int) -> list[float]:
+    """Return the number in `3`, or the `steps` evenly spaced ones of a range such as `-20..20`.
+
+    Raises:
+        UserError: the text is something else, or fewer than two steps for a range.
+    """
+    first, dots, last = text.partition("..")
+    try:
+        ends = [float(first), float(last)] if dots else [float(first)]
+    except ValueError:
+        ends = [math.nan]
+    if not all(map(math.isfinite, ends)):
+        raise UserError(f"{flag} is {text!r}, wanted a number, or a range such as 0..1")
+    return between(*ends, steps=steps) if dots else ends
+
+
+def between(first: float, last: float, steps: int) -> list[float]:
+    """Return `steps` evenly spaced numbers from the first to the last.
+
+    Raises:
+        UserError: fewer than two steps.
+    """
+    if steps < 2:
+        raise UserError(f"--steps is {steps}, wanted 2 or more for the range {first:g}..{last:g}")
+    return [first + (last - first) * step / (steps - 1) for step in range(steps)]
+
+
+def layer_range(text: str | None) -> slice:
+    """Return the layers that `4:8`, `4:` or `:8` names; None: all.
+
+    Raises:
+        UserError: the text is something else.
+    """
+    if text is None:
+        return slice(None)
+    match = re.fullmatch(r"(\d{0,3}):(\d{0,3})", text)
+    if match is None:
+        raise UserError(f"--layers is {text!r}, wanted a range such as 4:8, 4: or :8")
+    return slice(*(int(part) if part else None for part in match.groups()))
