@@ -20,15 +20,18 @@ import tyro
 
 from emojax.faces import images
 from emojax.faces.photo_reader import check_face
+from emojax.latents import directions
+from emojax.latents.directions import Directions
 from emojax.runtime.choices import EMOTIONS, Unit
 from emojax.runtime.cli import cli
 from emojax.runtime.errors import UserError
 from emojax.runtime.files import make_folder, sha256, write_json
 from emojax.runtime.flags import PipelineFlags, at_least, between, layer_range, spread
 from emojax.runtime.progress import progress
+from emojax.store import bundle
+from emojax.store.parts import EMOTION, GENERATOR, INVERTER_PARTS
 
 if TYPE_CHECKING:  # jax is imported after the flags have been checked
-    from emojax.latents.directions import Directions
     from emojax.pipeline import Faces, Pipeline
 
 ALL = "all"
@@ -120,12 +123,24 @@ def check(options: Options) -> None:
     at_least("--steps", options.steps, 2)
     if options.photo:
         images.read(options.photo)
+    place = bundle.find(options.common.bundle)
+    place.check(GENERATOR, *INVERTER_PARTS[options.common.inverter], EMOTION)
+    if options.emotion != ALL:
+        file = options.common.directions
+        known = Directions.load(file) if file else directions.load(place)
+        for name in names_in(options.emotion):
+            known.index(name)
+
+
+def names_in(text: str) -> list[str]:
+    """Return the directions that `fear,surprise` names."""
+    return [name.strip().lower() for name in text.split(",")]
 
 
 def _moves(pipe: "Pipeline", options: Options) -> list[Move]:
     """Return what each row of the sheet moves along, and how far."""
     if options.emotion != ALL:
-        rows = [tuple(name.strip().lower() for name in options.emotion.split(","))]
+        rows = [tuple(names_in(options.emotion))]
     else:
         rows = [(name,) for name in EMOTIONS if name in pipe.directions.names]
         if not rows:
@@ -143,13 +158,12 @@ def _moves(pipe: "Pipeline", options: Options) -> list[Move]:
     return moves
 
 
-def _amounts(directions: "Directions", name: str, n_latent: int, options: Options) -> list[float]:
+def _amounts(known: Directions, name: str, n_latent: int, options: Options) -> list[float]:
     """Return the values of k along one direction, by default over its usable range."""
     if options.k is not None:
         return spread("--k", options.k, options.steps)
-    index = directions.index(name)
-    length = float(directions.unit_lengths(n_latent, options.unit)[index])
-    lowest, highest = directions.usable_range(name)
+    length = float(known.unit_lengths(n_latent, options.unit)[known.index(name)])
+    lowest, highest = known.usable_range(name)
     return between(lowest / length, highest / length, options.steps)
 
 

@@ -29,6 +29,8 @@ from emojax.runtime.errors import UserError
 from emojax.runtime.files import make_folder, replacing
 from emojax.runtime.flags import PhotoFlags, at_least
 from emojax.runtime.progress import Progress, progress
+from emojax.store import bundle
+from emojax.store.parts import GENERATOR, INVERTER_PARTS
 
 if TYPE_CHECKING:  # jax is imported after the flags have been checked
     from emojax.latents.inversion import Inverter
@@ -75,7 +77,6 @@ def main(options: Options) -> None:
     """Invert all pictures; report those that could not be read or aligned at the end."""
     jobs = check(options)
     from emojax.latents import inversion
-    from emojax.store import bundle
 
     with progress("reading the networks", len(jobs), "faces") as shown:
         place = bundle.find(options.bundle)
@@ -110,7 +111,9 @@ def check(options: Options) -> list[Job]:
     at_least("--passes", options.passes, 1)
     at_least("--batch", options.batch, 1)
     check_face(options.face)
-    return _named(images.find(options.photos))
+    jobs = _named(images.find(options.photos))
+    bundle.find(options.bundle).check(GENERATOR, *INVERTER_PARTS[options.inverter])
+    return jobs
 
 
 def _named(files: list[Path]) -> list[Job]:

@@ -27,6 +27,8 @@ from emojax.runtime.errors import UserError
 from emojax.runtime.files import make_folder, sha256, write_json
 from emojax.runtime.flags import PipelineFlags, at_least, spread
 from emojax.runtime.progress import Progress, progress
+from emojax.store import bundle
+from emojax.store.parts import EMOTION, GENERATOR, INVERTER_PARTS
 
 if TYPE_CHECKING:  # jax is imported after the flags have been checked
     from emojax.latents.normalisers import Prepared
@@ -114,7 +116,7 @@ def main(options: Options) -> None:
     report = _report(pipe, drawn, files, options)
     write_json(out / "transfer.json", report)
     if options.video:
-        video.write(options.video, _film(pipe, drawn, options.frames))
+        video.write(options.video, _film(drawn, options.frames))
     score = report["results"][-1]
     print(
         f"emotion score {score['emotion_score']:.3f} ({score['before']['emotion_score']:.3f} "
@@ -126,7 +128,8 @@ def check(options: Options) -> list[float]:
     """Refuse what no run could use, before anything slow; return the alphas.
 
     Raises:
-        UserError: a flag out of range, or a picture that is missing or none.
+        UserError: a flag out of range, a picture that is missing or none, or a bundle without a
+            part that is needed.
     """
     alphas = spread("--alpha", options.alpha, options.steps)
     at_least("--frames", options.frames, 2)
@@ -138,6 +141,8 @@ def check(options: Options) -> list[float]:
     for file in (options.source, options.target):
         if file:
             images.read(file)
+    place = bundle.find(options.common.bundle)
+    place.check(GENERATOR, *INVERTER_PARTS[options.common.inverter], EMOTION)
     return alphas
 
 
@@ -264,7 +269,7 @@ def _write_sheet(file: Path, pipe: "Pipeline", drawn: Drawn) -> None:
     images.write(file, sheet(rows, pipe.classes))
 
 
-def _film(pipe: "Pipeline", drawn: Drawn, frames: int) -> list[np.ndarray]:
+def _film(drawn: Drawn, frames: int) -> list[np.ndarray]:
     """Return the pictures of the way from the first alpha to the last and back."""
     first = drawn.alphas[0] if len(drawn.alphas) > 1 else 0.0
     path = np.linspace(first, drawn.alphas[-1], frames)

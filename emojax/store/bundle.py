@@ -98,6 +98,15 @@ class Bundle:
                 f"{file} is not readable JSON ({error}): convert the file again"
             ) from error
 
+    def check(self, *parts: Part[Any, Any]) -> None:
+        """Refuse a bundle that lacks a part, before anything slow; imports no JAX.
+
+        Raises:
+            UserError: a part is missing (says how it is made), or its metadata is damaged.
+        """
+        for part in parts:
+            self.metadata(part)
+
     def sha256(self, part: Part[Any, Any]) -> str:
         """Return the SHA-256 of a part's weights, as its metadata states it.
 
