@@ -1,8 +1,14 @@
-"""Weights on their way between flat `{dotted.name: array}` tables, models and disk.
+"""Weights as flat tables {dotted.name: array}: from and to models, from and to Orbax checkpoints.
 
-A model's table is its NNX state with the path joined by dots (`synthesis.convs.3.weight`). Every
-step is strict and goes by path: a name missing, left over or of another shape is an error, and all
-of them are reported at once.
+A model's table is its NNX state with the path joined by dots (`synthesis.convs.3.weight`). Names,
+shapes and kinds of number are compared by path; what is missing, left over or different is an
+error, and all of it is reported at once.
+
+The values are read and written by tensorstore, by the folder layout of Orbax (`_METADATA`, one
+zarr array for each name, in an OCDBT database or in folders). Orbax does not promise that layout:
+it is the same from 0.11.40 to 0.12.8, `pyproject.toml` allows no release above 0.12, and the tests
+of this folder pass with the oldest and the newest of them. Raise the bound only when they pass with
+the new release too.
 """
 
 import contextlib
@@ -26,35 +32,39 @@ from emojax.runtime.errors import UserError
 Model = TypeVar("Model", bound=nnx.Module)
 
 PIECE = 2**22
-"""Bytes of an array that are compressed as one."""
+"""Bytes of an array that are compressed as one piece."""
 
 PENDING = 2**26
-"""Bytes that are on their way to disk at a time."""
+"""Bytes that are being written at a time."""
 
 COMPRESSOR = {"id": "blosc", "cname": "zstd", "clevel": 1, "shuffle": 2}
-"""Bits of equal place together: weights take 0.88 of their size, with Orbax's own zstd 0.93."""
+"""zstd after a shuffle of bits: weights take 0.88 of their size; with Orbax's own zstd, 0.93."""
 
 
 class Array(Protocol):
-    """What a table holds: an array of NumPy or JAX, or one that `np.asarray` will read or make."""
+    """An array of NumPy or JAX, or one that `np.asarray` reads from disk or computes."""
 
     @property
     def shape(self) -> tuple[int, ...]:
         """Size of each axis."""
+        ...
 
     @property
     def dtype(self) -> np.dtype:
-        """Kind of number."""
+        """Type of an element."""
+        ...
 
-    def __array__(self, dtype: np.dtype | None = None, copy: bool | None = None) -> np.ndarray:
+    def __array__(self, dtype: Any = None, /, *, copy: bool | None = None) -> np.ndarray:
         """Return the values."""
+        ...
 
 
 Arrays = Mapping[str, Array]
+Shaped = jax.Array | jax.ShapeDtypeStruct
 
 
 class OneKey:
-    """Stands in for `nnx.Rngs` where only shapes matter: real ones make that quadratic."""
+    """Stand-in for `nnx.Rngs` where only shapes matter; with real ones the time is quadratic."""
 
     def params(self) -> jax.Array:
         """Return the same key for every parameter."""
@@ -66,14 +76,14 @@ def abstract(build: Callable[..., Model], config: object) -> Model:
     return nnx.eval_shape(lambda: build(config, rngs=OneKey()))
 
 
-def flatten(model: nnx.Module) -> dict[str, jax.Array | jax.ShapeDtypeStruct]:
+def flatten(model: nnx.Module) -> dict[str, Shaped]:
     """Return the model's variables by dotted name."""
     flat = nnx.to_flat_state(nnx.state(model))
     return {".".join(map(str, path)): variable.get_value() for path, variable in flat}
 
 
-def problems(expected: Mapping[str, jax.ShapeDtypeStruct], arrays: Arrays) -> list[str]:
-    """Say how `arrays` departs from the `expected` names, shapes and kinds of number.
+def problems(expected: Mapping[str, Shaped], arrays: Arrays) -> list[str]:
+    """List how `arrays` differs from the `expected` names, shapes and kinds of number.
 
     Returns:
         One line for each missing, unknown, misshapen or mistyped name, sorted within each kind;
@@ -111,7 +121,7 @@ def load(model: Model, arrays: Arrays, *, what: str = "weights") -> Model:
         raise UserError(f"{what} do not fit the model; {report(found)}")
     graph, state = nnx.split(model)
     variables = {".".join(map(str, path)): (path, var) for path, var in nnx.to_flat_state(state)}
-    # an array on its way is in memory twice: the largest go while there is most room
+    # an array is in memory twice while it is copied: the largest first, while memory is emptiest
     order = sorted(variables, key=lambda name: -math.prod(expected[name].shape))
     filled = {}
     for name in order:
@@ -138,13 +148,13 @@ def fingerprint(arrays: Arrays) -> str:
     for name in sorted(arrays):
         array = np.ascontiguousarray(arrays[name])
         digest.update(f"{name} {array.dtype.str} {array.shape}\n".encode())
-        digest.update(array.reshape(-1).view(np.uint8))
+        digest.update(array.reshape(-1).view(np.uint8).data)
     return digest.hexdigest()
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Stored:
-    """An array of a checkpoint, still on disk; `np.asarray` reads it.
+    """An array of a checkpoint on disk; `np.asarray` reads it.
 
     Attributes:
         folder: the checkpoint.
@@ -161,10 +171,10 @@ class Stored:
 
     @property
     def dtype(self) -> np.dtype:
-        """Kind of number on disk."""
+        """Type of an element on disk."""
         return self.store.dtype.numpy_dtype
 
-    def __array__(self, dtype: np.dtype | None = None, copy: bool | None = None) -> np.ndarray:
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         """Read the values; a new array every time.
 
         Raises:
@@ -179,8 +189,8 @@ class Stored:
 def read(folder: Path) -> dict[str, Stored]:
     """Open an Orbax checkpoint of named arrays; each is read when it is used.
 
-    Orbax's own restoring is not used: of a damaged checkpoint it leaves reads running that report
-    to a closed event loop, and Python prints their tracebacks under our message.
+    Not by Orbax's own `restore`: after a damaged file it leaves other reads running, whose errors
+    Python prints as tracebacks below our message.
 
     Raises:
         UserError: the folder is not there or is damaged.
@@ -204,9 +214,9 @@ def read(folder: Path) -> dict[str, Stored]:
 def write(folder: Path, arrays: Arrays) -> None:
     """Write a table as an Orbax checkpoint into a folder that does not exist yet.
 
-    Orbax lays it out, with a placeholder for every array; the values follow piece by piece, since
-    Orbax would hold one more copy of the table while it writes. A kill leaves placeholders behind:
-    write aside and rename, as `bundle.save` does.
+    Orbax makes the layout with a placeholder for every array; the values are then written here,
+    piece by piece, since Orbax would hold one more copy of the table. An interrupted call leaves
+    placeholders behind: write aside and rename, as `bundle.save` does.
 
     Raises:
         UserError: the disk is full or cannot be written.
@@ -218,7 +228,7 @@ def write(folder: Path, arrays: Arrays) -> None:
             raise OSError(f"it takes {size / 1e6:,.0f} MB and {room / 1e6:,.0f} MB are free")
         with ocp.StandardCheckpointer() as checkpointer:
             checkpointer.save(folder.absolute(), dict.fromkeys(arrays, np.zeros((), np.int8)))
-        # meant for stores without renaming; it names the place the bundle is about to leave
+        # for stores that cannot rename; it names the temporary folder this is written in
         (folder / "commit_success.txt").unlink(missing_ok=True)
         _fill(folder, arrays)
     except (OSError, ValueError) as error:
@@ -263,7 +273,7 @@ def _finish(writing: list[tensorstore.WriteFutures]) -> None:
         each.result()
 
 
-def _chunk(array: np.ndarray) -> tuple[int, ...]:
+def _chunk(array: Array) -> tuple[int, ...]:
     """Shape of a piece: as many rows as `PIECE` takes."""
     if not array.shape:
         return ()
@@ -293,7 +303,7 @@ def _spec(folder: Path, name: str, layout: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _context() -> tensorstore.Context:
-    """Return a context that remembers the database's index, not its values."""
+    """Return a context whose cache has room for the index of the database, not for values."""
     return tensorstore.Context({"cache_pool": {"total_bytes_limit": 2**24}})
 
 

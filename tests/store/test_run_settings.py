@@ -29,7 +29,9 @@ def test_the_same_settings_go_on(tmp_path):
 def test_other_settings_are_refused_and_named(tmp_path, change, sentence):
     run_settings.open_folder(tmp_path / "run", SETTINGS)
     before = (tmp_path / "run" / "settings.json").read_bytes()
-    with pytest.raises(UserError, match=rf"another run \({sentence}\): give the same options to go"):
+    with pytest.raises(
+        UserError, match=rf"another run \({sentence}\): give the same options to go"
+    ):
         run_settings.open_folder(tmp_path / "run", {**SETTINGS, **change})
     assert (tmp_path / "run" / "settings.json").read_bytes() == before
 

@@ -65,7 +65,9 @@ def test_the_short_chunk_may_be_the_only_one(tmp_path):
 
 def test_it_never_shrinks(tmp_path):
     fill(ScoreTable.create(tmp_path, SETTINGS), [0, 1, 2])
-    with pytest.raises(UserError, match=r"another run \(samples 10, now 9\): give the same options"):
+    with pytest.raises(
+        UserError, match=r"another run \(samples 10, now 9\): give the same options"
+    ):
         grown(tmp_path, 9)
     assert_rows(ScoreTable.open(tmp_path), list(range(10)))
 

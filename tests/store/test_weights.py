@@ -12,7 +12,8 @@ import orbax.checkpoint as ocp
 import pytest
 
 from emojax.runtime.errors import UserError
-from emojax.store import weights
+from emojax.store import bundle, weights
+from emojax.store.parts import PARTS
 
 RNG = np.random.default_rng(0)
 TABLE = {
@@ -69,6 +70,16 @@ def test_what_orbax_wrote_is_read(tmp_path: Path, options: dict[str, bool]) -> N
         checkpointer.save(tmp_path / "w", tree)
     names = ["a.0.kernel", "a.0.transposed", "b.scalar"]
     assert_equal(weights.read(tmp_path / "w"), {name: TABLE[name] for name in names})
+
+
+def test_what_another_release_of_orbax_wrote_is_read() -> None:
+    """The embedded bundle was written once; CI reads it with the oldest and the newest release."""
+    embedded = bundle.find(bundle.DEFAULT)
+    parts = [part for part in PARTS.values() if embedded.has(part)]
+    assert len(parts) >= 6
+    for part in parts:
+        stored = weights.read(embedded.folder(part) / "weights")
+        assert weights.fingerprint(stored) == embedded.sha256(part)
 
 
 def test_damage_is_one_sentence_and_leaves_nothing_running(
