@@ -153,7 +153,7 @@ class Pipeline:
         else:
             self.directions = directions.load(self.bundle, generator)
         found = inversion.load(self.bundle, settings.inverter, bfloat16=settings.bfloat16)
-        mesh, _ = local.shares(settings.batch, settings.batch, devices)
+        mesh = local.mesh_for(settings.batch, devices)
         self.inverter = local.everywhere(found, mesh) if mesh.size > 1 else found
         self.classifier = self.bundle.load(EMOTION)
         self.size = self.inverter.generator.config.size

@@ -56,7 +56,9 @@ def names_in(folder):
 
 def test_the_samples_are_transferred(folder, tmp_path, capsys):
     transfer.main(options(folder, tmp_path / "out"))
-    assert names_in(tmp_path / "out") == {"result.png", "sheet.png", "transfer.json"}
+    assert names_in(tmp_path / "out") == {
+        *("result.png", "result-subspace.png", "sheet.png", "transfer.json")
+    }
     report = json.loads((tmp_path / "out" / "transfer.json").read_text())
     assert (report["normaliser"], report["k"], report["inverter"]) == ("reinvert", 20.0, "psp")
     stages = ("photo", "inverted", "neutral", "re-inverted")
@@ -93,6 +95,7 @@ def test_a_path_into_a_photograph_by_hyperstyle(folder, photograph, tmp_path):
         source=photograph,
         target=folder / "samples" / "target.png",
         normaliser="subspace",
+        compare=(),
         alpha="0..1",
         steps=3,
         paste=True,
@@ -128,10 +131,12 @@ def test_a_face_is_edited(folder, tmp_path, capsys):
         emotion="fear,surprise", k="-4..4", steps=3, layers="2:6", out=tmp_path, common=common
     )
     edit.main(chosen)
-    files = {f"fear+surprise{k}.png" for k in ("-4", "+0", "+4")}
+    files = {f"fear{k}_surprise{k}.png" for k in ("-04.0", "+00.0", "+04.0")}
     assert names_in(tmp_path) == {"sheet.png", "edit.json"} | files
     report = json.loads((tmp_path / "edit.json").read_text())
-    assert [each["k"] for each in report["edits"]] == [-4, 0, 4]
+    assert [each["k"] for each in report["edits"]] == [
+        {"fear": k, "surprise": k} for k in (-4, 0, 4)
+    ]
     pictures = [images.read(tmp_path / each["file"]).astype(int) for each in report["edits"]]
     assert all(np.abs(pictures[1] - other).max() > 0 for other in (pictures[0], pictures[2]))
     assert "3 edits" in capsys.readouterr().out
@@ -141,7 +146,7 @@ def test_all_emotions_make_a_grid(folder, tmp_path):
     common = PipelineFlags(bundle=str(folder))
     edit.main(edit.Options(emotion="all", k="5", out=tmp_path, common=common))
     report = json.loads((tmp_path / "edit.json").read_text())
-    assert [each["emotions"] for each in report["edits"]] == [
+    assert [list(each["k"]) for each in report["edits"]] == [
         [name] for name in small_world.directions().names
     ]
     assert images.read(tmp_path / "sheet.png").shape[0] > 8 * 190
@@ -174,7 +179,8 @@ def test_missing_parts_say_how_to_get_them(copy, tmp_path, part, sentence):
         ({"source": "none.jpg"}, {}, "no file none.jpg: give the path of a picture"),
         ({"normaliser": "subspace", "projection": "plane"}, {}, "projection is 'plane', wanted"),
         ({}, {"passes": 0}, "--passes is 0, wanted 1 or more"),
-        ({}, {"face": "left"}, "--face is 'left', wanted largest or a number"),
+        ({"source_face": "left"}, {}, "--source-face is 'left', wanted largest or a number"),
+        ({"target_face": "0"}, {}, "--target-face is '0', wanted largest or a number"),
         ({}, {"landmarks": "a", "dlib_model": "b"}, "both --landmarks and --dlib-model are given"),
         ({}, {"bundle": "none"}, "no bundle 'none'"),
         ({}, {"directions": "none.npz"}, "no file none.npz"),
@@ -199,7 +205,7 @@ def test_bad_options_end_in_one_sentence(folder, tmp_path, capsys, changes, comm
     [
         ({"emotion": "joy"}, "no direction 'joy': these are known: anger, contempt"),
         ({"layers": "2-4"}, "--layers is '2-4', wanted a range such as 4:8"),
-        ({"layers": "40:"}, "layers 40:None hold none of the generator's"),
+        ({"layers": "40:"}, "layers 40: hold none of the generator's"),
         ({"k": "1.."}, "--k is '1..', wanted a number"),
     ],
 )
@@ -268,5 +274,38 @@ def test_help_has_examples(command):
         text=True,
         check=True,
     )
-    assert f"python -m emojax.{command} " in done.stdout
+    assert f"emojax {command} " in done.stdout
     assert "--bundle" in done.stdout
+
+
+def test_each_photograph_has_its_own_choice_of_a_face(folder, tmp_path):
+    """Two faces in the source, one in the target: --source-face says which of them."""
+    rng = np.random.default_rng(1)
+    photo = np.kron(rng.integers(0, 256, (12, 20, 3)), np.ones((16, 16, 1))).astype(np.uint8)
+    images.write(tmp_path / "two.png", photo)
+    face = 15 * np.array([[-1, -0.2], [1, 0.2], [0, 1], [-0.9, 1.8], [0.7, 2]])
+    left, right = (np.add(face, at).tolist() for at in ((90, 80), (230, 80)))
+    points = {"two.png": [left, right]}
+    (tmp_path / "points.json").write_text(json.dumps(points))
+    common = {"landmarks": tmp_path / "points.json"}
+    first = options(folder, tmp_path / "out", common=common, source=tmp_path / "two.png")
+    with pytest.raises(UserError, match=r"2 faces found .* choose with --source-face largest"):
+        transfer.main(first)
+    transfer.main(dataclasses.replace(first, source_face="2"))
+    assert "result.png" in names_in(tmp_path / "out")
+
+
+def test_edits_go_over_the_usable_range_by_default(folder, tmp_path):
+    known = dataclasses.replace(small_world.directions(), usable=np.tile([-2.0, 3.0], (8, 1)))
+    known.save(tmp_path / "measured.npz")
+    common = PipelineFlags(bundle=str(folder), directions=tmp_path / "measured.npz")
+    edit.main(edit.Options(steps=3, out=tmp_path / "out", common=common))
+    files = {f"happiness{k}.png" for k in ("-02.0", "+00.5", "+03.0")}
+    assert names_in(tmp_path / "out") == {"sheet.png", "edit.json"} | files
+    edit.main(edit.Options(k="1", out=tmp_path / "out", common=common))
+    assert names_in(tmp_path / "out") == {"sheet.png", "edit.json", "happiness+01.0.png"}
+
+
+def test_names_of_edits_tell_them_apart_and_sort_by_k():
+    move = edit.Move({"fear": [0.01, 0.02, 10.0]})
+    assert edit.file_names(move) == ["fear+00.01.png", "fear+00.02.png", "fear+10.00.png"]

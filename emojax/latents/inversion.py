@@ -21,7 +21,7 @@ from emojax.models.psp import Encoder
 from emojax.models.stylegan2 import Generator
 from emojax.runtime.batching import in_batches
 from emojax.runtime.choices import InverterName
-from emojax.runtime.devices import over_samples, shares
+from emojax.runtime.devices import mesh_for, over_samples
 from emojax.runtime.errors import UserError
 from emojax.runtime.xla_options import options
 from emojax.store.bundle import Bundle
@@ -127,10 +127,14 @@ def invert(
     if passes < 1:
         raise ValueError(f"passes is {passes}, wanted at least 1")
     passes = 0 if inverter.hypernet is None else passes
-    mesh, size = shares(len(pictures), batch, devices)
+    mesh = mesh_for(batch, devices)
     program = _inverting(mesh, passes)
     codes, vectors = in_batches(
-        lambda rows: program(inverter, rows), pictures, size, advance=advance
+        lambda rows: program(inverter, rows),
+        pictures,
+        batch,
+        multiple_of=mesh.size,
+        advance=advance,
     )
     return Inversion(
         jnp.asarray(codes),
@@ -187,12 +191,16 @@ def synthesize(
     if inversion.is_shared and inversion.vectors is not None:
         deltas = expand(_hypernet(inverter), inversion.vectors[0], inversion.passes)
         rows["vectors"] = None
-    mesh, size = shares(len(inversion), batch, devices)
+    mesh = mesh_for(batch, devices)
     program = _drawing(mesh, resolution)
     hypernet = None if rows["vectors"] is None else inverter.hypernet
     networks = (inverter.generator, hypernet)
     return in_batches(
-        lambda rows: program(networks, rows, deltas, inversion.passes), rows, size, advance=advance
+        lambda rows: program(networks, rows, deltas, inversion.passes),
+        rows,
+        batch,
+        multiple_of=mesh.size,
+        advance=advance,
     )
 
 

@@ -67,17 +67,16 @@ def local_mesh(most: int | None = None) -> jax.sharding.Mesh:
     return jax.make_mesh((len(devices),), (AXIS,), automatic, devices=devices)
 
 
-def shares(count: int, batch: int, devices: int | None = None) -> tuple[jax.sharding.Mesh, int]:
-    """Return a mesh for batches of some samples, and the size of a batch, which it divides.
+def mesh_for(batch: int, devices: int | None = None) -> jax.sharding.Mesh:
+    """Return the mesh that batches of at most so many samples are split over.
+
+    It depends on nothing else, so that weights placed once serve every call.
 
     Args:
-        count: samples in all, 1 or more.
         batch: most samples at a time, on all devices together.
         devices: most of the local devices; default: all.
     """
-    size = min(count, batch)
-    mesh = local_mesh(most=min(size, devices or size))
-    return mesh, size - size % mesh.size
+    return local_mesh(most=min(batch, devices or batch))
 
 
 def over_samples(

@@ -8,7 +8,8 @@ import zlib
 import numpy as np
 import pytest
 
-from emojax.faces import align
+from emojax.faces import align, images, landmarks
+from emojax.faces.photo_reader import SIZE, PhotoReader
 from emojax.runtime.errors import UserError
 from tests.support import oracles
 
@@ -74,14 +75,24 @@ def points_at(x, y, scale):
     return np.array([[-1, 0], [1, 0], [0, 1], [-0.8, 2], [0.8, 2]]) * scale + [x, y]
 
 
-def test_aligned_pictures_pass_untouched():
+def test_aligned_pictures_pass_untouched(tmp_path):
     picture = np.random.default_rng(0).integers(0, 256, (256, 256, 3), dtype=np.uint8)
     points = points_at(128, 118, 35.5)
     frame = align.quad_of(points)
     assert align.is_aligned(picture, frame)
-    assert align.align(picture, lambda _: [points]) is picture
     smaller = points_at(128, 118, 25)
-    assert align.align(picture, lambda _: [smaller], size=64).shape == (64, 64, 3)
+    file = tmp_path / "points.json"
+    file.write_text(json.dumps({"full.png": [points.tolist()], "small.png": [smaller.tolist()]}))
+    images.write(tmp_path / "full.png", picture)
+    images.write(tmp_path / "small.png", picture)
+    read = PhotoReader((64,), landmarks_file=file)
+    full, small = (read(tmp_path / f"{name}.png") for name in ("full", "small"))
+    assert full.face is full.photo
+    assert small.face.shape == (SIZE, SIZE, 3)
+    always = PhotoReader((64, 256), align="always", landmarks_file=file)
+    assert always(tmp_path / "full.png").face.shape == (SIZE, SIZE, 3)
+    square = PhotoReader((64, 256), landmarks_file=file)  # of the generator's size
+    assert square(tmp_path / "small.png").face.shape == (256, 256, 3)
 
 
 def test_several_faces_ask_for_a_choice():
@@ -90,7 +101,8 @@ def test_several_faces_ask_for_a_choice():
     faces = [points_at(300, 90, 10), points_at(100, 90, 14)]
 
     def brightness(face):
-        return align.align(picture, lambda _: faces, size=32, face=face).mean()
+        quad = align.choose([align.quad_of(each) for each in faces], face)
+        return align.crop(picture, quad, 32).mean()
 
     with pytest.raises(UserError, match="2 faces found in the picture: choose with --face largest"):
         brightness("only")
@@ -99,27 +111,27 @@ def test_several_faces_ask_for_a_choice():
     with pytest.raises(UserError, match="no face 3 in the picture: it has 2"):
         brightness("3")
     with pytest.raises(UserError, match=r"no face found in photo\.jpg: give its points"):
-        align.align(picture, lambda _: [], name="photo.jpg")
+        align.choose([], "only", name="photo.jpg")
 
 
 def test_landmark_files(tmp_path):
     file = tmp_path / "points.json"
     file.write_text(json.dumps({"a.jpg": [points_at(5, 5, 1).tolist()]}))
     np.testing.assert_allclose(
-        align.read_landmarks(file)["a.jpg"][0], points_at(5, 5, 1), rtol=1e-12
+        landmarks.read_landmarks(file)["a.jpg"][0], points_at(5, 5, 1), rtol=1e-12
     )
     for wrong in ('{"a.jpg": [[[1, 2]]]}', "[1]", "not json", '{"a": [["x"]]}'):
         file.write_text(wrong)
         with pytest.raises(UserError, match="is not a landmarks file"):
-            align.read_landmarks(file)
+            landmarks.read_landmarks(file)
     with pytest.raises(UserError, match="is not a landmarks file"):
-        align.read_landmarks(tmp_path / "none.json")
+        landmarks.read_landmarks(tmp_path / "none.json")
 
 
 def test_dlib_is_used_where_it_is_installed(monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "dlib", None)
     with pytest.raises(UserError, match="needs dlib: run 'pip install dlib'"):
-        align.from_dlib(tmp_path / "model.dat")
+        landmarks.from_dlib(tmp_path / "model.dat")
     point = types.SimpleNamespace(x=3, y=4)
     shape = types.SimpleNamespace(parts=lambda: [point] * 68)
     fake = types.SimpleNamespace(
@@ -127,6 +139,6 @@ def test_dlib_is_used_where_it_is_installed(monkeypatch, tmp_path):
         get_frontal_face_detector=lambda: lambda picture, doubled: ["box"] * doubled,
     )
     monkeypatch.setitem(sys.modules, "dlib", fake)
-    (landmarks,) = align.from_dlib(tmp_path / "model.dat")(np.zeros((8, 8, 3), np.uint8))
-    assert landmarks.shape == (68, 2)
-    assert (landmarks == [3, 4]).all()
+    (found,) = landmarks.from_dlib(tmp_path / "model.dat")(np.zeros((8, 8, 3), np.uint8))
+    assert found.shape == (68, 2)
+    assert (found == [3, 4]).all()

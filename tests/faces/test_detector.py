@@ -6,7 +6,7 @@ import joblib
 import numpy as np
 import pytest
 
-from emojax.faces import align, detector
+from emojax.faces import align, detector, landmarks
 from emojax.models import mtcnn
 from emojax.runtime.errors import UserError
 from tests.support import oracles
@@ -37,7 +37,9 @@ def test_detector_agrees_with_the_original(name):
 
 
 def test_astronaut_is_cropped_as_ffhq_would():
-    face = align.align(packaged("astronaut.png"), align.from_detector, size=256)
+    photo = packaged("astronaut.png")
+    (points,) = landmarks.from_detector(photo)
+    face = align.crop(photo, align.quad_of(points), 256)
     assert face.shape == (256, 256, 3)
     (found,) = detector.detect(face)
     eyes, mouth = found.points[:2].mean(0), found.points[3:].mean(0)

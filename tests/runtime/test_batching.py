@@ -31,6 +31,8 @@ def test_batches_have_one_length_and_repeat_the_last_row():
     assert [list(each) for each in batches(5, 2)] == [[0, 1], [2, 3], [4, 4]]
     assert [list(each) for each in batches(1, 3)] == [[0]]
     assert batches(0, 3) == []
+    assert [list(each) for each in batches(3, 2, multiple_of=2)] == [[0, 1], [2, 2]]
+    assert [list(each) for each in batches(1, 8, multiple_of=4)] == [[0, 0, 0, 0]]
 
 
 def test_no_rows_are_refused():
