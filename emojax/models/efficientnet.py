@@ -1,13 +1,15 @@
-"""HSEmotion's EfficientNet: pictures of faces to emotion logits.
+"""HSEmotion's EfficientNet: maps face pictures to emotion logits.
+
+TensorFlow's "same" padding, BatchNorm with epsilon 1e-3, swish; the hidden width of a
+squeeze-excite layer is a quarter of its block's *input* channels.
 
 Source: timm `models/efficientnet.py`, `tf_efficientnet_b0_ns` and `tf_efficientnet_b2_ns`, as
-pickled in av-savchenko/hsemotion's `enet_b0_8_best_vgaf.pt` and its siblings. TensorFlow's 'same'
-padding, BatchNorm with epsilon 1e-3, swish; a squeeze-excite gate is a quarter of its block's
-*input* wide.
+pickled in av-savchenko/hsemotion's `enet_b0_8_best_vgaf.pt` and its siblings.
 """
 
 import dataclasses
 import math
+from typing import Any
 
 import jax
 from flax import nnx
@@ -30,14 +32,14 @@ STAGES = (  # kernel, stride, expansion, channels, blocks
 
 @dataclasses.dataclass(frozen=True)
 class EmotionConfig:
-    """Shape of the network; the defaults are `enet_b0_8`.
+    """Dimensions of the network; the defaults are those of `enet_b0_8`.
 
     Attributes:
-        width: multiplier of all channels.
-        depth: multiplier of the blocks a stage.
+        width: multiplier of the channels.
+        depth: multiplier of the number of blocks in each stage.
         size: side of the square input in pixels.
         classes: names of the logits, in the published order.
-        valence_arousal: two more outputs follow the logits (the `va_mtl` files).
+        valence_arousal: two more outputs, valence and arousal, follow the logits (`va_mtl` files).
     """
 
     width: float = 1.0
@@ -47,43 +49,44 @@ class EmotionConfig:
     valence_arousal: bool = False
 
     @classmethod
-    def b0(cls, **changes: object) -> "EmotionConfig":
-        """EfficientNet-B0 at 224 pixels."""
+    def b0(cls, **changes: Any) -> "EmotionConfig":
+        """Return EfficientNet-B0 at 224 pixels."""
         return cls(**changes)
 
     @classmethod
-    def b2(cls, **changes: object) -> "EmotionConfig":
-        """EfficientNet-B2 at 260 pixels."""
+    def b2(cls, **changes: Any) -> "EmotionConfig":
+        """Return EfficientNet-B2 at 260 pixels."""
         return cls(width=1.1, depth=1.2, size=260, **changes)
 
     @property
     def outputs(self) -> int:
-        """Width of the last layer."""
+        """Number of outputs of the last layer."""
         return len(self.classes) + 2 * self.valence_arousal
 
     def channels(self, base: int) -> int:
-        """Scale B0's channels to the nearest multiple of 8, losing at most a tenth, as timm."""
+        """Scale B0's channels to the nearest multiple of 8, but not below 0.9, as timm does."""
         scaled = base * self.width
         rounded = max(8, int(scaled + 4) // 8 * 8)
         return rounded + 8 if rounded < 0.9 * scaled else rounded
 
 
 class Gate(nnx.Module):
-    """Squeeze-excite: scale each channel by a gate computed from the channel means."""
+    """Squeeze-excite: scale channels by a gate of the channel means."""
 
     def __init__(self, channels: int, hidden: int, *, rngs: nnx.Rngs) -> None:
         self.reduce = nnx.Linear(channels, hidden, rngs=rngs)
         self.expand = nnx.Linear(hidden, channels, rngs=rngs)
 
     def __call__(self, x: jax.Array) -> jax.Array:
+        """Map [B,H,W,C] to [B,H,W,C]."""
         hidden = jax.nn.silu(self.reduce(x.mean((1, 2))))
         return x * jax.nn.sigmoid(self.expand(hidden))[:, None, None]
 
 
 class Block(nnx.Module):
-    """Expand the channels, filter each, gate, project; the first stage does not expand.
+    """Inverted residual block: expansion, depthwise convolution, squeeze-excite and projection.
 
-    Source: timm `InvertedResidual`, and `DepthwiseSeparableConv` where the expansion is 1.
+    Source: timm `InvertedResidual`; with an expansion of 1, `DepthwiseSeparableConv`.
     """
 
     def __init__(
@@ -102,13 +105,14 @@ class Block(nnx.Module):
         self.residual = stride == 1 and inputs == outputs
 
     def __call__(self, x: jax.Array) -> jax.Array:
+        """Map [B,H,W,I] to [B,H/stride,W/stride,O]."""
         y = self.expand(x) if self.expand else x
         y = self.project(self.gate(self.filter(y)))
         return x + y if self.residual else y
 
 
 class EmotionNet(nnx.Module):
-    """Normalised pictures to logits."""
+    """EfficientNet from normalised pictures to logits."""
 
     def __init__(self, config: EmotionConfig, *, rngs: nnx.Rngs) -> None:
         self.config = config
@@ -126,10 +130,11 @@ class EmotionNet(nnx.Module):
         self.classifier = nnx.Linear(config.channels(1280), config.outputs, rngs=rngs)
 
     def features(self, x: jax.Array) -> jax.Array:
-        """Return the pooled features [B,C] the classifier reads (C = 1280 for B0, 1408 for B2).
+        """Return the pooled features [B,C], the classifier's input (B0: C = 1280, B2: 1408).
 
         Args:
-            x: [B,H,W,3], normalised by ImageNet's mean and deviation; trained on `config.size`².
+            x: [B,H,W,3], normalised by ImageNet's mean and standard deviation; the network was
+                trained on H = W = `config.size`.
         """
         x = self.stem(x)
         for stage in self.stages:
@@ -138,5 +143,5 @@ class EmotionNet(nnx.Module):
         return self.head(x).mean((1, 2))
 
     def __call__(self, x: jax.Array) -> jax.Array:
-        """Return [B, config.outputs]: logits, then valence and arousal if the config has them."""
+        """Return [B, config.outputs]: logits, then valence and arousal if configured."""
         return self.classifier(self.features(x))

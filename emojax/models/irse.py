@@ -1,7 +1,9 @@
-"""IR-SE-50: the face-recognition trunk under every pSp, e4e and W encoder.
+"""IR-SE-50, the face-recognition backbone of the pSp, e4e and W encoders.
+
+All shapes are NHWC.
 
 Source: eladrich/pixel2style2pixel `models/encoders/helpers.py` and `psp_encoders.py` (after
-TreB1eN's InsightFace_Pytorch). All shapes are NHWC.
+TreB1eN's InsightFace_Pytorch).
 """
 
 import dataclasses
@@ -14,17 +16,17 @@ from emojax.nn.modulated_conv import conv
 
 BATCH_NORM_EPSILON = 1e-5
 REDUCTION = 16
-"""Channels of a squeeze-excite gate per hidden channel."""
+"""Ratio of a squeeze-excite layer's channels to its hidden channels."""
 
 
 @dataclasses.dataclass(frozen=True)
 class TrunkConfig:
-    """Shape of the trunk; the defaults are the published IR-SE-50.
+    """Dimensions of the trunk; the defaults are those of the published IR-SE-50.
 
     Attributes:
         stem: channels after the input layer.
-        widths: channels of each stage; every stage halves the picture.
-        units: residual units in each stage.
+        widths: channels of each stage; every stage halves height and width.
+        units: number of residual units in each stage.
     """
 
     stem: int = 64
@@ -33,17 +35,18 @@ class TrunkConfig:
 
 
 class PReLU(nnx.Module):
-    """max(x, 0) + weight · min(x, 0), one weight a channel."""
+    """max(x, 0) + weight · min(x, 0) with one weight for each channel."""
 
     def __init__(self, channels: int) -> None:
         self.weight = nnx.Param(jnp.full((channels,), 0.25, jnp.float32))
 
     def __call__(self, x: jax.Array) -> jax.Array:
+        """Map [...,C] to [...,C]."""
         return jnp.where(x >= 0, x, x * self.weight[...].astype(x.dtype))
 
 
 class SqueezeExcite(nnx.Module):
-    """Scale each channel by a gate computed from the channel means (`SEModule`; no biases)."""
+    """Squeeze-excite: scale channels by a gate of the channel means (`SEModule`; no biases)."""
 
     def __init__(self, channels: int, *, dtype: str = "float32", rngs: nnx.Rngs) -> None:
         hidden = channels // REDUCTION
@@ -51,12 +54,13 @@ class SqueezeExcite(nnx.Module):
         self.fc2 = nnx.Linear(hidden, channels, use_bias=False, dtype=dtype, rngs=rngs)
 
     def __call__(self, x: jax.Array) -> jax.Array:
+        """Map [B,H,W,C] to [B,H,W,C]."""
         means = x.mean((1, 2), keepdims=True)  # [B,1,1,C]
         return x * jax.nn.sigmoid(self.fc2(jax.nn.relu(self.fc1(means))))
 
 
 class Shortcut(nnx.Module):
-    """Strided 1×1 convolution and BatchNorm, where a unit changes the number of channels."""
+    """Strided 1×1 convolution and BatchNorm, for units that change the number of channels."""
 
     def __init__(
         self, inputs: int, outputs: int, stride: int, *, dtype: str = "float32", rngs: nnx.Rngs
@@ -65,14 +69,14 @@ class Shortcut(nnx.Module):
         self.norm = batch_norm(outputs, dtype=dtype, rngs=rngs)
 
     def __call__(self, x: jax.Array) -> jax.Array:
+        """Map [B,H,W,I] to [B,H/stride,W/stride,O]."""
         return self.norm(self.conv(x))
 
 
-class Unit(nnx.Module):
-    """Residual unit: BN, 3×3, PReLU, 3×3 with the stride, BN, squeeze-excite; nothing after the
-    sum.
+class ResidualUnit(nnx.Module):
+    """Residual unit: BN, 3×3, PReLU, strided 3×3, BN and squeeze-excite, added to the shortcut.
 
-    Source: `bottleneck_IR_SE`. Its MaxPool2d(1, stride) shortcut is a subsampling.
+    Source: `bottleneck_IR_SE`. Its MaxPool2d(1, stride) shortcut amounts to subsampling.
     """
 
     def __init__(
@@ -89,13 +93,14 @@ class Unit(nnx.Module):
         self.shortcut = None if inputs == outputs else Shortcut(inputs, outputs, stride, **common)
 
     def __call__(self, x: jax.Array) -> jax.Array:
-        kept = self.shortcut(x) if self.shortcut else x[:, :: self.stride, :: self.stride]
+        """Map [B,H,W,I] to [B,H/stride,W/stride,O]."""
+        skip = self.shortcut(x) if self.shortcut else x[:, :: self.stride, :: self.stride]
         x = self.conv2(self.prelu(self.conv1(self.norm1(x))))
-        return self.gate(self.norm2(x)) + kept
+        return self.gate(self.norm2(x)) + skip
 
 
 class Trunk(nnx.Module):
-    """Input layer and all residual units."""
+    """Input layer and residual units."""
 
     def __init__(self, config: TrunkConfig, *, dtype: str = "float32", rngs: nnx.Rngs) -> None:
         self.config, self.dtype = config, dtype
@@ -107,7 +112,7 @@ class Trunk(nnx.Module):
         for width, units in zip(config.widths, config.units, strict=True):
             for index in range(units):
                 stride = 2 if index == 0 else 1
-                self.body.append(Unit(inputs, width, stride, dtype=dtype, rngs=rngs))
+                self.body.append(ResidualUnit(inputs, width, stride, dtype=dtype, rngs=rngs))
                 inputs = width
 
     def __call__(self, pictures: jax.Array) -> list[jax.Array]:
@@ -117,7 +122,7 @@ class Trunk(nnx.Module):
             pictures: [B,H,W,3] in [-1, 1]; H and W divisible by 2 to the number of stages.
 
         Returns:
-            One [B, H/2^(s+1), W/2^(s+1), widths[s]] array a stage.
+            One array [B, H/2^(s+1), W/2^(s+1), widths[s]] for each stage s.
         """
         x = self.prelu(self.norm(self.conv(pictures)))
         stages, start = [], 0
@@ -130,7 +135,7 @@ class Trunk(nnx.Module):
 
 
 class Conv(nnx.Module):
-    """Square convolution padded by size // 2 on every side, as PyTorch pads."""
+    """Square convolution with padding of size // 2 on every side, as in PyTorch."""
 
     def __init__(
         self,
@@ -156,7 +161,7 @@ class Conv(nnx.Module):
 
 
 def batch_norm(channels: int, *, dtype: str = "float32", rngs: nnx.Rngs) -> nnx.BatchNorm:
-    """Return a BatchNorm that only ever applies its stored statistics."""
+    """Return a BatchNorm that always uses its stored statistics."""
     return nnx.BatchNorm(
         channels, use_running_average=True, epsilon=BATCH_NORM_EPSILON, dtype=dtype, rngs=rngs
     )

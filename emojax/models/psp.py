@@ -1,8 +1,9 @@
-"""Encoders from a face picture to StyleGAN2 codes: pSp, its W and W+ variants, and e4e.
+"""Encoders of face pictures into the W+ space of StyleGAN2: pSp, its W and W+ variants, and e4e.
+
+HyperStyle's W encoder is the "w" architecture. All shapes are NHWC.
 
 Sources: Richardson et al. 2021 (pSp), eladrich/pixel2style2pixel `models/encoders/psp_encoders.py`;
-Tov et al. 2021 (e4e), omertov/encoder4editing `models/encoders/psp_encoders.py`. HyperStyle's W
-encoder is the "w" architecture. All shapes are NHWC.
+Tov et al. 2021 (e4e), omertov/encoder4editing `models/encoders/psp_encoders.py`.
 """
 
 import dataclasses
@@ -18,30 +19,31 @@ from emojax.models import irse
 from emojax.nn.layers import EqualLinear, leaky_relu
 
 COARSE, MIDDLE = 3, 7
-"""Styles below COARSE read the 16² features, those below MIDDLE the 32², the rest the 64²."""
+"""Styles below COARSE use the 16² feature map, those below MIDDLE the 32², the rest the 64²."""
 HEAD_SLOPE = 0.01
-"""`nn.LeakyReLU()` without an argument, unlike StyleGAN2's 0.2."""
+"""PyTorch's default slope of `nn.LeakyReLU()`; StyleGAN2's is 0.2."""
 POOLED = 7
-"""Side of the features that the W+ variant flattens."""
+"""Side of the feature map that the W+ variant flattens."""
 
 Architecture = Literal["gradual", "e4e", "w", "w_plus"]
 
 
 @dataclasses.dataclass(frozen=True)
 class EncoderConfig:
-    """Shape of an encoder; the defaults are `psp_ffhq_encode.pt`.
+    """Dimensions of an encoder; the defaults are those of `psp_ffhq_encode.pt`.
 
     Attributes:
         architecture: "gradual" (GradualStyleEncoder), "e4e" (Encoder4Editing), "w"
             (BackboneEncoderUsingLastLayerIntoW) or "w_plus" (...IntoWPlus).
-        n_styles: codes a face, the generator's `n_latent`.
-        style_dim: length of a code.
-        average_rows: rows of `latent_avg`, the code that is added to the output: `n_styles`, 1
-        where
-            training was in W, 0 where training did not start from the average.
-        resolution: side of the input picture, a power of two times 16.
-        stem, widths, units: see `irse.TrunkConfig`.
-        dtype: of the convolutions; linear layers and codes are always float32.
+        n_styles: number of style vectors L of a face, the generator's `n_latent`.
+        style_dim: length D of a style vector.
+        average_rows: rows of `latent_avg`, which is added to the output: `n_styles`, 1 for an
+            encoder trained in W, 0 for one trained without the average.
+        resolution: side of the input picture in pixels, a power of two times 16.
+        stem: see `irse.TrunkConfig`.
+        widths: see `irse.TrunkConfig`.
+        units: see `irse.TrunkConfig`.
+        dtype: dtype of the convolutions; linear layers and codes are always float32.
     """
 
     architecture: Architecture = "gradual"
@@ -62,7 +64,7 @@ class EncoderConfig:
 
 
 class StyleHead(nnx.Module):
-    """map2style: stride-2 convolutions down to one pixel, then a linear layer.
+    """Stride-2 convolutions down to one pixel, then a linear layer (map2style).
 
     Source: `GradualStyleBlock`.
     """
@@ -81,7 +83,7 @@ class StyleHead(nnx.Module):
         return self.linear(self.pooled(features))
 
     def pooled(self, features: jax.Array) -> jax.Array:
-        """Return what the linear layer reads, [B,D]."""
+        """Return the input [B,D] of the linear layer."""
         x = features
         for conv in self.convs:
             x = leaky_relu(conv(x), HEAD_SLOPE, 1.0)
@@ -89,7 +91,7 @@ class StyleHead(nnx.Module):
 
 
 class GradualHead(nnx.Module):
-    """A feature pyramid over the last three stages and one `StyleHead` a code."""
+    """Feature pyramid over the last three stages, and a `StyleHead` for each style vector."""
 
     def __init__(self, config: EncoderConfig, *, rngs: nnx.Rngs) -> None:
         _, fine, middle, coarse = config.widths
@@ -105,14 +107,14 @@ class GradualHead(nnx.Module):
         return jnp.stack([head(maps[level(i)]) for i, head in enumerate(self.heads)], 1)
 
     def pyramid(self, stages: list[jax.Array]) -> tuple[jax.Array, jax.Array, jax.Array]:
-        """Return the maps of levels 0, 1 and 2: at 1/16, 1/8 and 1/4 of the picture's side."""
+        """Return the feature maps of levels 0, 1 and 2, of 1/16, 1/8 and 1/4 of the side."""
         _, fine, middle, coarse = stages
         p2 = upsample(coarse) + self.lateral1(middle)
         return coarse, p2, upsample(p2) + self.lateral2(fine)
 
 
 class E4eHead(GradualHead):
-    """The first head gives one code for all layers, the others their offsets from it.
+    """Gradual head whose first output is a base code and whose others are offsets from it.
 
     Source: `Encoder4Editing.forward`, at its inference stage.
     """
@@ -124,7 +126,7 @@ class E4eHead(GradualHead):
 
 
 class WHead(nnx.Module):
-    """Channel means of the last stage and a linear layer: one code, repeated for every layer."""
+    """Global average pooling and a linear layer to a single w, repeated for every layer."""
 
     def __init__(self, config: EncoderConfig, *, rngs: nnx.Rngs) -> None:
         self.n_styles = config.n_styles
@@ -137,7 +139,7 @@ class WHead(nnx.Module):
 
 
 class WPlusHead(nnx.Module):
-    """BatchNorm, 7×7 average pooling and two linear layers to all codes at once."""
+    """BatchNorm, 7×7 average pooling and two linear layers to all style vectors at once."""
 
     def __init__(self, config: EncoderConfig, *, rngs: nnx.Rngs) -> None:
         self.n_styles = config.n_styles
@@ -158,7 +160,7 @@ HEADS = {"gradual": GradualHead, "e4e": E4eHead, "w": WHead, "w_plus": WPlusHead
 
 
 class Encoder(nnx.Module):
-    """Trunk, head and the average code that the head's output is relative to."""
+    """Trunk, head and the average latent code, to which the output of the head is relative."""
 
     def __init__(self, config: EncoderConfig, *, rngs: nnx.Rngs) -> None:
         self.config = config
@@ -172,25 +174,25 @@ class Encoder(nnx.Module):
         )
 
     def __call__(self, pictures: jax.Array) -> jax.Array:
-        """Return the codes of pictures.
+        """Encode pictures.
 
         Args:
             pictures: [B,R,R,3] aligned faces in [-1, 1], R = `config.resolution`.
 
         Returns:
-            [B,L,D] codes w+, the average included.
+            [B,L,D] codes in W+, including the average.
         """
         codes = self.head(self.trunk(pictures.astype(self.config.dtype)))
         return codes if self.latent_avg is None else codes + self.latent_avg[...]
 
 
 def level(style: int) -> int:
-    """Return the pyramid level that a style reads: 0 at 1/16 of the picture, 1 at 1/8, 2 at 1/4."""
+    """Return the pyramid level of a style: 0 is 1/16 of the picture's side, 1 is 1/8, 2 is 1/4."""
     return 0 if style < COARSE else 1 if style < MIDDLE else 2
 
 
 def upsample(x: jax.Array) -> jax.Array:
-    """Double height and width bilinearly, corners aligned (`_upsample_add`, align_corners=True)."""
+    """Double height and width bilinearly with aligned corners, as `_upsample_add` does."""
     return resample(x, bilinear_matrix(x.shape[1], 2 * x.shape[1]))
 
 
@@ -202,13 +204,13 @@ def resample(x: jax.Array, matrix: np.ndarray) -> jax.Array:
 
 
 def bilinear_matrix(size: int, target: int) -> np.ndarray:
-    """Return the [target, size] weights of linear interpolation with aligned corners."""
+    """Return the matrix [target, size] of linear interpolation with aligned corners."""
     position = np.arange(target) * (size - 1) / (target - 1)
     return np.maximum(0.0, 1.0 - np.abs(position[:, None] - np.arange(size)))
 
 
 def pooling_matrix(size: int, target: int) -> np.ndarray:
-    """Return the [target, size] weights of `AdaptiveAvgPool2d`, whose bins may overlap."""
+    """Return the matrix [target, size] of `AdaptiveAvgPool2d`, whose bins may overlap."""
     start = np.arange(target) * size // target
     stop = -(-(np.arange(target) + 1) * size // target)
     inside = (np.arange(size) >= start[:, None]) & (np.arange(size) < stop[:, None])

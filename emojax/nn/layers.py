@@ -1,4 +1,4 @@
-"""Layers that more than one network is made of."""
+"""Layers common to several networks."""
 
 import math
 
@@ -12,7 +12,7 @@ SQRT2 = math.sqrt(2.0)
 class EqualLinear(nnx.Module):
     """Linear layer with equalised learning rate: x @ weight · lr_mul/√in + bias · lr_mul.
 
-    Weights are stored as published: divided by `lr_mul`, not yet scaled by 1/√in.
+    Weights are stored as published: divided by `lr_mul` and not scaled by 1/√in.
 
     Source: rosinality/stylegan2-pytorch `model.py`, `EqualLinear`.
     """
@@ -32,10 +32,10 @@ class EqualLinear(nnx.Module):
 
 
 def dot(x: jax.Array, weight: jax.Array) -> jax.Array:
-    """Multiply x [..., in] by weight [in, out], summing in pairs of pairs over up to 16 parts.
+    """Multiply x [..., in] by weight [in, out] with pairwise summation of up to 16 partial sums.
 
-    XLA's CPU product adds 512 terms one after another, at twice the error of PyTorch's; eight
-    mapping layers, and the synthesis after them, multiply that up.
+    XLA's CPU matrix product adds 512 terms sequentially, with twice the rounding error of
+    PyTorch's, which the eight mapping layers and the synthesis then amplify.
     """
     parts = math.gcd(16, x.shape[-1])
     x = x.reshape(*x.shape[:-1], parts, -1)
@@ -46,5 +46,5 @@ def dot(x: jax.Array, weight: jax.Array) -> jax.Array:
 
 
 def leaky_relu(x: jax.Array, slope: float = 0.2, gain: float = SQRT2) -> jax.Array:
-    """Leaky ReLU times a gain: StyleGAN2's activation keeps the variance with √2."""
+    """Return leaky ReLU times a gain; StyleGAN2's √2 preserves the variance."""
     return jnp.where(x >= 0, x * gain, x * (slope * gain))

@@ -1,33 +1,37 @@
-"""3x3 convolution in fewer products: Winograd's F(2x2, 3x3), and its like for stride 2.
+"""Winograd convolution F(2x2, 3x3) for CPUs, and an analogous algorithm for stride 2.
 
-XLA's CPU backend has no such kernel of its own. A tile of 2x2 outputs takes 16 products where the
-definition has 36; at stride 2 it takes 25. Written as matrix products between two sums of slices
-that is faster from some size on (`pays`), at 8e-7 relative error in float32.
+XLA's CPU backend has no such kernel. A tile of 2x2 outputs needs 16 multiplications instead of 36,
+or 25 at stride 2. Expressed as matrix products between sums of slices, this is faster for large
+enough inputs (`pays`), with a relative error of 8e-7 in float32.
 
-Each transform works along one axis. At stride 1 it is Lavin and Gray's, "Fast Algorithms for
-Convolutional Neural Networks", equations 8 and 9. At stride 2 the two outputs of a tile read five
-values, y0 = k0 v0 + k1 v1 + k2 v2 and y1 = k0 v2 + k1 v3 + k2 v4. The outer taps share v2:
-k0 v0 + k2 v2 = k0 (v0 - v2) + (k0 + k2) v2 and k0 v2 + k2 v4 = (k0 + k2) v2 - k2 (v2 - v4), three
-products for four.
+Transforms are separable and work along one axis at a time. Those of stride 1 are equations 8 and 9
+of Lavin and Gray, "Fast Algorithms for Convolutional Neural Networks". At stride 2 the two outputs
+of a tile depend on five inputs, y0 = k0 v0 + k1 v1 + k2 v2 and y1 = k0 v2 + k1 v3 + k2 v4. The
+outer taps share v2, which makes three products of four: k0 v0 + k2 v2 = k0 (v0 - v2) + (k0 + k2) v2
+and k0 v2 + k2 v4 = (k0 + k2) v2 - k2 (v2 - v4).
 """
+
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
 
 Grid = list[list[jax.Array]]
+Transform = Callable[[list[jax.Array]], list[jax.Array]]
 
 TILE = 2
 """Outputs of a tile along an axis."""
 PART = 256
-"""Output channels that one sample takes at a time: their transformed kernels stay in the cache, and
-products are still wide enough for two cores."""
+"""Output channels computed at a time for a single sample: few enough for their transformed kernels
+to stay in the cache, and enough for matrix products on two cores."""
 
 
 def pays(x: jax.Array, kernel: jax.Array, stride: int) -> bool:
-    """Say whether it is worth it for x [B, H, W, I]: float32, whole tiles, wide enough.
+    """Return whether Winograd convolution of x [B, H, W, I] is supported and faster.
 
-    Measured on two AVX-512 cores: the transforms cost less than the products saved while they stay
-    in the cache (1 to 4 MB a sample), and from 256 channels on wherever they are.
+    Supported are float32 and sizes divisible into tiles. Measured on two AVX-512 cores, it is
+    faster while the transformed sample stays in the cache (1 to 4 MB), and from 256 channels on in
+    any case.
     """
     height, width = x.shape[1:3]
     narrow, wide = sorted(kernel.shape[2:])
@@ -44,9 +48,14 @@ def pays(x: jax.Array, kernel: jax.Array, stride: int) -> bool:
 
 
 def conv3x3(x: jax.Array, kernel: jax.Array, stride: int = 1) -> jax.Array:
-    """Correlate x [B, H, W, I] with kernel [3, 3, I, O], padding 1; H, W divide into tiles.
+    """Correlate x [B, H, W, I] with kernel [3, 3, I, O], padding 1.
 
-    Samples go one after another: their transforms then stay in the cache.
+    Samples are computed sequentially, so that their transforms stay in the cache.
+
+    Args:
+        x: input; H and W are multiples of `TILE` times the stride.
+        kernel: weights.
+        stride: 1 or 2.
     """
     if len(x) == 1 and kernel.shape[3] > PART and kernel.shape[3] % PART == 0:
         return _in_parts(x[0], kernel, stride)[None]
@@ -55,10 +64,10 @@ def conv3x3(x: jax.Array, kernel: jax.Array, stride: int = 1) -> jax.Array:
 
 
 def _in_parts(x: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
-    """Take the output channels a part at a time.
+    """Compute x [H, W, I] in parts of `PART` output channels.
 
-    XLA transforms whatever kernels it can at the start of a program, all layers' into fresh
-    memory. In a loop it waits, and every layer uses the same memory.
+    Outside a loop, XLA transforms the kernels of all layers at the start of a program, each into
+    memory of its own. Inside a loop they are transformed when needed, in memory that layers share.
     """
     tiles = _tiles(x, stride)
 
@@ -71,18 +80,19 @@ def _in_parts(x: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
 
 
 def _planes(kernel: jax.Array, stride: int) -> Grid:
+    """Return the transformed kernel: a grid of [I, O]."""
     return _along_both(_KERNEL[stride], [list(row) for row in kernel])
 
 
 def _tiles(x: jax.Array, stride: int) -> Grid:
     """Return the transformed tiles of x [H, W, I]: a grid of [rows, columns, I]."""
     height, width, channels = x.shape
-    step = TILE * stride  # from tile to tile
+    step = TILE * stride  # distance between tiles
     rows, columns = height // step, width // step
     padded = jnp.pad(x, ((1, step - 1), (1, step - 1), (0, 0)))
     steps = padded.reshape(rows + 1, step, columns + 1, step, channels)
 
-    def pixel(i: int, j: int) -> jax.Array:  # (i, j) of every tile
+    def pixel(i: int, j: int) -> jax.Array:  # input (i, j) of every tile
         (down, i), (right, j) = divmod(i, step), divmod(j, step)
         return steps[down : down + rows, i, right : right + columns, j]
 
@@ -91,7 +101,7 @@ def _tiles(x: jax.Array, stride: int) -> Grid:
 
 
 def _outputs(tiles: Grid, planes: Grid, stride: int) -> jax.Array:
-    """Multiply, and put the tiles' outputs together: [H', W', O]."""
+    """Multiply transformed tiles and kernels, and assemble the output [H', W', O]."""
     pairs = zip(tiles, planes, strict=True)
     products = [[a @ b for a, b in zip(*pair, strict=True)] for pair in pairs]
     corners = _along_both(_OUTPUT[stride], products)
@@ -100,21 +110,21 @@ def _outputs(tiles: Grid, planes: Grid, stride: int) -> jax.Array:
     return jnp.stack(pairs, 1).reshape(TILE * rows, TILE * columns, outputs)
 
 
-def _along_both(transform, grid: Grid) -> Grid:
-    """Apply a transform of lists to the columns of a grid, then to its rows."""
+def _along_both(transform: Transform, grid: Grid) -> Grid:
+    """Apply a one-dimensional transform to the columns of a grid, then to its rows."""
     columns = [transform(list(column)) for column in zip(*grid, strict=True)]
     return [transform(list(row)) for row in zip(*columns, strict=True)]
 
 
-_INPUT = {
+_INPUT: dict[int, Transform] = {
     1: lambda v: [v[0] - v[2], v[1] + v[2], v[2] - v[1], v[1] - v[3]],
     2: lambda v: [v[0] - v[2], v[2], v[2] - v[4], v[1], v[3]],
 }
-_KERNEL = {
+_KERNEL: dict[int, Transform] = {
     1: lambda k: [k[0], (k[0] + k[2] + k[1]) * 0.5, (k[0] + k[2] - k[1]) * 0.5, k[2]],
     2: lambda k: [k[0], k[0] + k[2], k[2], k[1], k[1]],
 }
-_OUTPUT = {
+_OUTPUT: dict[int, Transform] = {
     1: lambda m: [m[0] + m[1] + m[2], m[1] - m[2] - m[3]],
     2: lambda m: [m[0] + m[1] + m[3], m[1] - m[2] + m[4]],
 }

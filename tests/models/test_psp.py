@@ -120,7 +120,7 @@ def test_resampling_matrices():
 
 
 def test_shortcut_subsamples_where_the_width_stays():
-    unit = irse.Unit(16, 16, 2, rngs=weights.OneKey())
+    unit = irse.ResidualUnit(16, 16, 2, rngs=weights.OneKey())
     unit.norm2.scale[...] = jnp.zeros(16)  # silences the residual branch
     x = noise("unit", 1, 8)
     x = jnp.asarray(np.tile(x, (1, 1, 1, 6))[..., :16])

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from emojax.nn import conv_norm, modulated_conv, winograd
+from emojax.nn import conv, modulated_conv, winograd
 
 
 def _library(x, kernel, stride, padding):
@@ -105,7 +105,7 @@ def test_gradients_of_a_depthwise_convolution_are_the_librarys(side, size, strid
         return _library(x, kernel, stride, padding)
 
     def ours(x, kernel):
-        return conv_norm.depthwise(x, kernel, stride, padding)
+        return conv.depthwise(x, kernel, stride, padding)
 
     np.testing.assert_allclose(ours(x, kernel), library(x, kernel), rtol=1e-5, atol=1e-5)
     _assert_gradients_agree(ours, library, x, kernel, keys[2], 2e-5)
