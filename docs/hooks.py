@@ -21,9 +21,11 @@ from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 
+from emojax.__main__ import COMMANDS, CONVERTERS
+
 ROOT = Path(__file__).parent.parent
-COMMANDS = ("emojax", "convert", "emojax/demo")
-"""Folders whose files may be commands, in the order of the reference."""
+DEMO = ("train", "report", "faces", "dataset")
+"""The commands of the embedded demo."""
 BLOCK = re.compile(r"^```math\n(.*?)\n```$", re.DOTALL | re.MULTILINE)
 INLINE = re.compile(r"\$`(.+?)`\$")
 
@@ -53,21 +55,13 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
     return INLINE.sub(lambda found: f"<span>{converter.convert(found[1])}</span>", markdown)
 
 
-def command_files() -> list[Path]:
-    """Return the files that are commands."""
-    files = [file for folder in COMMANDS for file in sorted((ROOT / folder).glob("*.py"))]
-    return [
-        file
-        for file in files
-        if file.stem[0] != "_" and 'if __name__ == "__main__"' in file.read_text()
-    ]
-
-
 def commands() -> str:
     """Return the command reference: every command's own help."""
-    files = command_files()
+    lines = [["emojax", name] for name in COMMANDS if name != "convert"]
+    lines += [["emojax", "convert", name] for name in CONVERTERS]
+    lines += [[f"emojax.demo.{name}"] for name in DEMO]
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        helps = pool.map(command_help, files)
+        helps = pool.map(command_help, lines)
     head = (
         "# Commands\n\nEvery command prints this with `--help`. `emojax NAME` and "
         "`python -m emojax.NAME` are the same, and so are `emojax convert NAME` and "
@@ -76,16 +70,15 @@ def commands() -> str:
     return "\n".join([head, *helps])
 
 
-def command_help(file: Path) -> str:
-    """Return one command's section.
+def command_help(line: list[str]) -> str:
+    """Return one command's section; `line` is what follows `python -m`.
 
     Raises:
         RuntimeError: the command has no help to show.
     """
-    module = ".".join(file.relative_to(ROOT).with_suffix("").parts)
     environment = {**os.environ, "COLUMNS": "96", "NO_COLOR": "1", "PYTHONPATH": str(ROOT)}
     done = subprocess.run(
-        [sys.executable, "-m", module, "--help"],
+        [sys.executable, "-m", *line, "--help"],
         capture_output=True,
         text=True,
         env=environment,
@@ -93,12 +86,12 @@ def command_help(file: Path) -> str:
     )
     about, box, flags = done.stdout.partition("╭─")
     if done.returncode or not box:
-        raise RuntimeError(f"python -m {module} --help failed:\n{done.stdout}{done.stderr}")
+        raise RuntimeError(f"{' '.join(line)} --help failed:\n{done.stdout}{done.stderr}")
     usage, _, text = about.strip().partition("\n\n")
-    name = {"emojax": "emojax ", "convert": "emojax convert "}.get(module.rpartition(".")[0])
-    title = f"{name}{file.stem}" if name else f"python -m {module}"
+    title = " ".join(line if line[0] == "emojax" else ["python -m", *line])
     usage = usage.removeprefix("usage: ")
-    return f"## {title}\n\n{text.strip()}\n\n```text\n{usage}\n\n{box}{flags.rstrip()}\n```\n"
+    text = re.sub(r"\n{3,}", "\n\n", text.strip())
+    return f"## {title}\n\n{text}\n\n```text\n{usage}\n\n{box}{flags.rstrip()}\n```\n"
 
 
 def library() -> dict[str, str]:

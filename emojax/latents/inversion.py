@@ -64,8 +64,7 @@ def load(bundle: Bundle, method: InverterName, *, bfloat16: bool = False) -> Inv
     Args:
         bundle: see `emojax.store.bundle.find`.
         method: "psp" or "hyperstyle".
-        bfloat16: compute in bfloat16 where it is safe: convolutions above 4², not codes or
-        pictures.
+        bfloat16: compute convolutions above 4² in bfloat16; codes and pictures stay float32.
 
     Raises:
         UserError: a part is missing or damaged, or belongs to another generator than the bundle's.
