@@ -1,26 +1,13 @@
-"""A bundle opened for one inverter, as `emojax.load` returns it: photographs in, results out.
+"""A bundle opened for one inverter: photographs in, codes, edits, transfers and emotions out."""
 
-    pipe = emojax.load("demo")
-    me, friend = pipe.invert("me.jpg", "friend.jpg")
-    pipe.transfer(me, friend).image.save("result.png")
-    pipe.edit(me, happiness=12, anger=-4).image
-    pipe.emotions("me.jpg")
-
-Everything that comes back is `Faces`: codes, pictures and emotion probabilities of one or more
-faces, drawn and classified when they are first asked for. Results are deterministic, and networks
-run on all local devices.
-"""
-
-import dataclasses
 import functools
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from PIL import Image
 
 from emojax.faces import images
 from emojax.faces.photo_reader import Photo, PhotoReader, Portrait
@@ -30,12 +17,9 @@ from emojax.latents.directions import Directions
 from emojax.latents.inversion import Inverter
 from emojax.latents.normalisers import Prepared, Transferrer, combine
 from emojax.models.efficientnet import EmotionNet
+from emojax.pipeline.faces import Faces, named
 from emojax.runtime import devices as local
 from emojax.runtime.choices import (
-    DEFAULT_BUNDLE,
-    Align,
-    Crop,
-    InverterName,
     K,
     Normaliser,
     Projection,
@@ -52,64 +36,6 @@ from emojax.store.parts import EMOTION, GENERATOR, INVERTER_PARTS
 
 SAMPLES = "samples"
 """Folder in a bundle with aligned pictures to try it on."""
-
-
-def load(
-    bundle: str | Path = DEFAULT_BUNDLE,
-    *,
-    inverter: InverterName = "psp",
-    passes: int = 5,
-    directions_file: str | Path | None = None,
-    crop: Crop = "face",
-    align: Align = "auto",
-    landmarks: str | Path | None = None,
-    dlib_model: str | Path | None = None,
-    batch: int | None = None,
-    bfloat16: bool = False,
-    devices: int | None = None,
-) -> "Pipeline":
-    """Open a bundle: a generator, an inverter, directions and an emotion classifier.
-
-    Args:
-        bundle: name or folder.
-        inverter: "psp" (one encoder pass to W+) or "hyperstyle" (a code in W, and passes that
-            refine the generator's kernels).
-        passes: of HyperStyle.
-        directions_file: a directions file in place of the bundle's.
-        crop: what the classifier sees, "face" of an aligned picture or the "full" picture.
-        align: "auto" cuts faces out of photographs as FFHQ did and takes aligned ones as they are,
-            "always" cuts out of these too, "never" takes every picture as it is.
-        landmarks: JSON of facial landmarks in place of the built-in detector.
-        dlib_model: shape_predictor_68_face_landmarks.dat, to find faces with dlib.
-        batch: faces at a time, on all devices together; default: 2 for each CPU device, 16 for
-            each of another kind.
-        bfloat16: compute convolutions in bfloat16: faster on GPUs and TPUs, less exact.
-        devices: most of the local devices to use; default: all.
-
-    Raises:
-        UserError: there is no such bundle, or a part of it is missing or damaged; says which
-            command makes it.
-    """
-    each = 2 if jax.default_backend() == "cpu" else 16
-    return Pipeline(
-        PipelineFlags(
-            bundle=str(bundle),
-            inverter=inverter,
-            passes=passes,
-            directions=_path(directions_file),
-            crop=crop,
-            align=align,
-            landmarks=_path(landmarks),
-            dlib_model=_path(dlib_model),
-            batch=batch or each * min(devices or 1024, len(jax.local_devices())),
-            bfloat16=bfloat16,
-        ),
-        devices=devices,
-    )
-
-
-def _path(file: str | Path | None) -> Path | None:
-    return None if file is None else Path(file)
 
 
 class Pipeline:
@@ -199,7 +125,7 @@ class Pipeline:
             )
         return file
 
-    def invert(self, *photos: Photo | Portrait, face: str = "only") -> "Faces":
+    def invert(self, *photos: Photo | Portrait, face: str = "only") -> Faces:
         """Find the codes of the faces in some photographs.
 
         Args:
@@ -229,7 +155,7 @@ class Pipeline:
         )
         return Faces(self, codes, portraits)
 
-    def sample(self, seeds: int | Iterable[int], *, truncation: float = 0.7) -> "Faces":
+    def sample(self, seeds: int | Iterable[int], *, truncation: float = 0.7) -> Faces:
         """Return generated faces: those that `emojax sample` draws for the same seeds.
 
         Args:
@@ -242,13 +168,13 @@ class Pipeline:
 
     def edit(
         self,
-        faces: "Faces | Photo",
+        faces: Faces | Photo,
         k: Mapping[str, float | Sequence[float]] | None = None,
         *,
         unit: Unit = "norm",
         layers: slice = arithmetic.WHOLE,
         **emotions: float | Sequence[float],
-    ) -> "Faces":
+    ) -> Faces:
         """Move faces along directions: C + Σ k·D, the paper's Equation 1.
 
         Args:
@@ -282,8 +208,8 @@ class Pipeline:
         arithmetic.moves(self.directions, names, n_latent, layers=layers, unit=unit)
 
     def neutralise(
-        self, faces: "Faces | Photo", *, k: float = K, projection: Projection = "plain"
-    ) -> "Faces":
+        self, faces: Faces | Photo, *, k: float = K, projection: Projection = "plain"
+    ) -> Faces:
         """Remove the expression: f(C, ND) + k·ND, the paper's Equation 2.
 
         Args:
@@ -299,7 +225,7 @@ class Pipeline:
 
     def prepare(
         self,
-        faces: "Faces",
+        faces: Faces,
         normaliser: Normaliser = "reinvert",
         *,
         k: float = K,
@@ -317,14 +243,14 @@ class Pipeline:
 
     def transfer(
         self,
-        source: "Faces | Photo",
-        target: "Faces | Photo",
+        source: Faces | Photo,
+        target: Faces | Photo,
         *,
         alpha: float | Sequence[float] = 1.0,
         normaliser: Normaliser = "reinvert",
         k: float = K,
         projection: Projection = "plain",
-    ) -> "Faces":
+    ) -> Faces:
         """Give the sources the targets' expressions: the paper's Equations 3 and 4.
 
         Args:
@@ -372,7 +298,7 @@ class Pipeline:
             self.classifier, pictures, crop=settings.crop, batch=settings.batch
         )
 
-    def render(self, groups: "Sequence[Faces]") -> None:
+    def render(self, groups: Sequence[Faces]) -> None:
         """Draw and classify several groups of faces in as few batches as possible.
 
         What the groups' `pictures` and `prediction` return afterwards is ready. Groups that were
@@ -424,108 +350,8 @@ class Pipeline:
             self.inverter, self.directions, normaliser, k, projection, self.settings.batch
         )
 
-    def _faces(self, faces: "Faces | Photo") -> "Faces":
+    def _faces(self, faces: Faces | Photo) -> Faces:
         return faces if isinstance(faces, Faces) else self.invert(faces)
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Faces(Sequence["Faces"]):
-    """One or more faces in the generator's latent space; a sequence of single ones.
-
-    Attributes:
-        pipeline: what draws and classifies them.
-        codes: their codes, for HyperStyle with what refines the generator's kernels.
-        portraits: the photographs they come from; empty where they come from none.
-    """
-
-    pipeline: Pipeline = dataclasses.field(repr=False)
-    codes: Inversion
-    portraits: tuple[Portrait, ...] = ()
-
-    def __len__(self) -> int:
-        return len(self.codes)
-
-    def __getitem__(self, index: int | slice) -> "Faces":  # pyright: ignore[reportIncompatibleMethodOverride] - a part is of the same type
-        """Return one face, or some; pictures that are drawn already come along."""
-        rows = range(len(self))[index]
-        rows = [rows] if isinstance(rows, int) else list(rows)
-        portraits = self.portraits if len(self.portraits) == len(self) else ()
-        part = Faces(
-            self.pipeline, self.codes[rows], tuple(portraits[row] for row in rows if portraits)
-        )
-        for name in ("pictures", "prediction"):
-            if name in self.__dict__:
-                part.__dict__[name] = jax.tree.map(lambda a: a[rows], self.__dict__[name])
-        return part
-
-    def __iter__(self) -> Iterator["Faces"]:
-        return (self[row] for row in range(len(self)))
-
-    def with_codes(self, codes: Inversion) -> "Faces":
-        """Return faces of the same photographs with other codes."""
-        return Faces(self.pipeline, codes, self.portraits)
-
-    def showing(self, pictures: np.ndarray) -> "Faces":
-        """Return the same faces with pictures uint8 [N,S,S,3] in place of the drawn ones."""
-        shown = self.with_codes(self.codes)
-        shown.__dict__["pictures"] = pictures
-        return shown
-
-    @property
-    def w_plus(self) -> np.ndarray:
-        """Codes [N,L,D], float32."""
-        return np.asarray(self.codes.w_plus)
-
-    @functools.cached_property
-    def pictures(self) -> np.ndarray:
-        """The faces as the generator draws them, uint8 [N,S,S,3]."""
-        return self.pipeline.draw(self.codes)
-
-    @functools.cached_property
-    def prediction(self) -> classification.Judgement:
-        """What the classifier says of the pictures: logits and probabilities [N,K], features."""
-        return self.pipeline.classify(self.pictures)
-
-    @property
-    def probabilities(self) -> np.ndarray:
-        """Emotion probabilities [N,K], in the order of `pipeline.classes`."""
-        return np.asarray(self.prediction.probabilities)
-
-    @property
-    def images(self) -> list[Image.Image]:
-        """The faces as PIL images."""
-        return [Image.fromarray(picture) for picture in self.pictures]
-
-    @property
-    def image(self) -> Image.Image:
-        """The one face as a PIL image.
-
-        Raises:
-            UserError: there are several.
-        """
-        return self._only("images")[0]
-
-    @property
-    def emotions(self) -> dict[str, float]:
-        """Emotion probabilities of the one face by name.
-
-        Raises:
-            UserError: there are several.
-        """
-        return named(self._only("probabilities")[0], self.pipeline.classes)
-
-    def _only(self, name: str) -> Any:
-        if len(self) != 1:
-            raise UserError(
-                f"there are {len(self)} faces: take one of them, as faces[0], or all, as "
-                f"faces.{name}"
-            )
-        return getattr(self, name)
-
-
-def named(values: np.ndarray, names: Sequence[str]) -> dict[str, float]:
-    """Return numbers by name, as they go into a JSON file."""
-    return {name: round(float(value), 6) for name, value in zip(names, values, strict=True)}
 
 
 def _deal(groups: Sequence[Faces], name: str, rows: Any) -> None:

@@ -1,0 +1,132 @@
+"""What a pipeline gives back: faces as codes, drawn and classified when they are asked for."""
+
+import dataclasses
+import functools
+from collections.abc import Iterator, Sequence
+from typing import Any, Protocol
+
+import jax
+import numpy as np
+from PIL import Image
+
+from emojax.faces.photo_reader import Portrait
+from emojax.latents.codes import Inversion
+from emojax.runtime.errors import UserError
+from emojax.scoring.classifier import Judgement
+
+
+class Renderer(Protocol):
+    """What draws and classifies faces: a pipeline."""
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The classifier's classes."""
+        ...
+
+    def draw(self, codes: Inversion) -> np.ndarray:
+        """Return the pictures uint8 [N,S,S,3] of some codes."""
+        ...
+
+    def classify(self, pictures: np.ndarray) -> Judgement:
+        """Return what the classifier says of pictures uint8 [N,S,S,3]."""
+        ...
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Faces(Sequence["Faces"]):
+    """One or more faces in the generator's latent space; a sequence of single ones.
+
+    Attributes:
+        pipeline: what draws and classifies them.
+        codes: their codes, for HyperStyle with what refines the generator's kernels.
+        portraits: the photographs they come from; empty where they come from none.
+    """
+
+    pipeline: Renderer = dataclasses.field(repr=False)
+    codes: Inversion
+    portraits: tuple[Portrait, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.codes)
+
+    def __getitem__(self, index: int | slice) -> "Faces":  # pyright: ignore[reportIncompatibleMethodOverride] - a part is of the same type
+        """Return one face, or some; pictures that are drawn already come along."""
+        rows = range(len(self))[index]
+        rows = [rows] if isinstance(rows, int) else list(rows)
+        portraits = self.portraits if len(self.portraits) == len(self) else ()
+        part = Faces(
+            self.pipeline, self.codes[rows], tuple(portraits[row] for row in rows if portraits)
+        )
+        for name in ("pictures", "prediction"):
+            if name in self.__dict__:
+                part.__dict__[name] = jax.tree.map(lambda a: a[rows], self.__dict__[name])
+        return part
+
+    def __iter__(self) -> Iterator["Faces"]:
+        return (self[row] for row in range(len(self)))
+
+    def with_codes(self, codes: Inversion) -> "Faces":
+        """Return faces of the same photographs with other codes."""
+        return Faces(self.pipeline, codes, self.portraits)
+
+    def showing(self, pictures: np.ndarray) -> "Faces":
+        """Return the same faces with pictures uint8 [N,S,S,3] in place of the drawn ones."""
+        shown = self.with_codes(self.codes)
+        shown.__dict__["pictures"] = pictures
+        return shown
+
+    @property
+    def w_plus(self) -> np.ndarray:
+        """Codes [N,L,D], float32."""
+        return np.asarray(self.codes.w_plus)
+
+    @functools.cached_property
+    def pictures(self) -> np.ndarray:
+        """The faces as the generator draws them, uint8 [N,S,S,3]."""
+        return self.pipeline.draw(self.codes)
+
+    @functools.cached_property
+    def prediction(self) -> Judgement:
+        """What the classifier says of the pictures: logits and probabilities [N,K], features."""
+        return self.pipeline.classify(self.pictures)
+
+    @property
+    def probabilities(self) -> np.ndarray:
+        """Emotion probabilities [N,K], in the order of `pipeline.classes`."""
+        return np.asarray(self.prediction.probabilities)
+
+    @property
+    def images(self) -> list[Image.Image]:
+        """The faces as PIL images."""
+        return [Image.fromarray(picture) for picture in self.pictures]
+
+    @property
+    def image(self) -> Image.Image:
+        """The one face as a PIL image.
+
+        Raises:
+            UserError: there are several.
+        """
+        return self._only("images")[0]
+
+    @property
+    def emotions(self) -> dict[str, float]:
+        """Emotion probabilities of the one face by name.
+
+        Raises:
+            UserError: there are several.
+        """
+        return named(self._only("probabilities")[0], self.pipeline.classes)
+
+    def _only(self, name: str) -> Any:
+        if len(self) != 1:
+            raise UserError(
+                f"there are {len(self)} faces: take one of them, as faces[0], or all, as "
+                f"faces.{name}"
+            )
+        return getattr(self, name)
+
+
+def named(values: np.ndarray, names: Sequence[str]) -> dict[str, float]:
+    """Return numbers by name, as they go into a JSON file."""
+    return {name: round(float(value), 6) for name, value in zip(names, values, strict=True)}
