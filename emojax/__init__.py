@@ -10,12 +10,16 @@ The names below are loaded when they are first used, so that importing emojax is
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from emojax.runtime.interrupts import quiet_start
+
 if TYPE_CHECKING:
     from emojax.latents.directions import Directions
     from emojax.pipeline import Faces, Pipeline, load
     from emojax.runtime.choices import EMOTIONS
     from emojax.runtime.errors import UserError
     from emojax.svr import LinearSVR
+
+quiet_start()
 
 __version__ = "0.1.0"
 

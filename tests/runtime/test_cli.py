@@ -1,7 +1,11 @@
 """How a command ends when the one who reads its output has seen enough."""
 
+import signal
 import subprocess
 import sys
+import time
+
+import pytest
 
 TALKS = """
 import sys
@@ -18,3 +22,25 @@ def test_a_closed_pipe_ends_a_command_quietly():
         talking.stdout.close()
         assert talking.stderr.read() == b""
     assert talking.returncode == 141
+
+
+@pytest.mark.parametrize("seconds", [0.15, 0.4, 1.0, 3.0])
+@pytest.mark.parametrize("command", [["-m", "emojax", "transfer"], ["-m", "emojax.transfer"]])
+def test_ctrl_c_is_one_word_whenever_it_comes(command, seconds, tmp_path):
+    """During Python's start, during imports, while jax starts, and while programs compile."""
+    with subprocess.Popen(
+        [sys.executable, *command],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as running:
+        time.sleep(seconds)
+        running.send_signal(signal.SIGINT)
+        said = running.communicate(timeout=120)[1]
+    assert running.returncode in (130, -signal.SIGINT)
+    if "Traceback" in said:  # Python itself was still starting, before any of our code
+        assert seconds < 1
+        assert "/emojax/" not in said
+        return
+    assert said.splitlines()[-1] == "stopped"
