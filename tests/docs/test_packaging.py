@@ -49,6 +49,16 @@ def test_every_imported_package_is_a_dependency():
         assert re.search(rf"\b{re.escape(wanted)}\b", listed), name
 
 
+def test_contributing_lists_the_layers_in_their_order():
+    text = (ROOT / "CONTRIBUTING.md").read_text()
+    layers = PROJECT["tool"]["importlinter"]["contracts"][0]["layers"]
+    folders = [name for layer in layers for name in layer.split(" | ")]
+    folders = [name for name in folders if (ROOT / "emojax" / name).is_dir()]
+    places = [text.find(f"`{name}/`") for name in folders]
+    assert -1 not in places
+    assert places == sorted(places)
+
+
 def _imports():
     names = set()
     for top in ("emojax", "convert"):
