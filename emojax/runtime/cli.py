@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 from emojax.runtime.errors import UserError
+from emojax.runtime.interrupts import never_lost
 
 QUIET = {"TF_CPP_MIN_LOG_LEVEL": "3"}
 """Set before jax starts, unless the user has set it: XLA's notes on slow compilations are for its
@@ -63,7 +64,8 @@ def run_command(command: Callable[[], None]) -> int:
     logging.getLogger("jax").setLevel(logging.WARNING)  # it reports every device it did not find
     logging.getLogger("absl").setLevel(logging.WARNING)  # Orbax's, every time a bundle is written
     try:
-        command()
+        with never_lost():
+            command()
         sys.stdout.flush()
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)

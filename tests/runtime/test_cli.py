@@ -44,3 +44,31 @@ def test_ctrl_c_is_one_word_whenever_it_comes(command, seconds, tmp_path):
         assert "/emojax/" not in said
         return
     assert said.splitlines()[-1] == "stopped"
+
+
+SWALLOWS = """
+import gc, signal, sys, time
+from emojax.runtime.cli import run_command
+
+def callback(phase, info):
+    if armed:
+        armed.clear()
+        signal.raise_signal(signal.SIGINT)
+
+armed = []
+gc.callbacks.append(callback)
+
+def work():
+    armed.append(1)
+    gc.collect()
+    time.sleep(30)
+
+sys.exit(run_command(work))
+"""
+
+
+def test_ctrl_c_in_a_callback_is_not_lost():
+    done = subprocess.run(
+        [sys.executable, "-c", SWALLOWS], capture_output=True, text=True, timeout=20
+    )
+    assert (done.returncode, done.stderr) == (130, "stopped\n")
