@@ -7,7 +7,6 @@ Source: python-pillow `src/libImaging/Resample.c`, `precompute_coeffs`.
 """
 
 import functools
-from collections.abc import Callable
 from typing import Literal
 
 import jax
@@ -60,9 +59,9 @@ def resize(
     one_pass = _fixed_point if as_uint8 else _floating
     x = pictures.transpose(0, 3, 1, 2).astype(jnp.float32)  # [B,C,H,W]
     if x.shape[3] != width:
-        x = one_pass(lambda matrix: _matmul(x, matrix.T), weights(x.shape[3], width, kind))
+        x = one_pass(x, weights(x.shape[3], width, kind), 3)
     if x.shape[2] != height:
-        x = one_pass(lambda matrix: _matmul(matrix, x), weights(x.shape[2], height, kind))
+        x = one_pass(x, weights(x.shape[2], height, kind), 2)
     return x.transpose(0, 2, 3, 1)
 
 
@@ -81,25 +80,56 @@ def clean_resize(pictures: jax.Array, size: int = 299) -> jax.Array:
     return jnp.clip(resize(pictures, size, size, "bicubic"), 0.0, 255.0)
 
 
-def _floating(apply: Callable[[np.ndarray], jax.Array], matrix: np.ndarray) -> jax.Array:
-    return apply(matrix.astype(np.float32))
+def _floating(x: jax.Array, matrix: np.ndarray, axis: int) -> jax.Array:
+    return _product(x, matrix.astype(np.float32), axis)
 
 
-def _fixed_point(apply: Callable[[np.ndarray], jax.Array], matrix: np.ndarray) -> jax.Array:
+def _fixed_point(x: jax.Array, matrix: np.ndarray, axis: int) -> jax.Array:
     """Run one pass of Resample.c's 8-bit code exactly, so that ties are rounded as Pillow does.
 
-    A weight's high and low 11 bits are multiplied separately: each sum of products with 0..255
-    stays below 2^24, where float32 is exact.
+    Parts of a weight's bits are multiplied separately, so that each sum of products with 0..255
+    stays below 2^24, where float32 is exact: two halves of 11 bits on a CPU; elsewhere 8, 7 and 7
+    bits, which bfloat16 holds exactly, as it does 0..255: one product on matrix units.
     """
     fixed = np.floor(matrix * 2**BITS + 0.5).astype(np.int64)
-    high, low = fixed >> BITS // 2, fixed & (2 ** (BITS // 2) - 1)
-    sums = [apply(part.astype(np.float32)).astype(jnp.int32) for part in (high, low)]
-    total = (sums[0] << BITS // 2) + sums[1] + (1 << (BITS - 1))
+    return lax.platform_dependent(
+        x,
+        cpu=lambda x: _by_halves(x, fixed, axis),
+        default=lambda x: _by_thirds(x, fixed, axis),
+    )
+
+
+def _by_halves(x: jax.Array, fixed: np.ndarray, axis: int) -> jax.Array:
+    parts = _bits(fixed, BITS // 2, 0)
+    return _rounded([_product(x, part, axis) for part in parts], BITS // 2, 0)
+
+
+def _by_thirds(x: jax.Array, fixed: np.ndarray, axis: int) -> jax.Array:
+    parts = np.concatenate(_bits(fixed, 14, 7, 0)).astype(jnp.bfloat16)
+    sums = _product(x.astype(jnp.bfloat16), parts, axis)
+    return _rounded(jnp.split(sums, 3, axis), 14, 7, 0)
+
+
+def _bits(fixed: np.ndarray, *places: int) -> list[np.ndarray]:
+    """Cut whole numbers into float32 parts that start at these bits, the highest with the sign."""
+    rest, parts = fixed, []
+    for place in places:
+        parts.append((rest >> place).astype(np.float32))
+        rest = rest & (2**place - 1)
+    return parts
+
+
+def _rounded(sums: list[jax.Array], *places: int) -> jax.Array:
+    """Put the parts' sums together and round to 0..255 as Pillow's `clip8` does."""
+    pairs = zip(sums, places, strict=True)
+    total = sum(part.astype(jnp.int32) << place for part, place in pairs) + (1 << (BITS - 1))
     return jnp.clip(total >> BITS, 0, 255).astype(jnp.float32)
 
 
-def _matmul(a: jax.Array | np.ndarray, b: jax.Array | np.ndarray) -> jax.Array:
-    return jnp.matmul(a, b, precision=lax.Precision.HIGHEST)
+def _product(x: jax.Array, matrix: np.ndarray, axis: int) -> jax.Array:
+    """Apply a matrix [out, in] along the last (3) or last but one (2) axis of [B,C,H,W]."""
+    pair = (x, matrix.T) if axis == 3 else (matrix, x)
+    return jnp.matmul(*pair, precision=lax.Precision.HIGHEST, preferred_element_type=jnp.float32)
 
 
 def _triangle(x: np.ndarray) -> np.ndarray:
