@@ -8,12 +8,15 @@ Sources: rosinality/stylegan2-pytorch `model.py` and NVlabs/stylegan2-ada-pytorc
 import dataclasses
 import itertools
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
+from emojax.models import fused_synthesis
+from emojax.nn import window as windows
 from emojax.nn.layers import EqualLinear, leaky_relu
 from emojax.nn.modulated_conv import EPSILON, modulated_conv, upsample
 
@@ -113,15 +116,18 @@ class ToRGB(nnx.Module):
 
     def __call__(self, x: jax.Array, w: jax.Array, delta: jax.Array | None) -> jax.Array:
         """Map x [B, H, W, I] with style w [B, D] to [B, H, W, 3]."""
+        kernel = self.kernel(w, delta).astype(x.dtype)
+        rgb = jnp.einsum("bhwi,bio->bhwo", x, kernel, preferred_element_type=jnp.float32)
+        return _clamped(rgb + self.bias[...], self.clamp)
+
+    def kernel(self, w: jax.Array, delta: jax.Array | None) -> jax.Array:
+        """Return the modulated kernels [B, I, 3] of codes w [B, D]: tiny."""
         kernel = self.weight[...]
         if delta is not None:
             kernel = kernel * (1 + delta)
-        style = self.modulation(w) * np.float32(1 / np.sqrt(x.shape[-1]))
-        kernel = kernel.reshape(-1, x.shape[-1], 3) * style[:, :, None]  # [B, I, 3]: tiny
-        rgb = jnp.einsum(
-            "bhwi,bio->bhwo", x, kernel.astype(x.dtype), preferred_element_type=jnp.float32
-        )
-        return _clamped(rgb + self.bias[...], self.clamp)
+        inputs = kernel.shape[-2]
+        style = self.modulation(w) * np.float32(1 / np.sqrt(inputs))
+        return kernel.reshape(-1, inputs, 3) * style[:, :, None]
 
 
 class Mapping(nnx.Module):
@@ -164,6 +170,7 @@ class Synthesis(nnx.Module):
         noise: Noise = "const",
         deltas: Sequence[jax.Array | None] | None = None,
         resolution: int | None = None,
+        window: windows.Box | None = None,
     ) -> jax.Array:
         """Draw pictures.
 
@@ -174,11 +181,24 @@ class Synthesis(nnx.Module):
             deltas: HyperStyle's kernel changes, n_deltas entries (conv1, to_rgb1, then two
                 convolutions and a to_rgb a block), each None or [(B,) k, k, I, O].
             resolution: stop at this resolution: the skip chain's picture there. Default: full size.
+            window: top, bottom, left, right of the part that is wanted, in its pixels. The rest is
+                not computed. Default: all.
 
         Returns:
-            [B, r, r, 3] float32, about [-1, 1], not clipped.
+            [B, h, w, 3] float32, about [-1, 1], not clipped: r² pixels, or the window's.
         """
-        for name, x in self.trace(w_plus, noise=noise, deltas=deltas, resolution=resolution):
+        config, size = self.config, resolution or self.config.size
+        options: Any = {"noise": noise, "deltas": deltas, "window": window}
+        first = config.bfloat16_from or 2 * size  # beyond the picture: never
+        if fused_synthesis.fits(config.channels) and size >= max(8, first):
+            before = dict(
+                self.trace(w_plus, noise=noise, deltas=deltas, resolution=max(4, first // 2))
+            )
+            deltas = [None] * config.n_deltas if deltas is None else deltas
+            drawn = [_noise_of(conv, noise, i) for i, conv in enumerate(self.convs)]
+            box = window or (0, size, 0, size)
+            return fused_synthesis.draw(self, w_plus, before, drawn, deltas, size, box)
+        for name, x in self.trace(w_plus, resolution=resolution, **options):
             if name.startswith("skip"):
                 picture = x
         return picture
@@ -190,11 +210,13 @@ class Synthesis(nnx.Module):
         noise: Noise = "const",
         deltas: Sequence[jax.Array | None] | None = None,
         resolution: int | None = None,
+        window: windows.Box | None = None,
     ) -> Iterator[tuple[str, jax.Array]]:
         """Yield (name, array) after every layer: `convs.i`, `to_rgbs.i`, and the sum `skips.i`.
 
         Arguments as in `__call__`. `convs.0` is rosinality's conv1; block i of NVlabs' at
-        resolution 4·2^i holds convs 2i-1 and 2i.
+        resolution 4·2^i holds convs 2i-1 and 2i. With a window, arrays hold what the next block
+        reads and some pixels around it; the last sum is cut to the window.
         """
         config = self.config
         _check(config, w_plus, noise, deltas, resolution)
@@ -202,20 +224,30 @@ class Synthesis(nnx.Module):
         delta_of_conv = [d for i, d in enumerate(deltas) if i % 3 != 1]
         delta_of_rgb = [d for i, d in enumerate(deltas) if i % 3 == 1]
         x = jnp.broadcast_to(self.const[...], (w_plus.shape[0], *self.const.shape))
-        skip = None
+        skip, box = None, (0, 4, 0, 4)
+        last = resolution or config.size
+        held = windows.held(last, window or (0, last, 0, last))
         for i, to_rgb in enumerate(self.to_rgbs):
             size = 4 * 2**i
-            if resolution is not None and size > resolution:
+            if size > last:
                 return
+            if skip is not None:
+                box, within = windows.doubled(held[size // 2]), box
+                x = windows.cut(x, held[size // 2], within)
+                skip = windows.cut(skip, held[size // 2], within)
             half = config.bfloat16_from is not None and size >= config.bfloat16_from
             x = x.astype(jnp.bfloat16 if half else jnp.float32)
             for j in (0,) if i == 0 else (2 * i - 1, 2 * i):
                 conv = self.convs[j]
-                x = conv(x, w_plus[:, j], _noise_of(conv, noise, j), delta_of_conv[j])
+                drawn = _noise_of(conv, noise, j)
+                drawn = drawn if drawn is None else windows.cut(drawn, box, (0, size, 0, size))
+                x = conv(x, w_plus[:, j], drawn, delta_of_conv[j])
                 yield f"convs.{j}", x
             rgb = to_rgb(x, w_plus[:, 2 * i + 1], delta_of_rgb[i])
             yield f"to_rgbs.{i}", rgb
             skip = rgb if skip is None else upsample(skip) + rgb
+            if window and size == last:
+                skip = windows.cut(skip, window, box)
             yield f"skips.{i}", skip
 
 

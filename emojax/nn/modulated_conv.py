@@ -21,6 +21,9 @@ Padding = tuple[tuple[int, int], tuple[int, int]]
 SAME: Padding = ((1, 1), (1, 1))
 """What a 3x3 kernel needs to keep the size."""
 
+FOLDED = 128
+"""Output channels up to which a GPU folds the filter into `up_conv`'s kernel."""
+
 DIMENSIONS = ("NHWC", "HWIO", "NHWC")
 
 _PIXELS = 1024
@@ -176,6 +179,31 @@ def _kernel_gradient(
 _conv.defvjp(_conv_forward, _conv_backward)
 
 
+def phases(x: jax.Array, kernel: jax.Array) -> jax.Array:
+    """Return the rows and columns of even and odd index of u, `up_conv`'s transposed convolution.
+
+    One 2x2 convolution: nine of its sixteen taps are not zero, yet on a GPU it is faster than four
+    small ones. Phase (p, q) at (i, j) is u[2i - p, 2j - q], which depends on x[i-1] and x[i] only.
+
+    Args:
+        x: [B, H, W, I].
+        kernel: [3, 3, I, O].
+
+    Returns:
+        [B, H+1, W+1, 4·O], channels in the order p, q, o.
+    """
+    return _library(x, phase_kernel(kernel).astype(x.dtype), 1, SAME)
+
+
+def phase_kernel(kernel: jax.Array) -> jax.Array:
+    """Rearrange [..., 3, 3, I, O] into the 2x2 kernels of the four phases [..., 2, 2, I, 4·O]."""
+    for _ in range(2):  # rows, then columns: each time axis -4
+        odd = kernel[..., 1:2, :, :, :]
+        pair = (kernel[..., 2::-2, :, :, :], jnp.concatenate([odd, jnp.zeros_like(odd)], -4))
+        kernel = jnp.stack(pair, -2)
+    return kernel.reshape(*kernel.shape[:-3], -1)
+
+
 def up_conv(x: jax.Array, kernel: jax.Array) -> jax.Array:
     """Transposed 3x3 convolution of stride 2, then the FIR filter: [B, H, W, I] to [B, 2H, 2W, O].
 
@@ -193,7 +221,15 @@ def up_conv(x: jax.Array, kernel: jax.Array) -> jax.Array:
 
     Source: rosinality/stylegan2-pytorch `model.py`, `ModulatedConv2d` with `upsample=True`.
     """
+    if x.dtype != jnp.bfloat16 or kernel.shape[3] > FOLDED:
+        return _up_by_phases(x, kernel)
+    return jax.lax.platform_dependent(x, kernel, cpu=_up_by_phases, default=_up_folded)
+
+
+def _up_by_phases(x: jax.Array, kernel: jax.Array) -> jax.Array:
+    """Four small convolutions, filtered as phases; nothing of u is put together."""
     batch, height, width, _ = x.shape
+    kernel = kernel.astype(x.dtype)
 
     def phase(rows: slice, columns: slice) -> jax.Array:
         return conv(x, kernel[rows, columns][::-1, ::-1], padding=1).astype(jnp.float32)
@@ -203,6 +239,36 @@ def up_conv(x: jax.Array, kernel: jax.Array) -> jax.Array:
     rows = [_filtered(a, b, width, axis=2) for a, b in zip(*columns, strict=True)]
     y = jnp.stack([jnp.stack(pair, 3) for pair in rows], 2)  # [B, H, 2, W, 2, O]
     return y.reshape(batch, 2 * height, 2 * width, -1)
+
+
+def _up_folded(x: jax.Array, kernel: jax.Array) -> jax.Array:
+    """One 3x3 convolution to the four phases of the result, the filter folded into its kernel.
+
+    Four times the products of `_up_by_phases`, and one pass over memory for three: faster on a GPU
+    where the channels are few (benchmarks/README.md).
+    """
+    batch, height, width, _ = x.shape
+    outputs = kernel.shape[3]
+    y = _library(x, fold_kernel(kernel).astype(x.dtype), 1, SAME)
+    y = y.reshape(batch, height, width, 2, 2, outputs).transpose(0, 1, 3, 2, 4, 5)
+    return y.reshape(batch, 2 * height, 2 * width, outputs).astype(jnp.float32)
+
+
+def fold_kernel(kernel: jax.Array) -> jax.Array:
+    """Fold the filter into [3, 3, I, O]: [3, 3, I, 4·O] gives the four phases of `up_conv`.
+
+    u[2i + a] is the sum of kernel[a] · x[i] and y[n] that of filter[t] · u[n - 1 + t], so y[2j + p]
+    is the sum of filter[2s + a - 1 - p] · kernel[a] · x[j - 1 + s] over a and s = 0, 1, 2.
+    """
+    taps = np.array([OUTER, INNER, INNER, OUTER], np.float32)
+    fold = np.zeros((2, 3, 3), np.float32)  # [p, s, a]
+    for p, s, a in np.ndindex(fold.shape):
+        t = 2 * s + a - 1 - p
+        fold[p, s, a] = taps[t] if 0 <= t < 4 else 0
+    product = functools.partial(jnp.einsum, precision=jax.lax.Precision.HIGHEST)
+    kernel = product("psa,abio->sbipo", fold, kernel.astype(jnp.float32))
+    kernel = product("qtb,sbipo->stipqo", fold, kernel)
+    return kernel.reshape(*kernel.shape[:3], -1)
 
 
 def _filtered(even: jax.Array, odd: jax.Array, size: int, axis: int) -> tuple[jax.Array, jax.Array]:
@@ -265,20 +331,25 @@ def modulated_conv(
     convolve = up_conv if up else _conv_same
     modulated = x * style[:, None, None, :].astype(x.dtype)
     if kernel.ndim == 4:
-        y = convolve(modulated, kernel.astype(x.dtype))
+        y = convolve(modulated, kernel)
     else:  # one sample at a time: grouped convolutions are slow everywhere
-        y = jax.lax.map(
-            lambda pair: convolve(pair[0][None], pair[1])[0], (modulated, kernel.astype(x.dtype))
-        )
+        y = jax.lax.map(lambda pair: convolve(pair[0][None], pair[1])[0], (modulated, kernel))
     y = y.astype(jnp.float32)
-    if not demodulate:
-        return y
+    return y * demodulation(kernel, style)[:, None, None, :] if demodulate else y
+
+
+def demodulation(kernel: jax.Array, style: jax.Array) -> jax.Array:
+    """Return the scale [B, O] that renormalises the output of a kernel times style [B, I].
+
+    Args:
+        kernel: [k, k, I, O], or [B, k, k, I, O].
+        style: equalised.
+    """
     energy = jnp.sum(jnp.square(kernel), axis=(-4, -3))  # [(B,) I, O]
     products = "bi,io->bo" if energy.ndim == 2 else "bi,bio->bo"
-    scale = jax.lax.rsqrt(jnp.einsum(products, jnp.square(style), energy) + EPSILON)
-    return y * scale[:, None, None, :]
+    return jax.lax.rsqrt(jnp.einsum(products, jnp.square(style), energy) + EPSILON)
 
 
 def _conv_same(x: jax.Array, kernel: jax.Array) -> jax.Array:
     """Convolve with the padding that keeps the size."""
-    return conv(x, kernel, padding=kernel.shape[0] // 2)
+    return conv(x, kernel.astype(x.dtype), padding=kernel.shape[0] // 2)

@@ -58,6 +58,21 @@ class Judgement(NamedTuple):
     valence_arousal: jax.Array | None
 
 
+def window(size: int | tuple[int, int], crop: Crop) -> tuple[int, int, int, int] | None:
+    """Return top, bottom, left, right of what a crop keeps of a picture; None for all of it.
+
+    Raises:
+        UserError: there is no such crop.
+    """
+    if crop not in ("face", "full"):
+        raise UserError(f"crop is {crop!r}, wanted 'face' or 'full'")
+    if crop == "full":
+        return None
+    height, width = (size, size) if isinstance(size, int) else size
+    top, bottom, left, right = FACE
+    return round(top * height), round(bottom * height), round(left * width), round(right * width)
+
+
 def preprocess(
     pictures: jax.Array, size: int, *, crop: Crop = "face", as_uint8: bool = True
 ) -> jax.Array:
@@ -76,13 +91,9 @@ def preprocess(
     """
     levels = (jnp.clip(pictures, -1.0, 1.0).astype(jnp.float32) + 1.0) * 127.5
     levels = jnp.round(levels) if as_uint8 else levels
-    if crop == "face":
-        height, width = pictures.shape[1:3]
-        top, bottom = round(FACE[0] * height), round(FACE[1] * height)
-        left, right = round(FACE[2] * width), round(FACE[3] * width)
-        levels = levels[:, top:bottom, left:right]
-    elif crop != "full":
-        raise UserError(f"crop is {crop!r}, wanted 'face' or 'full'")
+    height, width = pictures.shape[1:3]
+    if box := window((height, width), crop):
+        levels = levels[:, box[0] : box[1], box[2] : box[3]]
     return (resize(levels, size, size, "bilinear", as_uint8=as_uint8) / 255 - MEAN) / DEVIATION
 
 

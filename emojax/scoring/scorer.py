@@ -39,10 +39,14 @@ def judged(
 ) -> jax.Array:
     """Return the probabilities [B, K] of the pictures of codes [B, D] or [B, L, D].
 
-    A pure function for use inside a larger program.
+    Only what the classifier looks at is drawn: 54 % of an aligned face's picture. A pure function
+    for use inside a larger program.
     """
-    pictures = generator.synthesis(generator.w_plus(codes), resolution=resolution)
-    return classifier.probabilities(emotion, pictures, crop=crop)
+    size = resolution or generator.config.size
+    pictures = generator.synthesis(
+        generator.w_plus(codes), resolution=resolution, window=classifier.window(size, crop)
+    )
+    return classifier.probabilities(emotion, pictures, crop="full")
 
 
 def score(
@@ -183,10 +187,12 @@ def split(ids: Sequence[int], size: int) -> list[Sequence[int]]:
 
 
 def default_batch(resolution: int) -> int:
-    """Return the samples a device and call: the pixels of 8 pictures of 256² on a CPU core, at most
-    64 samples; of 32 pictures of 1024² elsewhere, at most 1024 samples.
+    """Return how many samples a device takes in one call.
+
+    On a CPU core the pixels of 8 pictures of 256², at most 64 samples; elsewhere those of 64
+    pictures of 1024² (5 GB in bfloat16), at most 1024 samples.
     """
-    pixels, most = (2**19, 64) if jax.default_backend() == "cpu" else (2**25, 1024)
+    pixels, most = (2**19, 64) if jax.default_backend() == "cpu" else (2**26, 1024)
     return max(1, min(pixels // resolution**2, most))
 
 

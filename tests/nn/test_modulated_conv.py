@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from emojax.nn import conv, modulated_conv, winograd
+from emojax.nn import conv, modulated_conv, per_sample, winograd
 
 
 def _library(x, kernel, stride, padding):
@@ -109,3 +109,23 @@ def test_gradients_of_a_depthwise_convolution_are_the_librarys(side, size, strid
 
     np.testing.assert_allclose(ours(x, kernel), library(x, kernel), rtol=1e-5, atol=1e-5)
     _assert_gradients_agree(ours, library, x, kernel, keys[2], 2e-5)
+
+
+@pytest.mark.parametrize("height", [4, 5])
+def test_every_form_of_the_up_convolution_gives_the_same(height):
+    rng = np.random.default_rng(0)
+    x = jnp.asarray(rng.standard_normal((2, height, 6, 3)), jnp.float32)
+    kernel = jnp.asarray(rng.standard_normal((3, 3, 3, 4)), jnp.float32)
+    wanted = modulated_conv._up_by_phases(x, kernel)
+    np.testing.assert_allclose(modulated_conv._up_folded(x, kernel), wanted, rtol=1e-5, atol=1e-5)
+    half = modulated_conv.up_conv(x.astype(jnp.bfloat16), kernel)
+    np.testing.assert_allclose(half, wanted, rtol=0, atol=0.05 * float(jnp.abs(wanted).max()))
+
+
+def test_kernels_per_sample_are_one_convolution_each():
+    rng = np.random.default_rng(0)
+    x = jnp.asarray(rng.standard_normal((2, 5, 6, 3)), jnp.float32)
+    kernels = jnp.asarray(rng.standard_normal((2, 3, 3, 3, 4)), jnp.float32)
+    wanted = [modulated_conv.conv(x[i : i + 1], kernels[i], padding=1)[0] for i in range(2)]
+    found = per_sample.conv(x, kernels, 1)
+    np.testing.assert_allclose(found, jnp.stack(wanted), rtol=1e-5, atol=1e-5)
