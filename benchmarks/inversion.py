@@ -12,8 +12,9 @@ import dataclasses
 import os
 import time
 from collections.abc import Callable
-from typing import Literal
+from typing import Any, Literal
 
+import jax
 import numpy as np
 
 from benchmarks import machine
@@ -21,7 +22,6 @@ from convert import hyperstyle as convert_hyperstyle
 from convert import psp as convert_psp
 from convert import stylegan
 from emojax.latents import inversion
-from emojax.latents.codes import Inversion
 from emojax.latents.inversion import Inverter
 from emojax.models import hyperstyle, psp, stylegan2
 from emojax.runtime.cli import cli
@@ -78,11 +78,8 @@ def _psp(pictures: np.ndarray, options: Options) -> dict[str, float]:
     mean = np.zeros((18, 512), np.float32)
     config, table, _ = convert_psp.convert(state, "gradual", 18, mean)
     encoder = loaded(psp.Encoder, config, table, options)
-    return _compare(
-        lambda: inversion.encode(encoder, pictures),
-        lambda: reference(nchw(pictures)).numpy(),
-        options,
-    )
+    shown, seen = jax.device_put(pictures), nchw(pictures)
+    return _compare(lambda: inversion.encode(encoder, shown), lambda: reference(seen), options)
 
 
 def _hyperstyle(pictures: np.ndarray, options: Options) -> dict[str, float]:
@@ -97,19 +94,19 @@ def _hyperstyle(pictures: np.ndarray, options: Options) -> dict[str, float]:
     w_encoder, hypernet = settled(encoders.WEncoder()), settled(torch_hyperstyle.Hypernet())
     mean = np.zeros((18, 512), np.float32)
     networks = hyperstyle_inverter(generator, w_encoder, hypernet, mean, options)
+    shown, seen = jax.device_put(pictures), nchw(pictures)
+    average, passes = torch.from_numpy(mean).to(seen.device), options.passes
 
-    def ours() -> np.ndarray:
-        codes, vectors, _ = inversion.refine(networks, pictures, passes=options.passes)
-        face = Inversion(codes, vectors, options.passes, "hyperstyle")
-        return inversion.synthesize(networks, face, batch=options.batch)
+    def ours() -> jax.Array:
+        codes, vectors, _ = inversion.refine(networks, shown, passes=passes)
+        return inversion.redraw(networks, codes, vectors, passes)
 
-    def theirs() -> np.ndarray:
-        average, passes = torch.from_numpy(mean), options.passes
+    def theirs() -> torch.Tensor:
         drawn = [
             torch_hyperstyle.invert(generator, w_encoder, average, hypernet, x, passes)[2]
-            for x in nchw(pictures).split(options.torch_batch or options.batch)
+            for x in seen.split(options.torch_batch or options.batch)
         ]
-        return torch.cat(drawn).numpy().transpose(0, 2, 3, 1)
+        return torch.cat(drawn).permute(0, 2, 3, 1)
 
     return _compare(ours, theirs, options)
 
@@ -152,38 +149,48 @@ def settled(module):
             buffer.copy_(torch.rand_like(buffer) + 0.5)
         elif name.endswith("running_mean"):
             buffer.copy_(torch.randn_like(buffer) * 0.1)
-    return module.eval()
+    return module.eval().to(device())
 
 
 def arrays(module) -> dict[str, np.ndarray]:
     """Return a torch module's tensors."""
-    return {key: value.numpy() for key, value in module.state_dict().items()}
+    return {key: value.cpu().numpy() for key, value in module.state_dict().items()}
 
 
 def nchw(pictures: np.ndarray):
-    """Return pictures [B,H,W,3] as torch wants them."""
+    """Return pictures [B,H,W,3] as torch wants them, on its device."""
     import torch
 
-    return torch.from_numpy(np.ascontiguousarray(pictures.transpose(0, 3, 1, 2)))
+    return torch.from_numpy(np.ascontiguousarray(pictures.transpose(0, 3, 1, 2))).to(device())
+
+
+def device() -> str:
+    """Return torch's device."""
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def _compare(
-    ours: Callable[[], np.ndarray], theirs: Callable[[], np.ndarray], options: Options
+    ours: Callable[[], Any], theirs: Callable[[], Any], options: Options
 ) -> dict[str, float]:
     """Time both in turns, so that a busy machine slows both; the least of the repeats counts.
+
+    Pictures are on the device before, and results stay there.
 
     Ours runs once before, to compile; torch compiles nothing, so its first call counts.
     """
     calls = {"emojax": ours, "torch": theirs} if options.torch else {"emojax": ours}
-    result = {"emojax": np.asarray(ours())}
+    result = {"emojax": machine.ready(ours())}
     least = dict.fromkeys(calls, np.inf)
     for _ in range(options.repeats):
         for name, call in calls.items():
             start = time.perf_counter()
-            result[name] = np.asarray(call())
+            result[name] = machine.ready(call())
             least[name] = min(least[name], time.perf_counter() - start)
     found = {f"{name}_s": round(each / options.batch, 4) for name, each in least.items()}
     if options.torch:
+        result = {name: machine.on_host(value) for name, value in result.items()}
         difference = np.linalg.norm(result["emojax"] - result["torch"])
         found["ratio"] = round(least["torch"] / least["emojax"], 3)
         found["relative_difference"] = float(difference / np.linalg.norm(result["torch"]))

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import numpy as np
 
 
 def describe() -> dict[str, Any]:
@@ -35,6 +36,22 @@ def describe() -> dict[str, Any]:
     }
 
 
+def ready(result: Any) -> Any:
+    """Wait until a device has computed a result of jax or torch, which stays there."""
+    if hasattr(result, "is_cuda"):
+        import torch
+
+        if result.is_cuda:
+            torch.cuda.synchronize()
+        return result
+    return jax.block_until_ready(result)
+
+
+def on_host(result: Any) -> np.ndarray:
+    """Return a result of jax or torch as NumPy, halves as float32."""
+    return result.float().cpu().numpy() if hasattr(result, "is_cuda") else np.asarray(result)
+
+
 def seconds_in_turns(
     calls: dict[str, Callable[[], Any]], *, warmup: int = 2, repeats: int = 5
 ) -> dict[str, dict[str, float]]:
@@ -43,7 +60,7 @@ def seconds_in_turns(
     for turn in range(warmup + repeats):
         for name, call in calls.items():
             start = time.perf_counter()
-            call()
+            ready(call())
             if turn >= warmup:
                 times[name].append(time.perf_counter() - start)
     return {

@@ -2,7 +2,7 @@
 
     python -m benchmarks.scoring                              1024², EfficientNet-B0, batch 2
     python -m benchmarks.scoring --cases 256x8 --no-compile
-    python -m benchmarks.scoring --cases 1024x32 1024x64 --dtypes bfloat16        on a GPU
+    python -m benchmarks.scoring --cases 1024x32 1024x64 --dtypes bfloat16 --bfloat16-from 8   on a GPU
 
 Both go from z to w, picture, crop, resize and probabilities without leaving the device: emojax by
 the program of `python -m emojax.score`, torch in the originals' form and in the best one we know
@@ -47,7 +47,9 @@ class Options:
     cases: tuple[str, ...] = ("1024x2",)
     """Resolution x batch."""
     dtypes: tuple[str, ...] = ("float32",)
-    """float32, bfloat16 (the generator from 64² upwards)."""
+    """float32, bfloat16 (the generator from `bfloat16_from` upwards)."""
+    bfloat16_from: int = 64
+    """Resolution from which a bfloat16 generator is one; 8 on a GPU, whose kernels start there."""
     repeats: int = 5
     """Timed rounds after two to warm up; the versions take turns."""
     compile: bool = True
@@ -90,7 +92,7 @@ def compare(size: int, batch: int, dtype: str, options: Options) -> None:
     """Time emojax and torch on one case and print the line."""
     config = GeneratorConfig.published(size)
     states = random_states(config)
-    half_from = 64 if dtype == "bfloat16" else None
+    half_from = options.bfloat16_from if dtype == "bfloat16" else None
     ids = range(batch)
     z = np.asarray(draw_z(jax.random.key(0), jnp.arange(batch, dtype=jnp.uint32), config.z_dim))
     ours = emojax_call(config, states, ids, half_from)

@@ -52,6 +52,7 @@ class ModulatedConv(nn.Module):
         weight = self.scale * weight * self.modulation(w)[:, None, :, None, None]
         if self.demodulate:
             weight = weight * torch.rsqrt(weight.square().sum([2, 3, 4], keepdim=True) + 1e-8)
+        weight = weight.to(x.dtype)  # modulated in float32, multiplied in x's
         x = x.reshape(1, batch * inputs, height, width)
         if self.up:
             weight = weight.transpose(1, 2).reshape(batch * inputs, -1, *weight.shape[-2:])
