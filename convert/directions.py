@@ -1,58 +1,52 @@
-"""Published directions to the directions file of a bundle.
+"""Convert published directions to the directions of a bundle.
 
-Read are InterfaceGAN's boundaries (`boundary_Smiling.npy`), e4e's and HyperStyle's `age.pt`,
-`pose.pt` and `smile.pt`, the seven-emotion files (`emotion_angry.npy`, ...), and GANSpace's
-components (`ffhq_pca.pt`, or `.npz` with `lat_comp`), as one direction of W or one a layer. Nothing
-in a file is executed.
+    emojax convert directions age.pt smile.pt pose.pt --name ffhq --out published.npz
+    emojax convert directions emotion_*.npy --name ffhq --replace
 
-    python -m convert.directions age.pt smile.pt pose.pt --name ffhq --out published.npz
-    python -m convert.directions emotion_*.npy --name ffhq --replace
+Takes InterfaceGAN's boundaries (boundary_Smiling.npy), e4e's and HyperStyle's age.pt, pose.pt and
+smile.pt, the seven-emotion files (emotion_angry.npy, ...) and GANSpace's components (ffhq_pca.pt,
+or .npz with lat_comp), as one direction of W or one a layer. Nothing in a file is executed.
+`python -m convert.directions` does the same, but not in a folder that has a convert.py of its own.
 """
 
 import dataclasses
-import functools
-import logging
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 import tyro
 
 from convert.options import destination
-from convert.reader import torch_file
+from convert.reader import checkpoint_file
 from emojax.latents import directions
 from emojax.latents.directions import Directions
-from emojax.models.efficientnet import EmotionNet
-from emojax.models.stylegan2 import Generator, GeneratorConfig
-from emojax.runtime import devices, xla_options
 from emojax.runtime.cli import cli
 from emojax.runtime.errors import UserError
 from emojax.runtime.files import sha256
-from emojax.scoring import scorer
-from emojax.scoring.sampling import draw_z
 from emojax.store import bundle
 from emojax.store.parts import EMOTION, GENERATOR
 
-SAMPLES = 10_000
-"""Codes that mean and sigma are measured on."""
+if TYPE_CHECKING:
+    from emojax.models.stylegan2 import GeneratorConfig
+
+LONGEST_NAME = 60
+"""Characters of a direction's name."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    """Flags of `python -m convert.directions`."""
+    """Flags of the command."""
 
     files: tyro.conf.Positional[tuple[Path, ...]]
     """Published files: .npy, .npz or .pt."""
-    name: str = bundle.DEFAULT
-    """Bundle with the generator they were made for."""
+    name: str = dataclasses.field(kw_only=True)
+    """Bundle with the generator that the directions are for."""
     names: tuple[str, ...] = ()
-    """Names of the directions, in the order of the files; default: the files' own."""
+    """Names of the directions, in the order of the files; default: as the files call them."""
     out: Path | None = None
-    """Write here (.npz); default: the bundle's directions.npz."""
+    """Write to this file (.npz); default: the directions of the bundle."""
     replace: bool = False
     """Replace a file that is already there."""
     calibrate: int = 16
@@ -68,12 +62,35 @@ ALIASES = {
 }
 """What published files call our emotions."""
 
-SHOWN_BY = {"smile": "happiness", "smiling": "happiness"}
-"""Directions that are no class, and the class whose probability rises along them."""
+
+def main(options: Options) -> None:
+    """Convert the files and print what was done."""
+    place = bundle.find(options.name)
+    target = _target(place, options)
+    if options.calibrate == 1 or options.calibrate < 0:
+        raise UserError(f"--calibrate is {options.calibrate}, wanted 0, or 2 or more faces")
+    place.check(GENERATOR)
+    arrays, sources = _read_all(options.files, options.names)
+
+    from convert import calibration  # late: imports JAX
+    from emojax.runtime import devices
+
+    devices.use_cores()
+    generator = place.load(GENERATOR)
+    coefficients = stacked(arrays, generator.config)
+    metadata = {"method": "published", "sources": sources}
+    metadata["generator_sha256"] = place.sha256(GENERATOR)
+    codes = calibration.sampled_codes(generator)
+    found = assembled(tuple(arrays), coefficients, codes, metadata)
+    if options.calibrate and place.has(EMOTION):
+        emotion = place.load(EMOTION)
+        found = calibration.calibrated(found, generator, emotion, options.calibrate)
+    found.save(target)
+    _report(found, target)
 
 
 def name_of(stem: str) -> str:
-    """Return the direction's name in a file's name.
+    """Return the direction's name in a file's name or key.
 
     `stylegan_ffhq_age_w_boundary` and `boundary_Age` are "age", `emotion_angry` is "anger".
     """
@@ -90,7 +107,7 @@ def read(file: Path) -> dict[str, np.ndarray]:
     """
     if file.suffix == ".npy":
         return {name_of(file.stem): _read_npy(file)}
-    held = torch_file.load(file)
+    held = checkpoint_file.load(file)
     if isinstance(held, np.ndarray):
         return {name_of(file.stem): held}
     if isinstance(held, Mapping):
@@ -104,11 +121,11 @@ def read(file: Path) -> dict[str, np.ndarray]:
     )
 
 
-def shaped(array: np.ndarray, name: str, config: GeneratorConfig) -> np.ndarray:
+def shaped(array: np.ndarray, name: str, config: "GeneratorConfig") -> np.ndarray:
     """Bring (D), (1,D), (L,D), (1,L,D) or (1,L·D) to float64 [D], or [L,D] where layers differ.
 
     Raises:
-        UserError: another shape, or a direction that is nought or not finite.
+        UserError: another shape, or a direction that is 0 or not finite.
     """
     layers, width = config.n_latent, config.style_dim
     shapes = {(width,), (1, width), (layers, width), (1, layers, width), (1, layers * width)}
@@ -123,101 +140,50 @@ def shaped(array: np.ndarray, name: str, config: GeneratorConfig) -> np.ndarray:
     return rows[0] if (rows == rows[0]).all() else rows
 
 
-def assemble(
-    arrays: Mapping[str, np.ndarray], generator: Generator, metadata: dict[str, Any]
-) -> Directions:
-    """Return the directions of a generator; scores are 0 at its mean code.
-
-    Args:
-        arrays: published arrays by name.
-        generator: theirs.
-        metadata: to keep.
+def stacked(arrays: Mapping[str, np.ndarray], config: "GeneratorConfig") -> np.ndarray:
+    """Return published arrays as coefficients [E, D], or [E, L, D] if one differs between layers.
 
     Raises:
         UserError: see `shaped`.
     """
-    config = generator.config
     rows = [shaped(array, name, config) for name, array in arrays.items()]
     if any(row.ndim == 2 for row in rows):  # tiled, a layer's share each: the same regression
         layers = config.n_latent
         rows = [np.tile(row / layers, (layers, 1)) if row.ndim == 1 else row for row in rows]
-    coefficients = np.stack(rows)
-    key, ids = jax.random.key(0), jnp.arange(SAMPLES, dtype=jnp.uint32)
-    codes = np.asarray(jax.jit(_codes)(generator, key, ids), np.float64)
-    mean = codes.mean(0)
-    flat = coefficients if coefficients.ndim == 2 else coefficients.sum(1)
-    norms = np.linalg.norm(coefficients.reshape(len(rows), -1), axis=1)
-    return Directions(
-        tuple(arrays),
-        coefficients,
-        -flat @ mean,
-        mean,
-        ((codes - mean) @ flat.T).std(0) / norms,
-        metadata,
-    )
+    return np.stack(rows)
 
 
-def calibrated(
-    found: Directions, generator: Generator, emotion: EmotionNet, faces: int
+def assembled(
+    names: tuple[str, ...], coefficients: np.ndarray, codes: np.ndarray, metadata: dict[str, Any]
 ) -> Directions:
-    """Turn each direction so that the class it is named after becomes more probable along it.
-
-    Faces are moved 3 sigma either way. Directions without a class keep their sign, as do those that
-    change too little to tell (twice the standard error). The metadata says what was seen.
+    """Return directions whose scores are 0 at the mean of some codes.
 
     Args:
-        found: directions of the generator.
-        generator: draws the faces, at ψ = 0.7.
-        emotion: judges them.
-        faces: how many.
+        names: of the directions.
+        coefficients: see `stacked`.
+        codes: [N, D] of the generator; mean and sigma are theirs.
+        metadata: to keep.
     """
-    known = [name.lower() for name in emotion.config.classes]
-    classes = [SHOWN_BY.get(name, name) for name in found.names]
-    tested = [i for i, name in enumerate(classes) if name in known]
-    if not tested:
-        return found
-    changes = _changes(found, tested, generator, emotion, faces)
-    signs, seen = np.ones(len(found.names)), {}
-    for i, change in zip(tested, changes, strict=True):  # change: [faces, K]
-        rise = change[:, known.index(classes[i])]
-        error = rise.std(ddof=1) / np.sqrt(faces)
-        clear = bool(abs(rise.mean()) > 2 * error)
-        signs[i] = -1 if clear and rise.mean() < 0 else 1
-        if not clear:
-            logging.info("%s: the classifier sees no clear change, its sign is kept", classes[i])
-        seen[found.names[i]] = {
-            "class": classes[i],
-            "change": float(rise.mean()),
-            "standard_error": float(error),
-            "sign": "turned" if signs[i] < 0 else "confirmed" if clear else "unclear",
-        }
-    return dataclasses.replace(
-        found,
-        coefficients=found.coefficients * signs.reshape(-1, *[1] * (found.coefficients.ndim - 1)),
-        intercepts=found.intercepts * signs,
-        metadata={**found.metadata, "calibration": seen},
-    )
+    mean = codes.mean(0)
+    flat = coefficients if coefficients.ndim == 2 else coefficients.sum(1)
+    norms = np.linalg.norm(coefficients.reshape(len(names), -1), axis=1)
+    sigma = ((codes - mean) @ flat.T).std(0) / norms
+    return Directions(names, coefficients, -flat @ mean, mean, sigma, metadata)
 
 
-def main(options: Options) -> None:
-    """Convert the files and print what was done."""
-    place = bundle.find(options.name)
+def _target(place: bundle.Bundle, options: Options) -> Path:
+    """Return the file to write.
+
+    Raises:
+        UserError: it is there already and may not be replaced, or is the embedded bundle's.
+    """
     target = options.out or destination(options.name) / directions.FILE
-    if target.exists() and not options.replace:
+    present = target if target.exists() else None if options.out else place.file(directions.FILE)
+    if present and not options.replace:
         raise UserError(
-            f"{target} is there already: give --replace to lose it, or --out for another place"
+            f"{present} is there already: give --replace to lose it, or --out for another place"
         )
-    if options.calibrate == 1 or options.calibrate < 0:
-        raise UserError(f"--calibrate is {options.calibrate}, wanted 0, or 2 or more faces")
-    devices.use_cores()
-    arrays, sources = _read_all(options.files, options.names)
-    generator, sha = place.load(GENERATOR), place.sha256(GENERATOR)
-    metadata = {"method": "published", "sources": sources, "generator_sha256": sha}
-    found = assemble(arrays, generator, metadata)
-    if options.calibrate and place.has(EMOTION):
-        found = calibrated(found, generator, place.load(EMOTION), options.calibrate)
-    found.save(target)
-    _report(found, target)
+    return target
 
 
 def _read_npy(file: Path) -> np.ndarray:
@@ -241,63 +207,15 @@ def _read_all(
     if names and len(names) != len(held):
         raise UserError(f"--names gives {len(names)} names for {len(held)} directions")
     taken = [name.lower() for name in names] or [name for name, _ in held]
+    for name in taken:
+        if not 0 < len(name) <= LONGEST_NAME or not name.isprintable():
+            raise UserError(
+                f"a direction is named {name[:LONGEST_NAME]!r}: give names with --names"
+            )
     if twice := sorted({name for name in taken if taken.count(name) > 1}):
         raise UserError(f"{', '.join(twice)} is given twice: tell them apart with --names")
     sources = [{"file": file.name, "sha256": sha256(file)} for file in files]
     return dict(zip(taken, (array for _, array in held), strict=True)), sources
-
-
-def _codes(
-    generator: Generator, key: jax.Array, ids: jax.Array, truncation: float = 1.0
-) -> jax.Array:
-    w = generator.mapping(draw_z(key, ids, generator.config.z_dim))
-    return generator.w_plus(w, truncation=truncation)[:, 0]
-
-
-def _changes(
-    found: Directions,
-    tested: Sequence[int],
-    generator: Generator,
-    emotion: EmotionNet,
-    faces: int,
-) -> np.ndarray:
-    """Return how much each class rises [tested, faces, K] from -3 sigma to +3 sigma."""
-    config = generator.config
-    w = jax.jit(functools.partial(_codes, truncation=0.7))(
-        generator, jax.random.key(0), jnp.arange(faces, dtype=jnp.uint32)
-    )
-    tiled = np.repeat(np.asarray(w)[:, None], config.n_latent, 1)  # [N, L, D]
-    # sigma is that of ⟨w, unit⟩ in W; as steps of the tiled unit vector it is √L times that
-    wide = np.sqrt(config.n_latent) if found.coefficients.ndim == 2 else 1.0
-    steps = found.tiled(config.n_latent) * (3 * wide * found.sigma)[:, None, None]
-    codes = np.stack([tiled + side * steps[i] for i in tested for side in (-1, 1)])
-    judged = _judged(codes.reshape(-1, *codes.shape[2:]).astype(np.float32), generator, emotion)
-    below, above = np.moveaxis(judged.reshape(len(tested), 2, faces, -1), 1, 0)
-    return above - below
-
-
-def _judged(codes: np.ndarray, generator: Generator, emotion: EmotionNet) -> np.ndarray:
-    """Return the probabilities of W+ codes [N, L, D], in batches on all local devices."""
-    mesh = devices.local_mesh(most=len(codes))
-    size = min(mesh.size * scorer.default_batch(generator.config.size), len(codes))
-    size -= size % mesh.size
-    program, models = _program(mesh), devices.everywhere((generator, emotion), mesh)
-    parts = []
-    for start in range(0, len(codes), size):
-        part = codes[start : start + size]
-        padded = np.pad(part, ((0, size - len(part)), (0, 0), (0, 0)), "edge")
-        parts.append(np.asarray(program(*models, padded))[: len(part)])
-    return np.concatenate(parts)
-
-
-@functools.cache
-def _program(mesh: jax.sharding.Mesh) -> Callable[..., jax.Array]:
-    return devices.over_samples(
-        scorer.judged,
-        mesh,
-        split=(False, False, True),
-        compiler_options=xla_options.options(dense=True),
-    )
 
 
 def _report(found: Directions, target: Path) -> None:

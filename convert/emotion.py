@@ -1,9 +1,10 @@
-"""HSEmotion files (`enet_b0_8_best_vgaf.pt` and its siblings) to the "emotion" part of a bundle.
+"""Convert a published HSEmotion classifier to the emotion part of a bundle.
 
-The published files are whole pickled timm networks; `convert.reader.torch_file` reads them
-without timm or torch.
+    emojax convert emotion enet_b0_8_best_vgaf.pt --name ffhq
 
-    python -m convert.emotion enet_b0_8_best_vgaf.pt --name ffhq
+Takes enet_b0_8_best_vgaf.pt, _afew.pt, enet_b2_8.pt, the 7-class and the valence-arousal files:
+whole pickled timm networks, read without timm or torch. Nothing in a file is executed. `python -m
+convert.emotion` does the same, but not in a folder that has a convert.py of its own.
 """
 
 import dataclasses
@@ -11,36 +12,35 @@ import itertools
 import math
 import re
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from convert.options import Options as Common
-from convert.reader import torch_file
+from convert.reader import checkpoint_file
 from convert.report import file_source, save
-from convert.rules import Ignored, Rule, apply, conv, linear, norm, pointwise
-from emojax.models.efficientnet import EIGHT, SEVEN, STAGES, EmotionConfig, EmotionNet
+from convert.rules import Ignored, Rule, apply, conv, expected, linear, norm, pointwise
 from emojax.runtime.cli import cli
 from emojax.runtime.errors import UserError
-from emojax.store import weights
 from emojax.store.parts import EMOTION
+
+if TYPE_CHECKING:
+    from emojax.models.efficientnet import EmotionConfig
+    from emojax.store.weights import Array
 
 
 @dataclasses.dataclass(frozen=True)
 class Options(Common):
-    """Flags of `python -m convert.emotion`."""
+    """Flags of the command."""
 
     size: int | None = None
     """Side of the input in pixels; default: 224 for b0, 260 for b2."""
 
 
-HEADS = {8: (EIGHT, False), 7: (SEVEN, False), 10: (EIGHT, True)}
-"""Outputs of the published files: classes, and whether valence and arousal follow."""
-
 IGNORED = [Ignored(r".*\.num_batches_tracked", "counts training steps")]
 
-
 BLOCK = r"stages\.(\d+)\.(\d+)"
-FIRST = r"stages\.(0)\.(\d+)"  # the stage that does not expand counts its layers from the filter
+FIRST = r"stages\.(0)\.(\d+)"  # has no expanding layer, so that layers are counted from the filter
 RULES = [
     Rule(r"stem\.kernel", "conv_stem.weight", conv),
     *norm("stem", "bn1"),
@@ -62,42 +62,52 @@ RULES = [
 ]
 
 
-def recognise(source: Mapping[str, np.ndarray]) -> EmotionConfig:
-    """Read width, depth and head from the tensors' shapes.
+def recognise(source: Mapping[str, np.ndarray]) -> "EmotionConfig":
+    """Return the config that the tensors have by their shapes: width, depth and classes.
 
     Raises:
-        UserError: this is not an EfficientNet of this family, or its head is not one of ours.
+        UserError: this is no EfficientNet of this family, or its number of outputs is another than
+            that of the published files.
     """
+    from emojax.models import efficientnet as network  # late: imports JAX
+
+    eight, seven = network.EIGHT, network.SEVEN
+    heads = {8: (eight, False), 7: (seven, False), 10: (eight, True)}  # True: valence and arousal
     try:
         features, outputs = source["conv_head.weight"].shape[0], source["classifier.bias"].shape[0]
     except KeyError as error:
         raise UserError(
             f"the file has no {error}: wanted an HSEmotion enet_b0 or enet_b2 file"
         ) from error
-    if outputs not in HEADS:
+    if outputs not in heads:
         raise UserError(
             f"the classifier has {outputs} outputs: wanted 8 or 7 emotions, or 8 with valence "
             "and arousal"
         )
-    classes, valence_arousal = HEADS[outputs]
-    head = {"classes": classes, "valence_arousal": valence_arousal}
-    counts = tuple(_blocks(source, stage) for stage in range(len(STAGES)))
-    for config in (EmotionConfig.b0(**head), EmotionConfig.b2(**head)):
-        if features == config.channels(1280) and counts == _counts(config.depth):
-            return config
-    for depth in (step / 20 for step in range(2, 81)):
-        if counts == _counts(depth):
-            return EmotionConfig(width=features / 1280, depth=depth, **head)
+    classes, valence_arousal = heads[outputs]
+    base = network.EmotionConfig(classes=classes, valence_arousal=valence_arousal)
+    counts = tuple(_blocks(source, stage) for stage in range(len(network.STAGES)))
+    wanted = {
+        depth: tuple(math.ceil(stage[-1] * depth) for stage in network.STAGES)
+        for depth in (step / 20 for step in range(2, 81))
+    }
+    b2 = network.EmotionConfig.b2()
+    for known in (base, dataclasses.replace(base, width=b2.width, depth=b2.depth, size=b2.size)):
+        if features == known.channels(1280) and counts == wanted[known.depth]:
+            return known
+    for depth, blocks in wanted.items():
+        if counts == blocks:
+            return dataclasses.replace(base, width=features / 1280, depth=depth)
     raise UserError(
-        f"the file has {counts} blocks in its stages: wanted {_counts(1.0)} (b0), "
-        f"{_counts(1.2)} (b2) or another multiple of b0"
+        f"the file has {counts} blocks in its stages: wanted {wanted[1.0]} (b0), {wanted[1.2]} "
+        "(b2) or another multiple of b0"
     )
 
 
 def convert(
     source: Mapping[str, np.ndarray], *, size: int | None = None
-) -> tuple[EmotionConfig, dict[str, weights.Array], dict[str, str]]:
-    """Return config, flat table and ignored keys of a published state dict.
+) -> "tuple[EmotionConfig, dict[str, Array], dict[str, str]]":
+    """Return config, table and {ignored key: reason} of a published state dict.
 
     Args:
         source: the state dict under timm's names.
@@ -112,27 +122,23 @@ def convert(
     config = recognise(source)
     if size is not None:
         config = dataclasses.replace(config, size=size)
-    expected = weights.flatten(weights.abstract(EmotionNet, config))
-    table, left = apply(RULES, IGNORED, expected, source)
+    table, left = apply(RULES, IGNORED, expected(EMOTION, config), source)
     return config, table, left
 
 
 def main(options: Options) -> None:
-    """Convert one file and print what was done."""
-    state = torch_file.state_dict(torch_file.load(options.file))
+    """Convert one file and print a summary."""
+    folder = options.folder
+    state = checkpoint_file.state_dict(checkpoint_file.load(options.file))
     config, table, ignored = convert(state, size=options.size)
     source = file_source(options.file, "timm", "the whole network", ignored)
     facts = {"classes": ", ".join(config.classes)}
-    save(options.folder, EMOTION, config, table, source, **facts)
+    save(folder, EMOTION, config, table, source, **facts)
 
 
 def _blocks(source: Mapping[str, np.ndarray], stage: int) -> int:
-    """How many blocks a stage has."""
+    """Return how many blocks a stage has."""
     return next(i for i in itertools.count() if f"blocks.{stage}.{i}.conv_dw.weight" not in source)
-
-
-def _counts(depth: float) -> tuple[int, ...]:
-    return tuple(math.ceil(stage[-1] * depth) for stage in STAGES)
 
 
 if __name__ == "__main__":

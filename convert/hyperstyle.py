@@ -1,57 +1,60 @@
-"""Published HyperStyle files become the `hyperstyle` and `w_encoder` of a bundle, beside its
-generator.
+"""Convert published HyperStyle files to the hyperstyle and w_encoder parts of a bundle.
 
-    python -m convert.hyperstyle hyperstyle_ffhq.pt --w-encoder faces_w_encoder.pt --name ffhq
+    emojax convert hyperstyle hyperstyle_ffhq.pt --w-encoder faces_w_encoder.pt --name ffhq
 
 As in the original, decoder and mean latent are the HyperStyle file's; of the other file only the
-encoder is used.
+encoder is used. Nothing in a file is executed. `python -m convert.hyperstyle` does the same, but
+not in a folder that has a convert.py of its own.
 """
 
 import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from convert import psp, stylegan
-from convert.reader import torch_file
+from convert.reader import checkpoint_file
 from convert.report import file_source, save
-from convert.rules import Rule, apply, conv, linear, norm
-from emojax.models.hyperstyle import Hypernet, HypernetConfig
-from emojax.models.stylegan2 import GeneratorConfig
+from convert.rules import Rule, apply, conv, expected, linear, norm
 from emojax.runtime.cli import cli
 from emojax.runtime.errors import UserError
-from emojax.store import weights
 from emojax.store.bundle import Bundle
 from emojax.store.parts import GENERATOR, HYPERSTYLE, W_ENCODER
 
+if TYPE_CHECKING:
+    from emojax.models.hyperstyle import HypernetConfig
+    from emojax.store.weights import Array
+
 ENCODER_TYPE = "SharedWeightsHyperNetResNet"
 W_ENCODER_TYPES = ("WEncoder", "SingleStyleCodeEncoder", "BackboneEncoderUsingLastLayerIntoW")
-"""Names of one network: trunk, mean over the picture, linear layer."""
+"""Published names of one architecture: trunk, mean over the picture, linear layer."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Options(psp.Options):
-    """Flags of `python -m convert.hyperstyle`."""
+    """Flags of the command."""
 
     w_encoder: Path = dataclasses.field(kw_only=True)
     """The file of HyperStyle's W encoder, such as faces_w_encoder.pt."""
 
 
 def main(options: Options) -> None:
-    """Convert both files and print what was done."""
-    folder, saved = options.folder, torch_file.load(options.file)
+    """Convert both files and print summaries."""
+    folder, saved = options.folder, checkpoint_file.load(options.file)
     opts = psp.options_of(saved, options.file)
-    encoder = torch_file.load(options.w_encoder)
+    encoder = checkpoint_file.load(options.w_encoder)
     encoder_type = str(psp.options_of(encoder, options.w_encoder).get("encoder_type"))
     if opts.get("encoder_type") != ENCODER_TYPE:
         raise UserError(
-            f"{options.file} holds a {opts.get('encoder_type')}: wanted HyperStyle's {ENCODER_TYPE}"
+            f"{options.file} holds a {opts.get('encoder_type')!s:.100}: wanted HyperStyle's "
+            f"{ENCODER_TYPE}"
         )
     if encoder_type not in W_ENCODER_TYPES:
         raise UserError(
-            f"{options.w_encoder} holds a {encoder_type}: wanted HyperStyle's W encoder, such as "
-            "faces_w_encoder.pt"
+            f"{options.w_encoder} holds a {encoder_type:.100}: wanted HyperStyle's W encoder, such "
+            "as faces_w_encoder.pt"
         )
     n_styles = psp.styles_of(saved, options.bundle, options.file)
     channels = channels_of(saved, options.bundle, options.file)
@@ -73,8 +76,8 @@ def main(options: Options) -> None:
 
 def convert(
     state: Mapping[str, np.ndarray], layers: str, channels: tuple[int, ...]
-) -> tuple[HypernetConfig, dict[str, weights.Array], dict[str, str]]:
-    """Return config, flat table and {ignored key: reason} of a hypernetwork.
+) -> "tuple[HypernetConfig, dict[str, Array], dict[str, str]]":
+    """Return config, table and {ignored key: reason} of a hypernetwork.
 
     Args:
         state: the file's state dict; only `hypernet.*` is read.
@@ -91,21 +94,19 @@ def convert(
         layers = ",".join(map(str, sorted(blocks)))
     try:
         indices = tuple(int(layer) for layer in layers.split(","))
-        config = HypernetConfig(
-            indices, n_deltas=GeneratorConfig(channels).n_deltas, channels=channels
-        )
+        n_deltas = GENERATOR.config_class()(channels).n_deltas
+        config = HYPERSTYLE.config_class()(indices, n_deltas=n_deltas, channels=channels)
     except ValueError as error:
-        raise UserError(f"layers_to_tune {layers!r} cannot be refined: {error}") from error
+        raise UserError(f"layers_to_tune {layers!r:.200} cannot be refined: {error}") from error
     source, aliases = without_aliases(source)
-    expected = weights.flatten(weights.abstract(Hypernet, config))
-    table, ignored = apply(rules(config), psp.IGNORED, expected, source)
+    table, ignored = apply(rules(config), psp.IGNORED, expected(HYPERSTYLE, config), source)
     return config, table, {**ignored, **aliases}
 
 
 def without_aliases(
     source: Mapping[str, np.ndarray],
 ) -> tuple[dict[str, np.ndarray], dict[str, str]]:
-    """Take out the shared tensors' further names: each block that uses them lists them once more.
+    """Leave out the further names of shared tensors; each block that uses them lists them again.
 
     Raises:
         UserError: a tensor of that name is not the shared one.
@@ -120,19 +121,19 @@ def without_aliases(
             aliases[key] = "another name of a shared tensor"
         else:
             raise UserError(
-                f"{key} differs from shared_weight_hypernet.{name}: the file is damaged"
+                f"{key:.200} differs from shared_weight_hypernet.{name:.200}: the file is damaged"
             )
     return kept, aliases
 
 
-def channels_of(saved: Mapping, bundle: Bundle, file: Path) -> tuple[int, ...]:
+def channels_of(saved: Mapping[str, Any], bundle: Bundle, file: Path) -> tuple[int, ...]:
     """Return the channels of the file's decoder, or of the bundle's generator without one."""
     if psp.carries_decoder(saved):
         return stylegan.config_of(stylegan.find(saved, file)).channels
     return bundle.config(GENERATOR).channels
 
 
-def _latent_avg(saved: Mapping, file: Path) -> np.ndarray:
+def _latent_avg(saved: Mapping[str, Any], file: Path) -> np.ndarray:
     if not isinstance(saved.get("latent_avg"), np.ndarray):
         raise UserError(f"{file} has no latent_avg: wanted the published HyperStyle file")
     return saved["latent_avg"]
@@ -148,7 +149,7 @@ def shared_b1(array: np.ndarray) -> np.ndarray:
     return array.reshape(-1, 3, 3).transpose(1, 2, 0)
 
 
-def rules(config: HypernetConfig) -> list[Rule]:
+def rules(config: "HypernetConfig") -> list[Rule]:
     """Return the table of a hypernetwork."""
     length = config.widths[-1]
     table = [
@@ -169,8 +170,8 @@ def rules(config: HypernetConfig) -> list[Rule]:
     return table
 
 
-def block_rules(block: int, layer: int, config: HypernetConfig) -> list[Rule]:
-    """Return the lines of one refined layer."""
+def block_rules(block: int, layer: int, config: "HypernetConfig") -> list[Rule]:
+    """Return the lines of one refined layer, block `block` of the network."""
     inputs, outputs = config.kernel(layer)
 
     def kernel(array: np.ndarray) -> np.ndarray:

@@ -1,33 +1,38 @@
-"""FID's Inception (`pt_inception-2015-12-05-6726825d.pth`) to the "inception" part of a bundle.
+"""Convert the Inception network of FID to the inception part of a bundle.
 
-python -m convert.inception pt_inception-2015-12-05-6726825d.pth --name ffhq
+    emojax convert inception pt_inception-2015-12-05-6726825d.pth --name ffhq
+
+Nothing in a file is executed. `python -m convert.inception` does the same, but not in a folder that
+has a convert.py of its own.
 """
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from convert.options import Options as Common
-from convert.reader import torch_file
+from convert.reader import checkpoint_file
 from convert.report import file_source, save
-from convert.rules import Ignored, Rule, apply, conv, norm
-from emojax.models.inception import Inception, InceptionConfig
+from convert.rules import Ignored, Rule, apply, conv, expected, norm
 from emojax.runtime.cli import cli
-from emojax.store import weights
 from emojax.store.parts import INCEPTION
+
+if TYPE_CHECKING:
+    from emojax.models.inception import InceptionConfig
+    from emojax.store.weights import Array
 
 
 @dataclasses.dataclass(frozen=True)
 class Options(Common):
-    """Flags of `python -m convert.inception`."""
+    """Flags of the command."""
 
     normalisation: Literal["cleanfid", "pytorch-fid"] = "cleanfid"
     """Whose FID to reproduce; features differ by 0.6 %."""
 
 
-LAYERS = [  # ours, as a regular expression; the published name
+LAYERS = [  # our name as a regular expression; the published name
     *(
         (rf"stem\.{i}", f"Conv2d_{name}")
         for i, name in enumerate(("1a_3x3", "2a_3x3", "2b_3x3", "3b_1x1", "4a_3x3"))
@@ -97,26 +102,31 @@ IGNORED = [
 
 
 def convert(
-    source: Mapping[str, np.ndarray], config: InceptionConfig | None = None
-) -> tuple[InceptionConfig, dict[str, weights.Array], dict[str, str]]:
-    """Return config, flat table and ignored keys of a published state dict.
+    source: Mapping[str, np.ndarray], config: "InceptionConfig | None" = None
+) -> "tuple[InceptionConfig, dict[str, Array], dict[str, str]]":
+    """Return config, table and {ignored key: reason} of a published state dict.
+
+    Args:
+        source: the state dict.
+        config: whose FID to reproduce; default: clean-fid's.
 
     Raises:
         UserError: the tensors are not this network's; lists them.
     """
-    config = config or InceptionConfig()
-    expected = weights.flatten(weights.abstract(Inception, config))
-    table, left = apply(RULES, IGNORED, expected, source)
+    config = config or INCEPTION.config_class()()
+    table, left = apply(RULES, IGNORED, expected(INCEPTION, config), source)
     return config, table, left
 
 
 def main(options: Options) -> None:
-    """Convert one file and print what was done."""
-    state = torch_file.state_dict(torch_file.load(options.file))
-    config, table, ignored = convert(state, InceptionConfig(options.normalisation))
+    """Convert one file and print a summary."""
+    folder = options.folder
+    state = checkpoint_file.state_dict(checkpoint_file.load(options.file))
+    wanted = INCEPTION.config_class()(options.normalisation)
+    config, table, ignored = convert(state, wanted)
     source = file_source(options.file, "pytorch-fid", "the whole network", ignored)
     facts = {"normalisation": config.normalisation}
-    save(options.folder, INCEPTION, config, table, source, **facts)
+    save(folder, INCEPTION, config, table, source, **facts)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The flags that all converters have."""
+"""The flags that all converters have, and where their results go."""
 
 import dataclasses
 from pathlib import Path
@@ -16,10 +16,10 @@ class Options:
     file: tyro.conf.Positional[Path]
     """The published file."""
     name: str = ""
-    """Name of the bundle; default: the file's own."""
+    """Name of the bundle; default: that of the file, without its ending."""
     checkpoints: Path | None = None
-    """Folder to keep the bundle in; default: where it is already, else ./checkpoints where there is
-    such a folder, else EMOJAX_HOME or the user's data folder."""
+    """Folder that holds bundles; default: where the bundle is already, else ./checkpoints if there
+    is such a folder, else EMOJAX_HOME or the user's data folder, where all commands find it."""
 
     @property
     def folder(self) -> Path:
@@ -46,7 +46,7 @@ def destination(name: str, checkpoints: Path | None = None) -> Path:
     """
     if bundle.is_embedded(name):
         raise UserError(
-            f"{bundle.DEFAULT} is the embedded bundle, whose parts belong together: give the new "
-            "one another --name"
+            f"{bundle.DEFAULT} is the embedded bundle, whose networks belong together: choose "
+            "another --name"
         )
     return bundle.destination(name, checkpoints)

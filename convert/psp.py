@@ -1,56 +1,63 @@
-"""Published pSp and e4e encoders become the `psp` of a bundle, beside the generator they are for.
+"""Convert a published pSp or e4e encoder to the psp part of a bundle.
 
-    python -m convert.psp psp_ffhq_encode.pt --name ffhq
-    python -m convert.psp e4e_ffhq_encode.pt --name ffhq-e4e
+    emojax convert psp psp_ffhq_encode.pt --name ffhq
+    emojax convert psp e4e_ffhq_encode.pt --name ffhq-e4e
 
-The file's own decoder becomes the bundle's generator where there is none yet; it must equal the one
-that is there.
+The file's own decoder becomes the bundle's generator where there is none yet; where there is one,
+the two must be equal. Nothing in a file is executed. `python -m convert.psp` does the same, but not
+in a folder that has a convert.py of its own.
 """
 
 import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from convert import stylegan
 from convert.options import Options as Common
-from convert.reader import torch_file
+from convert.reader import checkpoint_file
 from convert.report import file_source, save
-from convert.rules import Ignored, Rule, apply, conv, linear, norm, pointwise
-from emojax.models import psp
+from convert.rules import Ignored, Rule, apply, conv, expected, linear, norm, pointwise
 from emojax.runtime.cli import cli
 from emojax.runtime.errors import UserError
-from emojax.store import weights
 from emojax.store.bundle import Bundle
 from emojax.store.parts import GENERATOR, PSP
 
+if TYPE_CHECKING:
+    from emojax.models.psp import Architecture, EncoderConfig
+    from emojax.store.weights import Array
+
 OtherGenerator = Literal["refuse", "keep", "replace"]
 
-ARCHITECTURES = {
+ARCHITECTURES: "dict[str, Architecture]" = {
     "GradualStyleEncoder": "gradual",
     "Encoder4Editing": "e4e",
     "BackboneEncoderUsingLastLayerIntoW": "w",
     "BackboneEncoderUsingLastLayerIntoWPlus": "w_plus",
 }
-"""`opts.encoder_type` of the files, and what we call it."""
+"""`opts.encoder_type` of the files, and our name of the architecture."""
 
 IGNORED = [Ignored(r".*\.num_batches_tracked", "counts training steps")]
+
+POOLED = 7
+"""Side of the feature map that the published `output_layer_2` flattens."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Options(Common):
-    """Flags of `python -m convert.psp`."""
+    """Flags of the command."""
 
     other_generator: OtherGenerator = "refuse"
-    """If the file's decoder is not the bundle's generator: refuse, keep or replace the latter."""
+    """What to do if the file's decoder is not the bundle's generator: refuse, keep the bundle's, or
+    replace it."""
 
 
 def flattened(array: np.ndarray) -> np.ndarray:
-    """[out, C·7·7] to [7·7·C, out]: the published order is channels, rows, columns."""
-    side = psp.POOLED
-    return array.reshape(len(array), -1, side, side).transpose(2, 3, 1, 0).reshape(-1, len(array))
+    """[out, C·7·7] to [7·7·C, out]; the published order is channels, rows, columns."""
+    rows = array.reshape(len(array), -1, POOLED, POOLED)
+    return rows.transpose(2, 3, 1, 0).reshape(-1, len(array))
 
 
 TRUNK = [
@@ -100,14 +107,14 @@ RULES = [*TRUNK, *HEADS, Rule("latent_avg", "latent_avg")]
 
 
 def main(options: Options) -> None:
-    """Convert one file and print what was done."""
-    folder, saved = options.folder, torch_file.load(options.file)
+    """Convert one file and print a summary."""
+    folder, saved = options.folder, checkpoint_file.load(options.file)
     opts = options_of(saved, options.file)
     encoder_type = str(opts.get("encoder_type"))
     if encoder_type not in ARCHITECTURES or opts.get("input_nc", 3) != 3:
         raise UserError(
-            f"{options.file} holds a {encoder_type} of {opts.get('input_nc', 3)} input channels: "
-            f"wanted {', '.join(ARCHITECTURES)} of 3"
+            f"{options.file} holds a {encoder_type:.100} of {opts.get('input_nc', 3)!r:.50} input "
+            f"channels: wanted {', '.join(ARCHITECTURES)} of 3"
         )
     n_styles = styles_of(saved, options.bundle, options.file)
     added = saved.get("latent_avg") if opts.get("start_from_latent_avg") else None
@@ -123,30 +130,30 @@ def main(options: Options) -> None:
 
 def convert(
     state: Mapping[str, np.ndarray],
-    architecture: psp.Architecture,
+    architecture: "Architecture",
     n_styles: int,
     latent_avg: np.ndarray | None,
-) -> tuple[psp.EncoderConfig, dict[str, weights.Array], dict[str, str]]:
-    """Return config, flat table and {ignored key: reason} of an encoder.
+) -> "tuple[EncoderConfig, dict[str, Array], dict[str, str]]":
+    """Return config, table and {ignored key: reason} of an encoder.
 
     Args:
         state: the file's state dict; only `encoder.*` is read.
-        architecture: see `psp.EncoderConfig`.
+        architecture: see `emojax.models.psp.EncoderConfig`.
         n_styles: codes that the generator takes.
-        latent_avg: [L,D] or [1,D], what is added to the encoder's output; None where nothing is.
+        latent_avg: [L,D] or [1,D], added to the encoder's output; None where nothing is.
 
     Raises:
         UserError: tensors are missing, unknown or misshapen; all are named.
     """
-    rows = 0 if latent_avg is None else latent_avg.reshape(-1, latent_avg.shape[-1]).shape[0]
-    if rows not in (0, 1, n_styles):
-        raise UserError(f"latent_avg has {rows} rows: wanted 1 or the generator's {n_styles}")
-    config = psp.EncoderConfig(architecture, n_styles=n_styles, average_rows=rows)
     source = {k.removeprefix("encoder."): v for k, v in state.items() if k.startswith("encoder.")}
-    if rows:
-        source["latent_avg"] = latent_avg.reshape(rows, -1)
-    expected = weights.flatten(weights.abstract(psp.Encoder, config))
-    table, ignored = apply(RULES, IGNORED, expected, source)
+    rows = 0
+    if latent_avg is not None:
+        source["latent_avg"] = latent_avg.reshape(-1, latent_avg.shape[-1])
+        rows = len(source["latent_avg"])
+        if rows not in (1, n_styles):
+            raise UserError(f"latent_avg has {rows} rows: wanted 1 or the generator's {n_styles}")
+    config = PSP.config_class()(architecture, n_styles=n_styles, average_rows=rows)
+    table, ignored = apply(RULES, IGNORED, expected(PSP, config), source)
     return config, table, ignored
 
 
@@ -157,7 +164,7 @@ def options_of(saved: Any, file: Path) -> Mapping[str, Any]:
         UserError: the file is no checkpoint of the pSp family.
     """
     opts = saved.get("opts") if isinstance(saved, Mapping) else None
-    if isinstance(opts, torch_file.Record):
+    if isinstance(opts, checkpoint_file.Record):
         opts = opts.state
     if not isinstance(opts, Mapping) or not isinstance(saved.get("state_dict"), Mapping):
         inside = (
@@ -166,41 +173,45 @@ def options_of(saved: Any, file: Path) -> Mapping[str, Any]:
             else type(saved).__name__
         )
         raise UserError(
-            f"{file} holds {inside}: wanted a pSp, e4e or HyperStyle file with state_dict and opts"
+            f"{file} holds {inside:.200}: wanted a pSp, e4e or HyperStyle file with state_dict and "
+            "opts"
         )
     return opts
 
 
 def styles_of(saved: Mapping[str, Any], bundle: Bundle, file: Path) -> int:
-    """Return how many codes the file's decoder takes, or without one the bundle's generator."""
+    """Return how many codes the file's decoder takes, or without one the bundle's generator.
+
+    Raises:
+        UserError: there is neither.
+    """
     if carries_decoder(saved):
         return stylegan.config_of(stylegan.find(saved, file)).n_latent
     return bundle.config(GENERATOR).n_latent
 
 
 def carries_decoder(saved: Mapping[str, Any]) -> bool:
-    """Say whether a file of the pSp family holds its generator too."""
+    """Whether a file of the pSp family holds its generator too."""
     return any(key.startswith("decoder.") for key in saved["state_dict"])
 
 
 def settle_generator(options: Options, saved: Mapping[str, Any]) -> str:
-    """Make the bundle's generator and a file's decoder one; return its hash.
+    """Make sure that a file's decoder is the bundle's generator, and return the latter's hash.
 
     The decoder is written where the bundle has no generator. Where it has one, all tensors must be
-    equal; the mean latent may differ, since the files of this family do not keep it with the
-    decoder.
+    equal; the mean latent may differ, since files of this family do not keep it with the decoder.
 
     Raises:
-        UserError: they are different generators and `other` is "refuse", or there is neither.
+        UserError: they are different generators and `--other-generator` is "refuse", or there is
+            neither.
     """
     bundle, file, other = options.bundle, options.file, options.other_generator
     if not carries_decoder(saved):
         return bundle.sha256(GENERATOR)
     found = stylegan.find(saved, file)
     if bundle.has(GENERATOR):
-        stored = bundle.sha256(GENERATOR)
-        if other == "keep" or _equal(found, weights.read(bundle.folder(GENERATOR) / "weights")):
-            return stored
+        if other == "keep" or stylegan.is_stored(found, bundle):
+            return bundle.sha256(GENERATOR)
         if other == "refuse":
             raise UserError(
                 f"the decoder in {file} is not the generator of {bundle}: choose another --name, "
@@ -211,17 +222,6 @@ def settle_generator(options: Options, saved: Mapping[str, Any]) -> str:
     source["mean_latent"] = {"from": origin}
     facts = {"resolution": f"{config.size}²"}
     return save(options.folder, GENERATOR, config, table, source, **facts)["weights_sha256"]
-
-
-def _equal(found: stylegan.Found, table: weights.Arrays) -> bool:
-    config = stylegan.config_of(found)
-    expected = weights.flatten(weights.abstract(stylegan.Generator, config))
-    expected.pop("latent_avg")
-    if weights.problems(expected, {k: v for k, v in table.items() if k != "latent_avg"}):
-        return False
-    rules = stylegan.rosinality_rules(config)
-    converted, _ = apply(rules, stylegan.IGNORED["rosinality"], expected, found.tensors)
-    return all(np.array_equal(array, table[name]) for name, array in converted.items())
 
 
 if __name__ == "__main__":

@@ -1,13 +1,16 @@
-"""How a converter ends: what it keeps and prints of a file it has converted."""
+"""What a converter keeps of a published file and prints: source, hash, counts, tensors left out."""
 
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from emojax.runtime.files import sha256
-from emojax.store import bundle, weights
+from emojax.store import bundle
 from emojax.store.parts import ConfigT, Part
+
+if TYPE_CHECKING:
+    from emojax.store.weights import Array
 
 
 def file_source(file: Path, layout: str, where: str, ignored: Mapping[str, str]) -> dict[str, Any]:
@@ -32,11 +35,19 @@ def save(
     folder: Path,
     part: Part[Any, ConfigT],
     config: ConfigT,
-    table: weights.Arrays,
-    source: dict[str, Any],
+    table: "Mapping[str, Array]",
+    source: Mapping[str, Any],
     **facts: str,
 ) -> dict[str, Any]:
-    """Write a part as `bundle.save` does, print a summary with further facts; return metadata.
+    """Write a part as `bundle.save` does, and print a summary; return the metadata.
+
+    Args:
+        folder: of the bundle.
+        part: which.
+        config: the network's.
+        table: its weights.
+        source: see `file_source`.
+        **facts: further lines of the summary, by title.
 
     Raises:
         UserError: see `bundle.save`.
@@ -49,6 +60,7 @@ def save(
         "parameters": f"{stored['parameters']:,}",
         **{f"left out ({n})": reason for reason, n in source["ignored"].items()},
         "written": str(folder / part.name),
+        "use it": f"--bundle {bundle.name_of(folder)}",
     }
     width = max(map(len, rows))
     for name, value in rows.items():

@@ -1,25 +1,32 @@
-"""Conversion tables: every tensor of the model finds its source, and none is left unexplained."""
+"""Conversion tables: where each tensor of a network is in a published file, and in which layout.
+
+A table is walked from the network's side, so every tensor of the network finds its source; tensors
+of the file that are left over must be listed as ignored, with a reason. Needs no JAX until a table
+is applied.
+"""
 
 import dataclasses
 import re
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-import jax
 import numpy as np
 
-from convert.reader.torch_file import release
+from convert.reader.checkpoint_file import release
 from emojax.runtime.errors import UserError
-from emojax.store import weights
+from emojax.store.parts import ConfigT, Part
+
+if TYPE_CHECKING:
+    from emojax.store.weights import Array, Shaped
 
 
 class Rule(NamedTuple):
-    """One line of a table, read from the model's side.
+    r"""One line of a table.
 
     Attributes:
-        target: regular expression for the model's dotted name, matched whole.
-        source: template for the published key (`\\1` stands for the first group).
-        transform: from the published array to the model's layout.
+        target: regular expression for the network's dotted name, matched whole.
+        source: template for the published key (`\1` stands for the first group).
+        transform: from the published array to the network's layout.
     """
 
     target: str
@@ -28,7 +35,12 @@ class Rule(NamedTuple):
 
 
 class Ignored(NamedTuple):
-    """Published keys that the model has no use for, and why."""
+    """Published keys that the network has no use for, and why.
+
+    Attributes:
+        source: regular expression for the keys, matched whole.
+        reason: why they are left out.
+    """
 
     source: str
     reason: str
@@ -36,14 +48,14 @@ class Ignored(NamedTuple):
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Converted:
-    """A tensor of the model, made from the published one each time `np.asarray` asks for it.
+    """A tensor of the network, computed from the published one each time `np.asarray` asks for it.
 
-    So a large file takes memory for one tensor at a time: nothing is kept, and the pages of a
-    mapped file are given back.
+    Nothing is kept, and pages of a mapped file are released after use, so that converting a large
+    file takes memory for one tensor at a time.
 
     Attributes:
         source: the published array.
-        transform: to the model's layout.
+        transform: to the network's layout.
         shape: of the result.
     """
 
@@ -53,10 +65,10 @@ class Converted:
 
     @property
     def dtype(self) -> np.dtype:
-        """Kind of number; the published one."""
+        """Type of an element, as published."""
         return self.source.dtype
 
-    def __array__(self, dtype: np.dtype | None = None, copy: bool | None = None) -> np.ndarray:
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         """Return a new array in memory."""
         array = self.transform(self.source)
         view = np.may_share_memory(array, self.source)
@@ -66,22 +78,22 @@ class Converted:
 
 
 def conv(array: np.ndarray) -> np.ndarray:
-    """OIHW (or 1OIHW) to HWIO."""
+    """Convolution kernel OIHW (or 1OIHW) to HWIO."""
     return array.reshape(array.shape[-4:]).transpose(2, 3, 1, 0)
 
 
 def linear(array: np.ndarray) -> np.ndarray:
-    """[out, in] to [in, out]."""
+    """Weight of a linear layer, [out, in] to [in, out]."""
     return array.T
 
 
 def pointwise(array: np.ndarray) -> np.ndarray:
-    """1×1 convolution [out, in, 1, 1] to the kernel of a linear layer, [in, out]."""
+    """1x1 convolution [out, in, 1, 1] to the weight of a linear layer, [in, out]."""
     return array.reshape(array.shape[:2]).T
 
 
 def flat(array: np.ndarray) -> np.ndarray:
-    """Drop every axis but the one that counts: (1, 3, 1, 1) to (3,), (1,) to ()."""
+    """Drop axes of length 1: (1, 3, 1, 1) to (3,), (1,) to ()."""
     return array.reshape([size for size in array.shape if size != 1])
 
 
@@ -98,46 +110,68 @@ def norm(target: str, source: str) -> list[Rule]:
     ]
 
 
+def expected(part: Part[Any, ConfigT], config: ConfigT) -> "dict[str, Shaped]":
+    """Return the table that a part's network has under a config: shapes in place of arrays."""
+    from emojax.store import weights  # late: imports JAX, for which `--help` must not wait
+
+    return weights.flatten(weights.abstract(part.network_class(), config))
+
+
 def apply(
     rules: Sequence[Rule],
     ignored: Sequence[Ignored],
-    expected: Mapping[str, jax.ShapeDtypeStruct],
+    wanted: "Mapping[str, Shaped]",
     source: Mapping[str, np.ndarray],
-) -> tuple[dict[str, Converted], dict[str, str]]:
-    """Fill the `expected` table from `source`.
+) -> "tuple[dict[str, Array], dict[str, str]]":
+    """Fill a network's table from a published one.
+
+    Args:
+        rules: the conversion table; of several lines that match a name the first counts.
+        ignored: keys that may be left over.
+        wanted: see `expected`.
+        source: published arrays by key.
 
     Returns:
-        The model's table, of arrays yet to be made, and {published key: reason} of what was left
-        out.
+        The network's table, of arrays that are computed when they are used, and {published key:
+        reason} of what was left out.
 
     Raises:
         UserError: lists every tensor without a source, without a use, or of another shape.
     """
-    table, used, found = {}, set(), []
-    for name, wanted in expected.items():
-        key, transform = _source_of(name, rules)
-        if key not in source:
-            found.append(f"missing: {key} (for {name}, {list(wanted.shape)})")
-            continue
+    table: dict[str, Array] = {}
+    used, found = set(), []
+    for name, shaped in wanted.items():
+        (key, transform), shape = _source_of(name, rules), tuple(shaped.shape)
         used.add(key)
-        if _shape(transform, source[key]) != tuple(wanted.shape):
-            found.append(
-                f"misshapen: {key} is {list(source[key].shape)}, {name} wants {list(wanted.shape)}"
-            )
-            continue
-        table[name] = Converted(source[key], transform, tuple(wanted.shape))
+        if key not in source:
+            found.append(f"missing: {key} (for {name}, {list(shape)})")
+        elif _shape(transform, source[key]) != shape:
+            had = list(source[key].shape)
+            found.append(f"misshapen: {key} is {had}, {name} wants {list(shape)}")
+        else:
+            table[name] = Converted(source[key], transform, shape)
+    left, unknown = _left_over(source, used, ignored)
+    if found := sorted(found) + sorted(unknown):
+        from emojax.store import weights  # late, as in `expected`
+
+        raise UserError(f"the file does not hold this network; {weights.report(found)}")
+    return table, left
+
+
+def _left_over(
+    source: Mapping[str, np.ndarray], used: set[str], ignored: Sequence[Ignored]
+) -> tuple[dict[str, str], list[str]]:
+    """Return {key: reason} of the keys that are ignored, and a line for each unknown one."""
     left, unknown = {}, []
     for key in source:
         if key in used:
             continue
-        reason = next((rule.reason for rule in ignored if re.fullmatch(rule.source, key)), None)
+        reason = next((each.reason for each in ignored if re.fullmatch(each.source, key)), None)
         if reason is None:
             unknown.append(f"unknown: {key} {list(np.shape(source[key]))}")
         else:
             left[key] = reason
-    if found := sorted(found) + sorted(unknown):
-        raise UserError(f"the file does not hold this network; {weights.report(found)}")
-    return table, left
+    return left, unknown
 
 
 def _source_of(name: str, rules: Sequence[Rule]) -> tuple[str, Callable]:
@@ -148,7 +182,7 @@ def _source_of(name: str, rules: Sequence[Rule]) -> tuple[str, Callable]:
 
 
 def _shape(transform: Callable, array: np.ndarray) -> tuple[int, ...] | None:
-    """Shape of what a transform makes of an array, None where it cannot; nothing is computed."""
+    """Return the shape of a transform's result, computing nothing; None where it fails."""
     stand_in = np.broadcast_to(np.zeros((), array.dtype), array.shape)
     try:
         return transform(stand_in).shape

@@ -1,32 +1,36 @@
-"""Published StyleGAN2 generators become the `generator` of a bundle.
+"""Convert a published StyleGAN2 generator to the generator of a bundle.
 
-    python -m convert.stylegan stylegan2-ffhq-config-f.pt --name ffhq
-    python -m convert.stylegan ffhq.pkl --name ffhq-nvlabs
-    python -m convert.stylegan psp_ffhq_encode.pt --name ffhq       (the decoder it carries)
+    emojax convert stylegan stylegan2-ffhq-config-f.pt --name ffhq
+    emojax convert stylegan ffhq.pkl --name ffhq-nvlabs
+    emojax convert stylegan psp_ffhq_encode.pt --name ffhq          the decoder in that file
 
-Takes rosinality's `.pt` (`g_ema`, `latent_avg`), a bare generator state dict (`.pt`,
-`.safetensors`, `.npz`), pSp, e4e and HyperStyle files (`decoder.*`) and NVlabs' `.pkl` (`G_ema`).
+Takes rosinality's .pt (g_ema, latent_avg), a bare generator state dict (.pt, .safetensors, .npz),
+pSp, e4e and HyperStyle files (decoder.*) and NVlabs' .pkl (G_ema). Nothing in a file is executed.
+`python -m convert.stylegan` does the same, but not in a folder that has a convert.py of its own.
 """
 
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-import jax
 import numpy as np
 
 from convert.options import Options
-from convert.reader import torch_file
+from convert.reader import checkpoint_file
 from convert.report import file_source, save
-from convert.rules import Ignored, Rule, apply, conv, flat, linear
-from emojax.models.stylegan2 import Generator, GeneratorConfig, mean_latent
+from convert.rules import Ignored, Rule, apply, conv, expected, flat, linear
 from emojax.runtime.cli import cli
 from emojax.runtime.errors import UserError
-from emojax.store import weights
+from emojax.store.bundle import Bundle
 from emojax.store.parts import GENERATOR
 
-MEAN_SAMPLES = 100_000  # as the originals average when a file holds no mean latent
+if TYPE_CHECKING:
+    from emojax.models.stylegan2 import GeneratorConfig
+    from emojax.store.weights import Array, Arrays
+
+MEAN_SAMPLES = 100_000
+"""Codes that the mean latent is averaged over where a file holds none, as in the originals."""
 
 
 class Found(NamedTuple):
@@ -55,7 +59,7 @@ def find(saved: Any, file: str | Path) -> Found:
     """
     if isinstance(saved, Mapping) and "G_ema" in saved:
         return _nvlabs(saved["G_ema"], "G_ema", file)
-    if isinstance(saved, torch_file.Record):
+    if isinstance(saved, checkpoint_file.Record):
         return _nvlabs(saved, "the network", file)
     if isinstance(saved, Mapping):
         mean = _mean(saved.get("latent_avg"))
@@ -71,7 +75,7 @@ def find(saved: Any, file: str | Path) -> Found:
             return Found("nvlabs", "the state dict", _arrays(saved))
         if "conv1.conv.weight" in saved:
             return Found("rosinality", "the state dict", _arrays(saved), mean)
-        inside = f"a dict of {', '.join(map(repr, list(saved)[:8])) or 'nothing'}"
+        inside = f"a dict of {', '.join(map(repr, list(saved)[:8])) or 'nothing':.200}"
     else:
         inside = f"a {type(saved).__name__}"
     raise UserError(
@@ -80,18 +84,17 @@ def find(saved: Any, file: str | Path) -> Found:
     )
 
 
-def convert(found: Found) -> tuple[GeneratorConfig, dict[str, weights.Array], dict[str, str], str]:
-    """Return (config, table, {ignored key: reason}, where the mean latent is from).
+def convert(
+    found: Found,
+) -> "tuple[GeneratorConfig, dict[str, Array], dict[str, str], str]":
+    """Return config, table, {ignored key: reason}, and where the mean latent is from.
 
     Raises:
         UserError: tensors are missing, unknown or misshapen; all are named.
     """
     config = config_of(found)
-    expected = weights.flatten(weights.abstract(Generator, config))
     mean, origin = found.latent_avg, "the file"
-    expected.pop("latent_avg")
-    rules = rosinality_rules(config) if found.layout == "rosinality" else nvlabs_rules(config)
-    table, ignored = apply(rules, IGNORED[found.layout], expected, found.tensors)
+    table, ignored = _applied(found, config)
     _check_filters(found.tensors, ignored)
     if found.layout == "nvlabs":
         mean = found.tensors.get("mapping.w_avg")
@@ -105,8 +108,32 @@ def convert(found: Found) -> tuple[GeneratorConfig, dict[str, weights.Array], di
     return config, table, ignored, origin
 
 
-def config_of(found: Found) -> GeneratorConfig:
-    """Read the generator's shape off its tensors."""
+def is_stored(found: Found, bundle: Bundle) -> bool:
+    """Whether a generator is that of a bundle, equal in all tensors but the mean latent."""
+    from emojax.store import weights  # late, as all that imports JAX
+
+    config = config_of(found)
+    stored = weights.read(bundle.folder(GENERATOR) / "weights")
+    if weights.problems(expected(GENERATOR, config), stored):
+        return False
+    converted, _ = _applied(found, config)
+    return all(np.array_equal(np.asarray(each), stored[key]) for key, each in converted.items())
+
+
+def _applied(found: Found, config: "GeneratorConfig") -> "tuple[dict[str, Array], dict[str, str]]":
+    """Return the table of a found generator, all but the mean latent, and what was left out."""
+    wanted = expected(GENERATOR, config)
+    wanted.pop("latent_avg")
+    rules = rosinality_rules(config) if found.layout == "rosinality" else nvlabs_rules(config)
+    return apply(rules, IGNORED[found.layout], wanted, found.tensors)
+
+
+def config_of(found: Found) -> "GeneratorConfig":
+    """Return the config that a generator's tensors have by their shapes.
+
+    Raises:
+        UserError: the tensors are not those of a generator with a skip chain of RGB pictures.
+    """
     tensors = found.tensors
     try:
         if found.layout == "rosinality":
@@ -115,17 +142,14 @@ def config_of(found: Found) -> GeneratorConfig:
             channels = [
                 _rows(tensors, f"{layer}.activate.bias", f"{layer}.conv.weight") for layer in layers
             ]
-            affines, mapping = (
-                r"(?:conv1|convs\.\d+)\.conv\.modulation\.weight",
-                r"style\.(\d+)\.\w+",
-            )
-            first = "style.1"
+            affines = r"(?:conv1|convs\.\d+)\.conv\.modulation\.weight"
+            mapping, first = r"style\.(\d+)\.\w+", "style.1"
         else:
             sizes = _numbers(tensors, r"synthesis\.b(\d+)\.torgb\..*")
             layers = [f"synthesis.b{size}.conv1" for size in sizes]
             channels = [_rows(tensors, f"{layer}.bias", f"{layer}.weight") for layer in layers]
-            affines, mapping = r"synthesis\.b\d+\.conv1\.affine\.weight", r"mapping\.fc(\d+)\.\w+"
-            first = "mapping.fc0"
+            affines = r"synthesis\.b\d+\.conv1\.affine\.weight"
+            mapping, first = r"mapping\.fc(\d+)\.\w+", "mapping.fc0"
         style_dim = next(tensors[key].shape[1] for key in tensors if re.fullmatch(affines, key))
         weight = tensors.get(f"{first}.weight")
         z_dim = style_dim if weight is None else weight.shape[1]
@@ -135,7 +159,7 @@ def config_of(found: Found) -> GeneratorConfig:
             f"{found.where} is not a StyleGAN2 generator with a skip chain of RGB pictures: "
             f"it has no {error or 'modulated convolutions'}"
         ) from error
-    return GeneratorConfig(
+    return GENERATOR.config_class()(
         channels=tuple(map(int, channels)),
         style_dim=int(style_dim),
         z_dim=int(z_dim),
@@ -144,7 +168,7 @@ def config_of(found: Found) -> GeneratorConfig:
     )
 
 
-def rosinality_rules(config: GeneratorConfig) -> list[Rule]:
+def rosinality_rules(config: "GeneratorConfig") -> list[Rule]:
     """Return the table for rosinality's key names."""
     rules = [
         rule
@@ -168,7 +192,7 @@ def rosinality_rules(config: GeneratorConfig) -> list[Rule]:
     return rules
 
 
-def nvlabs_rules(config: GeneratorConfig) -> list[Rule]:
+def nvlabs_rules(config: "GeneratorConfig") -> list[Rule]:
     """Return the table for NVlabs' key names (stylegan2-ada-pytorch)."""
     rules = [
         rule
@@ -202,16 +226,17 @@ IGNORED = {
 
 
 def main(options: Options) -> None:
-    """Convert one file and print what was done."""
-    found = find(torch_file.load(options.file), options.file)
+    """Convert one file and print a summary."""
+    folder = options.folder
+    found = find(checkpoint_file.load(options.file), options.file)
     config, table, ignored, origin = convert(found)
     source = file_source(options.file, found.layout, found.where, ignored)
     source["mean_latent"] = {
         "from": origin,
-        "values": [round(float(v), 6) for v in table["latent_avg"]],
+        "values": [round(float(v), 6) for v in np.asarray(table["latent_avg"])],
     }
     save(
-        options.folder,
+        folder,
         GENERATOR,
         config,
         table,
@@ -269,7 +294,7 @@ def _mean(latent: Any) -> np.ndarray | None:
 
 
 def _nvlabs(network: Any, where: str, file: str | Path) -> Found:
-    if not isinstance(network, torch_file.Record):
+    if not isinstance(network, checkpoint_file.Record):
         raise UserError(
             f"{file}: {where} is a {type(network).__name__}, wanted a pickled generator"
         )
@@ -278,12 +303,12 @@ def _nvlabs(network: Any, where: str, file: str | Path) -> Found:
     architecture = synthesis.get("architecture", "skip")
     if state.get("c_dim", 0) or architecture != "skip" or state.get("img_channels", 3) != 3:
         raise UserError(
-            f"{file}: {where} is a generator with {state.get('c_dim', 0)} classes, architecture "
-            f"{architecture!r} and {state.get('img_channels', 3)} colours; wanted an unconditional "
-            "RGB one with skip connections"
+            f"{file}: {where} is a generator with {state.get('c_dim', 0)!r:.50} classes, "
+            f"architecture {architecture!r:.50} and {state.get('img_channels', 3)!r:.50} colours; "
+            "wanted an unconditional RGB one with skip connections"
         )
     clamp = synthesis.get("conv_clamp")
-    tensors = torch_file.state_dict(network)
+    tensors = checkpoint_file.state_dict(network)
     return Found("nvlabs", where, tensors, conv_clamp=None if clamp is None else float(clamp))
 
 
@@ -297,7 +322,13 @@ def _check_filters(tensors: Mapping[str, np.ndarray], ignored: Mapping[str, str]
                 raise UserError(f"{key} is not the [1, 3, 3, 1] filter emojax resamples with")
 
 
-def _averaged(config: GeneratorConfig, table: weights.Arrays) -> np.ndarray:
+def _averaged(config: "GeneratorConfig", table: "Arrays") -> np.ndarray:
+    """Return the mean code of mapped samples [D]."""
+    import jax  # late, as all that imports JAX
+
+    from emojax.models.stylegan2 import Generator, mean_latent
+    from emojax.store import weights
+
     zero = np.zeros(config.style_dim, np.float32)
     model = weights.load(weights.abstract(Generator, config), {**table, "latent_avg": zero})
     average = jax.jit(mean_latent, static_argnames="samples")

@@ -13,6 +13,15 @@ jax.config.update("jax_default_matmul_precision", "highest")
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 
 
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    """Work in an empty folder, with a home for bundles beside it."""
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    monkeypatch.setenv("EMOJAX_HOME", str(tmp_path / "home"))
+    return tmp_path / "here"
+
+
 def pytest_runtest_setup(item):
     """Let XLA hurry: small networks compile longer than they run, those of slow tests do not."""
     jax.config.update("jax_disable_most_optimizations", not item.get_closest_marker("slow"))

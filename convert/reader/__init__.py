@@ -1,1 +1,1 @@
-"""Checkpoint files from outside: read without torch, executing nothing."""
+"""Reader of untrusted checkpoint files, without torch; nothing in a file is executed."""

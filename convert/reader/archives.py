@@ -1,8 +1,7 @@
-"""Zip archives, `.npz` and `.safetensors` files as mapped arrays, with nothing trusted.
+"""Zip archives, `.npz` and `.safetensors` files as memory-mapped arrays; their bytes are untrusted.
 
-A record that is stored as it is becomes a view of the mapped file, after its CRC-32 has been
-checked in a stream that keeps nothing. Only compressed records (some `.npz` files) are expanded
-in memory, up to a bound.
+An uncompressed record becomes a view of the mapped file, after its CRC-32 has been checked piece by
+piece. Compressed records (some `.npz` files) are expanded in memory, up to a bound.
 """
 
 import io

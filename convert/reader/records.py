@@ -1,4 +1,4 @@
-"""What a checkpoint file becomes where it is not an array, and why one cannot be read."""
+"""Names and objects of a checkpoint file that are no arrays, and the errors of the reader."""
 
 from dataclasses import dataclass, field
 from typing import Any

@@ -1,7 +1,7 @@
-"""Bytes of a file seen as torch storages, and tensors as views of them.
+"""Torch storages in the bytes of a file, and tensors as views of them.
 
-Every number comes from a file and is hostile until checked: sizes, strides and offsets must stay
-inside their storage. Nothing is copied but what a big-endian file makes necessary.
+Every number comes from the file and is untrusted until checked: sizes, strides and offsets must
+stay inside their storage. Only big-endian files are copied.
 """
 
 import math
@@ -13,7 +13,7 @@ import numpy as np
 
 from convert.reader.records import Name, Unreadable, Unsupported
 
-# A view may repeat the values of its storage (stride 0); beyond this size it is taken for a bomb.
+# A view may repeat the values of its storage (stride 0); a larger one is refused.
 _LARGEST_REPETITION = 2**26  # bytes
 _MOST_AXES = 64  # of a NumPy array
 
@@ -178,10 +178,5 @@ def tensor(storage: Any, offset: Any, shape: Any, strides: Any, dtype: Any = Non
         raise Unreadable(f"a tensor of shape {shape} repeats a storage of {storage.size} values")
     if not size:
         return np.empty(shape, storage.dtype)
-    return np.ndarray(
-        shape,
-        storage.dtype,
-        buffer=storage.data,
-        offset=offset * itemsize,
-        strides=[step * itemsize for step in strides],
-    )
+    steps, start = [step * itemsize for step in strides], offset * itemsize
+    return np.ndarray(shape, storage.dtype, buffer=storage.data, offset=start, strides=steps)

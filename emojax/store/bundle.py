@@ -17,7 +17,7 @@ import re
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from emojax.runtime.choices import DEFAULT_BUNDLE
 from emojax.runtime.errors import UserError
@@ -261,6 +261,12 @@ def destination(name: str, checkpoints: Path | None = None) -> Path:
     )
 
 
+def name_of(folder: Path) -> str:
+    """Return what to give to `find` for a folder: its name where that is enough, else its path."""
+    places = map(os.path.realpath, look_up(folder.name).folders)
+    return folder.name if os.path.realpath(folder) in places else str(folder.absolute())
+
+
 def is_embedded(name: str) -> bool:
     """Whether a name or path is that of the embedded bundle, to which nothing is converted."""
     return Path(name).name == DEFAULT
@@ -293,10 +299,9 @@ def save(
     expected = weights.flatten(weights.abstract(network, config))
     if found := weights.problems(expected, arrays):
         raise UserError(f"{part.name} not written; {weights.report(found)}")
-    settings: Any = config
     stored = {
         "network": network.__name__,
-        "config": dataclasses.asdict(settings),
+        "config": dataclasses.asdict(cast(Any, config)),
         "source": dict(source),
         "parameters": weights.count(arrays),
         "weights_sha256": weights.fingerprint(arrays),

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from convert import calibration
 from convert import directions as convert
 from emojax import score
 from emojax.latents import directions, fit_directions
@@ -101,7 +102,7 @@ def test_torch_files_and_numpy_files_become_one_file(world, tmp_path):
 def drawn_codes(world, count):
     """Return codes [count, D] of the bundle's generator, from ids that the converter leaves out."""
     generator = bundle.find(world).load(GENERATOR)
-    ids = jnp.arange(count, dtype=jnp.uint32) + convert.SAMPLES
+    ids = jnp.arange(count, dtype=jnp.uint32) + calibration.SAMPLES
     z = jax.jit(draw_z, static_argnums=2)(jax.random.key(0), ids, WIDTH)
     return np.asarray(jax.jit(lambda model, z: model.mapping(z))(generator, z), np.float64)
 
@@ -141,7 +142,7 @@ def test_the_classifier_turns_a_sign_that_is_wrong(world, tmp_path, monkeypatch,
         odds = np.exp((codes.mean(1) @ BASE)[:, None] * (np.arange(8) == 0))
         return odds / odds.sum(1, keepdims=True)
 
-    monkeypatch.setattr(convert, "_judged", judged)
+    monkeypatch.setattr(calibration, "_classified", judged)
     np.save(tmp_path / "emotion_angry.npy", -BASE)
     np.save(tmp_path / "emotion_sad.npy", -BASE)  # where anger rises, sadness falls
     run(
@@ -203,6 +204,7 @@ def test_bad_arguments(world, tmp_path):
         ((DATA / "README.md",), {}, r"README\.md cannot be read: it begins like no checkpoint"),
         ((oracles.DATA / "files" / "ros_tiny.pt",), {}, r"ros_tiny\.pt holds no direction"),
         ((DATA / "age.pt", DATA / "age.pt"), {}, "age is given twice"),
+        ((DATA / "age.pt",), {"names": ("\x1b[31m",)}, r"a direction is named '\\x1b\[31m': give"),
         ((DATA / "age.pt",), {"names": ("a", "b")}, "--names gives 2 names for 1 directions"),
         ((DATA / "age.pt",), {"calibrate": 1}, "--calibrate is 1, wanted 0, or 2 or more"),
         ((DATA / "age.pt",), {"name": "nowhere"}, "no bundle 'nowhere'"),

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from convert import emotion
-from convert.reader import torch_file
+from convert.reader import checkpoint_file
 from emojax.models.efficientnet import EIGHT, SEVEN, EmotionNet
 from emojax.runtime.errors import UserError
 from emojax.store import bundle, weights
@@ -19,7 +19,7 @@ TINY = ("hsemotion_tiny.pt", "hsemotion_tiny_timm067.pt", "hsemotion_tiny_timm09
 
 
 def published(name: str = TINY[0]) -> dict[str, np.ndarray]:
-    return dict(torch_file.state_dict(torch_file.load(FILES / name)))
+    return dict(checkpoint_file.state_dict(checkpoint_file.load(FILES / name)))
 
 
 @pytest.mark.parametrize("name", TINY)

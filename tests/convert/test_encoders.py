@@ -7,7 +7,7 @@ import pytest
 
 from convert import hyperstyle as convert_hyperstyle
 from convert import psp as convert_psp
-from convert.reader import torch_file
+from convert.reader import checkpoint_file
 from emojax.models import hyperstyle, psp
 from emojax.runtime.cli import run_command
 from emojax.runtime.errors import UserError
@@ -131,7 +131,7 @@ def convert(monkeypatch, tmp_path):
     """Run the command on an object in place of a file."""
 
     def run(contents, **changes):
-        monkeypatch.setattr(torch_file, "load", lambda file: contents)
+        monkeypatch.setattr(checkpoint_file, "load", lambda file: contents)
         file = tmp_path / "psp.pt"
         file.touch()
         options = convert_psp.Options(file, name="small", checkpoints=tmp_path / "checkpoints")
@@ -195,6 +195,6 @@ def test_foreign_files_end_in_one_sentence(convert, small_file, capsys, change, 
 
 
 def test_options_may_be_a_namespace():
-    record = torch_file.Record("argparse.Namespace", {"encoder_type": "WEncoder"})
+    record = checkpoint_file.Record("argparse.Namespace", {"encoder_type": "WEncoder"})
     found = convert_psp.options_of({"opts": record, "state_dict": {}}, "file")
     assert found["encoder_type"] == "WEncoder"

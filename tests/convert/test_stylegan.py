@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from convert import rules, stylegan
-from convert.reader import torch_file
+from convert.reader import checkpoint_file
 from emojax.runtime.errors import UserError
 from emojax.store import bundle, weights
 from emojax.store.parts import GENERATOR
@@ -62,11 +62,11 @@ def test_other_layouts_give_the_same_table(layout, tmp_path):
     state = tensors()
     if layout == "bare":
         np.savez(tmp_path / "g.npz", **state)
-        saved = torch_file.load(tmp_path / "g.npz")
+        saved = checkpoint_file.load(tmp_path / "g.npz")
     elif layout == "safetensors":
         numpy_file = pytest.importorskip("safetensors.numpy")
         numpy_file.save_file(state, tmp_path / "g.safetensors")
-        saved = torch_file.load(tmp_path / "g.safetensors")
+        saved = checkpoint_file.load(tmp_path / "g.safetensors")
     else:
         saved = {
             "state_dict": {f"decoder.{k}": v for k, v in state.items()}
@@ -84,7 +84,7 @@ def test_other_layouts_give_the_same_table(layout, tmp_path):
 
 def test_the_computed_mean_latent_is_the_mean_of_mapped_samples():
     config, table, _, _ = stylegan.convert(stylegan.Found("rosinality", "g", tensors()))
-    model = weights.load(weights.abstract(stylegan.Generator, config), table)
+    model = weights.load(weights.abstract(GENERATOR.network_class(), config), table)
     w = np.asarray(model.mapping(jax.random.normal(jax.random.key(5), (50_000, 32))))
     spread = w.std(0) * np.sqrt(1 / 50_000 + 1 / stylegan.MEAN_SAMPLES)
     assert np.abs((table["latent_avg"] - w.mean(0)) / spread).max() < 6
@@ -127,7 +127,7 @@ def test_another_filter_is_refused():
         ([1], "holds a list, wanted"),
         ({"g_ema": {"a": np.zeros(3)}}, "it has no 'conv1.conv.weight'"),
         (
-            {"G_ema": torch_file.Record("Generator", {"c_dim": 10})},
+            {"G_ema": checkpoint_file.Record("Generator", {"c_dim": 10})},
             "10 classes, architecture 'skip' and 3 colours",
         ),
     ],

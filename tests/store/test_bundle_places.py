@@ -27,15 +27,6 @@ def stand_in(folder: Path, name: str) -> None:
     (folder / name / "metadata.json").write_text('{"weights_sha256": "of ' + str(folder) + '"}')
 
 
-@pytest.fixture
-def here(tmp_path, monkeypatch):
-    """Work in an empty folder, with a home for bundles beside it."""
-    (tmp_path / "here").mkdir()
-    monkeypatch.chdir(tmp_path / "here")
-    monkeypatch.setenv("EMOJAX_HOME", str(tmp_path / "home"))
-    return tmp_path / "here"
-
-
 def test_a_bundle_at_home_is_found_from_every_folder(here):
     sha = write_generator(here.parent / "home" / "checkpoints" / "ffhq")
     found = bundle.find("ffhq")

@@ -10,7 +10,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from convert.reader.torch_file import Record, load, release, state_dict
+from convert.reader.checkpoint_file import Record, load, release, state_dict
 from emojax.runtime.errors import UserError
 from tests.support.pickle_code import name_of, number, tensor_of, text, write_zip
 

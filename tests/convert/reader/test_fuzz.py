@@ -25,7 +25,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from convert.reader.torch_file import Record, load, state_dict
+from convert.reader.checkpoint_file import Record, load, state_dict
 from emojax.runtime.errors import UserError
 
 DATA = Path(__file__).parents[2] / "data"

@@ -6,7 +6,7 @@ import zipfile
 import numpy as np
 import pytest
 
-from convert.reader.torch_file import Name, load
+from convert.reader.checkpoint_file import Name, load
 from emojax.runtime.errors import UserError
 from tests.support.pickle_code import name_of, tensor_of, text, write_pickle, write_zip
 

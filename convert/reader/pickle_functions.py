@@ -1,37 +1,46 @@
-"""Everything that a pickle can call: our own functions under the names that torch and NumPy use.
+"""The functions that a pickle may call: our own, under the names that torch and NumPy use.
 
-Arguments come from a file and are hostile until checked; what raises `TypeError`, `ValueError`
-and the like counts as damage. No function here calls anything it was given.
+Arguments come from the file and are untrusted until checked; `TypeError`, `ValueError` and the like
+count as damage. No function here calls anything that it was given.
 """
 
 import math
 import re
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from convert.reader.records import Name, Record, Unreadable, Unsupported
 from convert.reader.storages import DTYPES, naturals, tensor
-from convert.reader.unpickle import checked_key
+from convert.reader.unpickler import checked_key
 
 
-def _rebuild_tensor(storage, offset, shape, strides, *rest) -> np.ndarray:
+def _rebuild_tensor(storage: Any, offset: Any, shape: Any, strides: Any, *rest: Any) -> np.ndarray:
     """torch._utils._rebuild_tensor_v2; the rest is requires_grad, hooks and metadata."""
     if len(rest) > 2 and rest[2]:
         raise Unsupported("it holds a tensor saved as a lazy conjugate or negative")
     return tensor(storage, offset, shape, strides)
 
 
-def _rebuild_tensor_v3(storage, offset, shape, strides, _grad, _hooks, dtype, metadata=None):
-    """torch._utils._rebuild_tensor_v3: types younger than the classes of storages."""
+def _rebuild_tensor_v3(
+    storage: Any,
+    offset: Any,
+    shape: Any,
+    strides: Any,
+    _grad: Any,
+    _hooks: Any,
+    dtype: Any,
+    metadata: Any = None,
+) -> np.ndarray:
+    """torch._utils._rebuild_tensor_v3: dtypes that have no class of storage."""
     name = dtype.kind.removeprefix("torch.") if isinstance(dtype, Name) else ""
     if name not in DTYPES or metadata:
         raise Unsupported(f"it holds a tensor of type {name[:50] or 'unknown'}")
     return tensor(storage, offset, shape, strides, DTYPES[name])
 
 
-def _rebuild_parameter(data, *_rest) -> Any:
+def _rebuild_parameter(data: Any, *_rest: Any) -> Any:
     """torch._utils._rebuild_parameter: requires_grad, hooks and state are left out."""
     return data
 
@@ -50,7 +59,9 @@ def _build_dtype(arguments: Any, state: Any) -> np.dtype:
     return np.dtype(order + code)
 
 
-def _values(dtype: Any, shape: tuple[int, ...], data: Any, order: str = "C") -> np.ndarray:
+def _values(
+    dtype: Any, shape: tuple[int, ...], data: Any, order: Literal["C", "F"] = "C"
+) -> np.ndarray:
     """Bytes as a read-only array of native byte order."""
     if isinstance(data, str):  # as Python 2 wrote bytes
         data = data.encode("latin-1")
@@ -74,11 +85,11 @@ def _from_buffer(data: Any, dtype: Any, shape: Any, order: Any = "C") -> np.ndar
     return _values(dtype, naturals(shape, "a shape"), data, "F" if order == "F" else "C")
 
 
-def _scalar(dtype: Any, data: Any = b"") -> np.generic:
+def _scalar(dtype: Any, data: Any = b"") -> Any:
     return _values(dtype, (), data)[()]
 
 
-# ---- plain Python objects that pickles make by a call
+# ---- Python objects that pickles make by a call
 
 
 def _elements(items: Any) -> Any:

@@ -1,9 +1,9 @@
-"""A pickle machine that builds containers and inert records, and calls only the reader's own code.
+"""Unpickler that builds containers and records, and calls nothing but the reader's own functions.
 
 A pickle is a program for a stack machine. `pickletools` of the standard library decodes its
-opcodes; this module runs them without ever importing, looking up or calling what the file names.
-A name becomes a `Name`, an instance of a named class a `Record` of its state, and a call happens
-only when the name stands in the table of functions that the caller hands over.
+opcodes; this module runs them without importing, looking up or calling what the file names. A name
+becomes a `Name`, an instance of a named class a `Record` of its state, and a call happens only when
+the name is in the table of functions that the caller gives.
 
 Work is bounded by a `Budget`, keys of dictionaries are small and flat, and nothing recurses, so a
 hostile file of N bytes costs time and memory in proportion to N.
@@ -146,17 +146,20 @@ class Unpickler:
         del self._stack[start:]
         return items
 
-    def _mark(self, _) -> None:
+    def _mark(self, _: Any) -> None:
         self._marks.append(len(self._stack))
 
-    def _discard(self, _) -> None:
+    def _discard(self, _: Any) -> None:
         if self._marks and self._marks[-1] == len(self._stack):
             self._marks.pop()
         else:
             self._pop()
 
-    def _discard_to_mark(self, _) -> None:
+    def _discard_to_mark(self, _: Any) -> None:
         self._pop_to_mark()
+
+    def _ignore(self, _: Any) -> None:
+        """FRAME: how many bytes to read at a time."""
 
     def _protocol(self, version: int) -> None:
         if version > _HIGHEST_PROTOCOL:
@@ -202,7 +205,7 @@ class Unpickler:
             raise Unreadable(f"a pickle adds set items to a {type(target).__name__}")
         target.update(checked_key(item) for item in items)
 
-    def _dict(self, _) -> None:
+    def _dict(self, _: Any) -> None:
         items = self._pop_to_mark()
         self._stack.append({})
         self._set_items(items)
@@ -236,7 +239,7 @@ class Unpickler:
         self._budget.spend(sum(map(_cost, arguments)))
         return self._calls[function.kind](*arguments)
 
-    def _reduce(self, _) -> None:
+    def _reduce(self, _: Any) -> None:
         function, arguments = self._pop_many(2)
         self._stack.append(self._call(function, arguments))
 
@@ -249,7 +252,7 @@ class Unpickler:
         else:
             self._stack.append(Record(kind.kind, arguments or {}))
 
-    def _instance_with_keywords(self, _) -> None:
+    def _instance_with_keywords(self, _: Any) -> None:
         kind, arguments, keywords = self._pop_many(3)
         if keywords != {}:
             arguments = (arguments, keywords)
@@ -260,12 +263,12 @@ class Unpickler:
         self._global(argument)
         self._stack.append(self._call(self._pop(), tuple(items)))
 
-    def _object(self, _) -> None:
+    def _object(self, _: Any) -> None:
         items = self._pop_to_mark()
         function = items[0] if items else None
         self._stack.append(self._call(function, tuple(items[1:])))
 
-    def _build(self, _) -> None:
+    def _build(self, _: Any) -> None:
         state = self._pop()
         target = self._top()
         if isinstance(target, Record) and target.kind in self._builds:
@@ -284,7 +287,7 @@ class Unpickler:
             if self._memo.get(key) is record:
                 self._memo[key] = value
 
-    def _persistent(self, _) -> None:
+    def _persistent(self, _: Any) -> None:
         self._stack.append(self._persistent_load(self._pop()))
 
 
@@ -317,7 +320,7 @@ _CONSTANTS: dict[str, Callable[[], Any]] = {
 
 _HANDLERS: dict[str, Callable[[Unpickler, Any], None]] = {
     "PROTO": Unpickler._protocol,
-    "FRAME": lambda machine, size: None,
+    "FRAME": Unpickler._ignore,
     "MARK": Unpickler._mark,
     "POP": Unpickler._discard,
     "POP_MARK": Unpickler._discard_to_mark,

@@ -1,12 +1,12 @@
-"""Published checkpoint files as nested Python containers of NumPy arrays, without torch.
+"""Reader of published checkpoint files: nested Python containers of NumPy arrays, without torch.
 
 `load` reads what torch.save has written since 2017 (the zip format and the legacy stream before
 it, state dicts and whole pickled modules), NVlabs' network pickles, TorchScript archives,
-`.safetensors` and `.npz`. Nothing in a file is executed: see `convert.reader.unpickle`.
+`.safetensors` and `.npz`. Nothing in a file is executed: see `convert.reader.unpickler`.
 
-Arrays are read-only views of the mapped file, so memory is used only for what is touched, the
-file must stay as it is while they are in use, and `release` gives touched pages back. The CRC-32
-of every record used is checked when the file is loaded; the legacy format has no checksums.
+Arrays are read-only views of the memory-mapped file: only what is read takes memory, the file must
+not change while they are in use, and `release` gives the memory back. The CRC-32 of every record
+used is checked when the file is loaded; the legacy format has no checksums.
 """
 
 import io
@@ -18,15 +18,15 @@ import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
 
 import numpy as np
 
 from convert.reader.archives import Archive, looks_like_safetensors, read_npz, read_safetensors
-from convert.reader.calls import BUILDS, calls
+from convert.reader.pickle_functions import BUILDS, calls
 from convert.reader.records import Name, Record, Unreadable
 from convert.reader.storages import Storage, StorageId, storage_id, swapped, view_of
-from convert.reader.unpickle import Budget, Unpickler
+from convert.reader.unpickler import Budget, Unpickler
 from emojax.runtime.errors import UserError
 
 __all__ = ["Name", "Record", "load", "release", "state_dict"]
@@ -36,7 +36,7 @@ _LEGACY_PROTOCOL = 1001
 _MOST_MODULES = 100_000  # in one network; a hostile file can make a few modules look like many
 _DEEPEST_MODULE = 100
 
-# What the parsers raise when bytes make no sense to them, RecursionError among them.
+# What the parsers raise for malformed bytes, RecursionError among them.
 _MALFORMED = (
     ArithmeticError,
     EOFError,
@@ -73,14 +73,15 @@ def load(path: str | Path) -> Any:
     path = Path(path)
     try:
         with path.open("rb") as file:
-            empty = path.stat().st_size == 0
-            mapped = b"" if empty else mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+            if path.stat().st_size == 0:
+                raise UserError(f"{path} cannot be read: it is empty; {Unreadable.advice}")
+            mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
     except OSError as error:
         reason = error.strerror or error
         raise UserError(f"{path} cannot be opened ({reason}); check the path") from error
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # what parsers remark on odd bytes
+            warnings.simplefilter("ignore")  # of the parsers, about malformed bytes
             return _load(path, mapped)
     except Unreadable as error:
         raise UserError(f"{path} cannot be read: {error}; {error.advice}") from error
@@ -91,9 +92,7 @@ def load(path: str | Path) -> Any:
         ) from error
 
 
-def _load(path: Path, mapped: mmap.mmap | bytes) -> Any:
-    if not mapped:
-        raise Unreadable("it is empty")
+def _load(path: Path, mapped: mmap.mmap) -> Any:
     if mapped[:4] == b"PK\x03\x04":
         with Archive(path, mapped) as archive:
             if archive.names and all(name.endswith(".npy") for name in archive.names):
@@ -103,7 +102,8 @@ def _load(path: Path, mapped: mmap.mmap | bytes) -> Any:
         return read_safetensors(mapped)
     if mapped[:1] not in b"\x80c(}])":  # PROTO, or the first opcode of a protocol 0 or 1 pickle
         raise Unreadable("it begins like no checkpoint, zip archive or pickle")
-    return _load_stream(mapped, mapped, Budget(len(mapped)), nested=False)
+    stream = cast(BinaryIO, mapped)  # has all of it that is used: read, readline, seek and tell
+    return _load_stream(stream, mapped, Budget(len(mapped)), nested=False)
 
 
 # ---- the zip format (torch 1.6 and later, TorchScript)
@@ -211,7 +211,7 @@ def _load_legacy(stream: BinaryIO, data: Any, budget: Budget, nested: bool) -> A
             raise Unreadable(f"storage {wanted.key[:50]!r} is described in two ways")
         if wanted.size * wanted.dtype.itemsize > len(data):
             raise Unreadable(f"it is too short for its storage of {wanted.size} values")
-        # Any bytes will do for tensors that are thrown away.
+        # the tensors of this pass are thrown away, so any bytes will do
         stand_in = np.ndarray(wanted.size * wanted.dtype.itemsize, np.uint8, buffer=data)
         return view_of(stand_in, wanted)
 
@@ -246,7 +246,7 @@ def _legacy_storages(
     return found, position
 
 
-# ---- what callers do with what was loaded
+# ---- for the callers of `load`
 
 
 def state_dict(saved: Record | Mapping[str, Any]) -> dict[str, np.ndarray]:

@@ -11,7 +11,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from convert.reader.torch_file import Name, Record, load, state_dict
+from convert.reader.checkpoint_file import Name, Record, load, state_dict
 from emojax.runtime.errors import UserError
 from tests.data import recipe
 from tests.support.oracles import DATA
