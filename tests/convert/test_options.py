@@ -48,7 +48,7 @@ REFUSED = {
 
 @pytest.mark.parametrize("converter", REFUSED, ids=lambda module: module.__name__)
 def test_nothing_is_converted_into_the_embedded_bundle(here, tmp_path, converter):
-    with pytest.raises(UserError, match="is the embedded bundle, .*: choose another --name$"):
+    with pytest.raises(UserError, match=r"is the embedded bundle, .*: choose another --name$"):
         converter.main(REFUSED[converter])
     assert os.listdir(here) == []
     assert not (tmp_path / "home").exists()

@@ -1,4 +1,4 @@
-"""Where bundles lie: by name from every folder, parts from several folders, the home of new ones."""
+"""Where bundles are: found by name from every folder, in several folders; where new ones go."""
 
 import subprocess
 import sys
