@@ -132,9 +132,10 @@ def load(model: Model, arrays: Arrays, *, what: str = "weights") -> Model:
 
 
 def report(found: list[str], limit: int = 60) -> str:
-    """Return the lines of `problems` under a count, cut after `limit` lines."""
+    """Return the lines of `problems` under a count, cut after `limit` lines of 200 characters."""
     more = [f"... and {len(found) - limit} more"] if len(found) > limit else []
-    return "\n  ".join([f"{len(found)} tensors differ:", *found[:limit], *more])
+    lines = [line[:200].replace("\n", "\\n") for line in found[:limit]]  # names are from files
+    return "\n  ".join([f"{len(found)} tensors differ:", *lines, *more])
 
 
 def count(arrays: Arrays) -> int:

@@ -51,6 +51,16 @@ def test_pages_of_a_mapped_file_are_given_back(tmp_path) -> None:
     assert resident_file_bytes() - before > 56 * 2**20  # what looking at the file itself costs
 
 
+def test_names_of_a_hostile_file_stay_on_their_line() -> None:
+    names = ["\x1b[31mred", "a\nerror: all is well", "x" * 10_000]
+    with pytest.raises(UserError) as caught:
+        apply([Rule("kernel", "w")], [], {}, {name: np.ones(1) for name in names})
+    said = str(caught.value)
+    assert said.count("\n") == 3
+    assert len(said) < 500
+    assert all(each.isprintable() or each == "\n" for each in said)
+
+
 def test_transforms_that_cannot_be_are_shapes_that_do_not_fit() -> None:
     rule = Rule("kernel", "w", lambda array: array.reshape(5, -1))
     with pytest.raises(UserError, match=r"misshapen: w is \[6\], kernel wants \[5, 1\]"):
