@@ -1,1 +1,0 @@
-"""Comparisons with PyTorch and scikit-learn; each command prints one JSON line per case."""

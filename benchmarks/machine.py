@@ -1,4 +1,4 @@
-"""Timing, memory measurement and the machine's description, common to all benchmarks."""
+"""What every benchmark says about itself, and how it takes times and memory."""
 
 import gc
 import importlib.metadata
@@ -16,11 +16,11 @@ import numpy as np
 
 
 def describe() -> dict[str, Any]:
-    """Return the device, the number of cores and the versions of the frameworks."""
+    """Return the device, its cores and the versions that matter."""
     device = jax.devices()[0]
     cpu = Path("/proc/cpuinfo")
     names = re.findall(r"model name\s*: (.*)", cpu.read_text()) if cpu.exists() else []
-    versions: dict[str, str | None] = {}
+    versions = {}
     for package in ("jax", "jaxlib", "flax", "torch"):
         try:
             versions[package] = importlib.metadata.version(package)
@@ -37,7 +37,7 @@ def describe() -> dict[str, Any]:
 
 
 def ready(result: Any) -> Any:
-    """Wait until a result of JAX or PyTorch is complete on its device, and return it."""
+    """Wait until a device has computed a result of jax or torch, which stays there."""
     if hasattr(result, "is_cuda"):
         import torch
 
@@ -48,24 +48,15 @@ def ready(result: Any) -> Any:
 
 
 def on_host(result: Any) -> np.ndarray:
-    """Return a result of JAX or PyTorch as NumPy; PyTorch's bfloat16 becomes float32."""
+    """Return a result of jax or torch as NumPy, halves as float32."""
     return result.float().cpu().numpy() if hasattr(result, "is_cuda") else np.asarray(result)
 
 
 def seconds_in_turns(
     calls: dict[str, Callable[[], Any]], *, warmup: int = 2, repeats: int = 5
 ) -> dict[str, dict[str, float]]:
-    """Time several calls in turns, so that varying load on the machine affects all of them.
-
-    Args:
-        calls: by name; a call ends when its result is complete on the device.
-        warmup: untimed rounds.
-        repeats: timed rounds.
-
-    Returns:
-        For each call the median and the least of its times in seconds.
-    """
-    times: dict[str, list[float]] = {name: [] for name in calls}
+    """Time several calls one after another, round by round, so that a slow spell hits them all."""
+    times = {name: [] for name in calls}
     for turn in range(warmup + repeats):
         for name, call in calls.items():
             start = time.perf_counter()
@@ -79,14 +70,14 @@ def seconds_in_turns(
 
 
 def peak_memory(call: Callable[[], Any]) -> int | None:
-    """Return the peak of the host memory that a call adds, in MB; None unless on Linux."""
+    """Return the megabytes of host memory a call adds at its peak; None off Linux."""
     status, reset = Path("/proc/self/status"), Path("/proc/self/clear_refs")
     if not reset.exists():
         return None
     gc.collect()
-    reset.write_text("5")  # resets the high-water mark to the current resident size
+    reset.write_text("5")  # sets the high-water mark back to what is resident now
     before = _kilobytes(status, "VmRSS")
-    ready(call())
+    call()
     return max(0, _kilobytes(status, "VmHWM") - before) // 1024
 
 
@@ -96,5 +87,4 @@ def emit(**figures: Any) -> None:
 
 
 def _kilobytes(status: Path, field: str) -> int:
-    (found,) = re.findall(rf"{field}:\s+(\d+)", status.read_text())
-    return int(found)
+    return int(re.search(rf"{field}:\s+(\d+)", status.read_text())[1])

@@ -5,9 +5,9 @@
     python -m emojax.figures --bundle ffhq --sources faces/ --targets eight/ --pdf
 
 Writes figure3.png to figure10.png and report.html, one file that needs nothing beside it. Faces are
-those of --sources and --targets (one photograph an emotion, named after it), or of the world that
-the bundle names, or its samples. Figures 6, 9 and 10 are drawn with --inverter, 7 and 8 with pSp
-and HyperStyle. A figure whose material is missing is left out, and the page says what it wants.
+those of --sources and --targets (one photograph for each emotion, named after it), or the bundle's
+faces with ground truth, or its samples. Figures 6, 9 and 10 are drawn with --inverter, 7 and 8 with
+pSp and HyperStyle. A figure that lacks its input is left out, and the page says what it needs.
 """
 
 import dataclasses
@@ -20,14 +20,14 @@ from tqdm import tqdm
 
 from emojax.evaluation import ground_truth
 from emojax.evaluation import table as evaluation_table
-from emojax.evaluation.faces import target_files
+from emojax.evaluation.inputs import target_files
 from emojax.faces import images
 from emojax.faces.photo_reader import Portrait
 from emojax.pipeline import Pipeline
 from emojax.report import html_page, plots
 from emojax.report.cards import sheet
 from emojax.report.html_page import Figure
-from emojax.report.paper_figures import INVERTERS, METHODS, Faces, Gallery
+from emojax.report.paper_figures import INVERTER_OF, INVERTER_TITLES, PaperFigures, ShownFaces
 from emojax.runtime.cli import cli
 from emojax.runtime.errors import UserError
 from emojax.runtime.files import make_folder, replacing
@@ -60,8 +60,8 @@ class Options:
     """Folder of one photograph an emotion, named after it (anger.png, ...)."""
     faces: int = 4
     """Sources at most."""
-    k: float = 20.0
-    """Figure 6 moves from minus this to this."""
+    k: float | None = None
+    """Figure 6 moves from -k to k; default: over the usable range of each direction."""
     pdf: bool = False
     """Write every figure as PDF too."""
     out: Path = Path("figures")
@@ -75,7 +75,7 @@ def main(options: Options) -> None:
     """Draw what can be drawn and write the page."""
     if options.faces < 1:
         raise UserError(f"--faces is {options.faces}, wanted 1 or more")
-    if not (np.isfinite(options.k) and options.k > 0):
+    if options.k is not None and not (np.isfinite(options.k) and options.k > 0):
         raise UserError(f"--k is {options.k}, wanted a number above 0")
     plots.require("Figures 4 and 5 are such")
     table = evaluation_table.read(options.evaluation) if options.evaluation else None
@@ -87,7 +87,7 @@ def main(options: Options) -> None:
     out = make_folder(options.out)
     figures = []
     with tqdm(total=len(TITLES), unit="figure", delay=2) as progress:
-        gallery = Gallery(room, faces, options.k)
+        gallery = PaperFigures(room, faces, options.k)
         for number in TITLES:
             progress.set_description(f"figure {number}")
             figures.append(_figure(number, gallery, scored, out))
@@ -111,52 +111,52 @@ def _same_generator(scored: ScoreTable, room: Pipeline, options: Options) -> Non
         )
 
 
-def _faces(room: Pipeline, options: Options) -> Faces:
+def _faces(room: Pipeline, options: Options) -> ShownFaces:
     """Return whose faces and expressions are shown.
 
     Raises:
         UserError: a photograph is missing or bad, or the bundle has no faces of its own.
     """
-    world, side = None, room.inverter.generator.config.size
+    truth, side = None, room.size
     if not (options.sources and options.targets) and ground_truth.is_known(room.bundle):
-        world = ground_truth.load(room.bundle, side)
+        truth = ground_truth.load(room.bundle, side)
     origin = "The faces are the photographs that were given."
     if options.sources:
         sources = [room.read(file) for file in images.find([options.sources])[: options.faces]]
-    elif world:
-        origin = f"The faces are from the world that the bundle names ({world.fingerprint})."
-        sources = [_portrait(each) for each in world.people(range(options.faces)).pictures]
+    elif truth:
+        origin = f"The faces are the bundle's faces with ground truth ({truth.fingerprint})."
+        sources = [_portrait(each) for each in truth.people(range(options.faces)).pictures]
     else:
         origin = "The faces are the bundle's samples."
         sources = [room.read(room.sample_photo("source"))]
     if options.targets:
-        files = target_files(options.targets, room.classifier)
+        files = target_files(options.targets, room.classes)
         targets = {name: room.read(file) for name, file in files.items()}
-    elif world:
-        targets = {name: _portrait(world.target(name)) for name in room.classes}
+    elif truth:
+        targets = {name: _portrait(truth.target(name)) for name in room.classes}
     else:
         face = room.read(room.sample_photo("target"))
         picture = images.resize(face.face, side)[None]
         targets = {room.classes[int(room.classify(picture).logits[0].argmax())]: face}
-    return Faces(sources, targets, origin)
+    return ShownFaces(sources, targets, origin)
 
 
 def _portrait(picture: np.ndarray) -> Portrait:
     return Portrait("a drawn face", picture, picture)
 
 
-def _figure(number: int, gallery: Gallery, scored: ScoreTable | None, out: Path) -> Figure:
+def _figure(number: int, gallery: PaperFigures, scored: ScoreTable | None, out: Path) -> Figure:
     """Draw a figure into its file; one whose material is missing says in its caption what it is."""
     title, file, room = (
         f"Figure {number}. {TITLES[number]}",
         out / f"figure{number}.png",
-        gallery.room,
+        gallery.pipe,
     )
     if number == 4 and scored is None:
         caption = "Left out: it wants --scores, a folder that python -m emojax.score filled."
         return Figure(title, caption, None)
     if not gallery.has(number):
-        inverter = INVERTERS[METHODS[number]]
+        inverter = INVERTER_TITLES[INVERTER_OF[number]]
         return Figure(title, f"Left out: the bundle has no {inverter}.", None)
     if number == 4:
         caption = _plot_scores(file, scored)

@@ -1,6 +1,8 @@
-"""EfficientNet in PyTorch with timm's parameter names (`tf_efficientnet_b0_ns`, `b2_ns`).
+"""EfficientNet as timm lays it out (`tf_efficientnet_b0_ns`, `b2_ns`), in PyTorch.
 
-The counterpart of `emojax.models.efficientnet`. The state dict of an HSEmotion file loads strictly.
+The partner of `emojax.models.efficientnet`.
+
+Attribute names are the published ones, so the state dict of an HSEmotion file loads strictly.
 Pictures are NCHW, normalised by ImageNet's mean and standard deviation.
 """
 
@@ -23,32 +25,31 @@ BN_EPS = 1e-3
 
 
 def round_channels(channels: float) -> int:
-    """Return the nearest multiple of 8 that is at least 0.9 of the channels."""
+    """Nearest multiple of 8 that loses no more than a tenth."""
     rounded = max(8, int(channels + 4) // 8 * 8)
     return rounded + 8 if rounded < 0.9 * channels else rounded
 
 
 class SameConv2d(nn.Conv2d):
-    """Convolution with TensorFlow's "same" padding, odd padding at the end."""
+    """Convolution with TensorFlow's 'same' padding, the odd pixel at the end."""
 
-    def forward(self, input: torch.Tensor) -> torch.Tensor:
-        """Map [B, I, H, W] to [B, O, H/stride, W/stride]."""
-        pads, sizes = [], input.shape[:1:-1]
-        for size, kernel, stride in zip(sizes, self.kernel_size, self.stride, strict=True):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        pads = []
+        for size, kernel, stride in zip(x.shape[:1:-1], self.kernel_size, self.stride, strict=True):
             total = max((math.ceil(size / stride) - 1) * stride + kernel - size, 0)
             pads += [total // 2, total - total // 2]
-        return super().forward(F.pad(input, pads))
+        return super().forward(F.pad(x, pads))
 
 
 def conv(inputs: int, outputs: int, kernel: int = 1, stride: int = 1, groups: int = 1) -> nn.Conv2d:
-    """Return a "same" convolution without bias; `SameConv2d` only for strides that need it."""
+    """Convolution without bias; the padding is explicit only where the stride makes it uneven."""
     kind = SameConv2d if stride > 1 else nn.Conv2d
     padding = 0 if stride > 1 else kernel // 2
     return kind(inputs, outputs, kernel, stride, padding, groups=groups, bias=False)
 
 
 class SqueezeExcite(nn.Module):
-    """Channel gate computed from the channel means."""
+    """Channel gate."""
 
     def __init__(self, channels: int, reduced: int) -> None:
         super().__init__()
@@ -56,15 +57,14 @@ class SqueezeExcite(nn.Module):
         self.conv_expand = nn.Conv2d(reduced, channels, 1)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Map [B, C, H, W] to [B, C, H, W]."""
         gate = F.silu(self.conv_reduce(x.mean((2, 3), keepdim=True)), inplace=True)
         return x * torch.sigmoid(self.conv_expand(gate))
 
 
 class DepthwiseSeparable(nn.Module):
-    """Block of the first stage, without expansion."""
+    """Block of the first stage, which does not expand."""
 
-    def __init__(self, inputs: int, outputs: int, kernel: int, stride: int) -> None:
+    def __init__(self, inputs: int, outputs: int, kernel: int, stride: int, expansion: int) -> None:
         super().__init__()
         self.conv_dw = conv(inputs, inputs, kernel, stride, inputs)
         self.bn1 = nn.BatchNorm2d(inputs, BN_EPS)
@@ -74,14 +74,13 @@ class DepthwiseSeparable(nn.Module):
         self.skip = stride == 1 and inputs == outputs
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Map [B, I, H, W] to [B, O, H/stride, W/stride]."""
         y = self.se(F.silu(self.bn1(self.conv_dw(x)), inplace=True))
         y = self.bn2(self.conv_pw(y))
         return x + y if self.skip else y
 
 
 class InvertedResidual(nn.Module):
-    """Inverted residual block: expansion, depthwise convolution, gate and projection."""
+    """Expand, filter by channel, gate, project."""
 
     def __init__(self, inputs: int, outputs: int, kernel: int, stride: int, expansion: int) -> None:
         super().__init__()
@@ -96,7 +95,6 @@ class InvertedResidual(nn.Module):
         self.skip = stride == 1 and inputs == outputs
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Map [B, I, H, W] to [B, O, H/stride, W/stride]."""
         y = F.silu(self.bn1(self.conv_pw(x)), inplace=True)
         y = self.se(F.silu(self.bn2(self.conv_dw(y)), inplace=True))
         y = self.bn3(self.conv_pwl(y))
@@ -104,7 +102,7 @@ class InvertedResidual(nn.Module):
 
 
 class EfficientNet(nn.Module):
-    """The classifier; B0 has width = depth = 1, B2 has 1.1 and 1.2."""
+    """The classifier; `b0` is width = depth = 1, `b2` is 1.1 and 1.2."""
 
     def __init__(self, width: float = 1.0, depth: float = 1.0, outputs: int = 8) -> None:
         super().__init__()
@@ -114,12 +112,9 @@ class EfficientNet(nn.Module):
         blocks = []
         for kernel, stride, expansion, base, repeats in STAGES:
             stage, wide = [], round_channels(base * width)
+            block = DepthwiseSeparable if expansion == 1 else InvertedResidual
             for i in range(math.ceil(repeats * depth)):
-                shape = (channels, wide, kernel, stride if i == 0 else 1)
-                separable = expansion == 1
-                stage.append(
-                    DepthwiseSeparable(*shape) if separable else InvertedResidual(*shape, expansion)
-                )
+                stage.append(block(channels, wide, kernel, stride if i == 0 else 1, expansion))
                 channels = wide
             blocks.append(nn.Sequential(*stage))
         self.blocks = nn.Sequential(*blocks)
@@ -129,11 +124,10 @@ class EfficientNet(nn.Module):
         self.classifier = nn.Sequential(nn.Linear(features, outputs))
 
     def features(self, x: torch.Tensor) -> torch.Tensor:
-        """Return the pooled features [B, C]."""
+        """Pooled features [B, C]."""
         x = F.silu(self.bn1(self.conv_stem(x)), inplace=True)
         x = F.silu(self.bn2(self.conv_head(self.blocks(x))), inplace=True)
         return x.mean((2, 3))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Return the logits [B, outputs]."""
         return self.classifier(self.features(x))

@@ -16,7 +16,7 @@ from emojax.demo import batches
 from emojax.demo.drawing.expressions import EMOTIONS
 from emojax.demo.drawing.factors import FACTORS, Params, express, params, sample, with_emotion
 from emojax.demo.photos import photo_params, photograph, random_jpeg, to_pixels
-from emojax.evaluation.ground_truth import Truth
+from emojax.evaluation.ground_truth import LabelledFaces
 from emojax.runtime.batching import batches as index_batches
 from emojax.runtime.errors import UserError
 
@@ -39,7 +39,7 @@ class Drawn(NamedTuple):
 
 
 class DrawnPeople:
-    """Drawn people by number; an `emojax.evaluation.ground_truth.World`.
+    """Drawn people by number; an `emojax.evaluation.ground_truth.GroundTruth`.
 
     A person keeps pose, light and camera noise in every expression, so that two pictures of a
     person differ by the expression alone. The target of an emotion is one other person who shows
@@ -67,9 +67,9 @@ class DrawnPeople:
         """
         self.resolution, self.seed, self.photographed = resolution, seed, photographed
         kind = "photographs" if photographed else "drawings"
-        self.fingerprint = f"demo world 2: {kind} of {resolution} px, seed {seed}"
+        self.fingerprint = f"drawn people 2: {kind} of {resolution} px, seed {seed}"
 
-    def people(self, ids: Sequence[int] | np.ndarray) -> Truth:
+    def people(self, ids: Sequence[int] | np.ndarray) -> LabelledFaces:
         """Return people with their own expressions."""
         return _labelled(self.draw(ids))
 
@@ -82,7 +82,7 @@ class DrawnPeople:
         person, shown = self._target(emotion)
         return self.draw([person], shown).pictures[0]
 
-    def transferred(self, ids: Sequence[int] | np.ndarray, emotion: str) -> Truth:
+    def transferred(self, ids: Sequence[int] | np.ndarray, emotion: str) -> LabelledFaces:
         """Return people with the expression of a target: its emotion weights and intensity.
 
         Raises:
@@ -132,9 +132,9 @@ def drawings(resolution: int, seed: int) -> DrawnPeople:
     return DrawnPeople(resolution, seed, photographed=False)
 
 
-def _labelled(drawn: Drawn) -> Truth:
+def _labelled(drawn: Drawn) -> LabelledFaces:
     faces = jax.tree.map(jnp.asarray, drawn.faces)  # NumPy divides with other last bits than XLA
-    return Truth(drawn.pictures, np.asarray(batches.attributes(faces)))
+    return LabelledFaces(drawn.pictures, np.asarray(batches.attributes(faces)))
 
 
 @functools.partial(jax.jit, static_argnames="photographed")

@@ -1,11 +1,12 @@
-"""From measured results to the rows of Table I."""
+"""Rows of Table I from stored measurements."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from emojax.evaluation.ground_truth import World
+from emojax.evaluation.ground_truth import GroundTruth
+from emojax.evaluation.inputs import Targets
 from emojax.evaluation.run import ORIGINAL, SOURCES, TRUTH
 from emojax.evaluation.table import ALL, Row
 from emojax.metrics.emotion_score import emotion_score
@@ -13,19 +14,21 @@ from emojax.metrics.fid import Gaussian, Moments, frechet_distance, kernel_dista
 from emojax.store.block_store import Arrays, BlockStore
 
 TOLERANCE = 2.0
-"""A factor counts as kept when it is judged within so many of the judge's own root mean square
-errors of the truth, ..."""
-KNOWN = 0.5
-"""... and counts at all when the judge explains so much of its variance on the true pictures."""
+"""An identity attribute is kept if its prediction is within so many root mean square errors of the
+regressor of the true value."""
+EXPLAINED = 0.5
+"""Only attributes count of which the regressor explains at least this share of the variance, on the
+true pictures."""
 
 
-class Yardstick(NamedTuple):
-    """What the judge's reading of attributes is held against.
+class Criteria(NamedTuple):
+    """How predicted attributes are compared with true ones.
 
     Attributes:
-        identity: [A] attributes that an expression leaves alone and that the judge can read.
-        expression: [A] the attributes that an expression changes.
-        tolerance: [A] how far a kept one may be off.
+        identity: [A] attributes that do not depend on the expression and that the regressor
+            predicts well enough.
+        expression: [A] attributes that depend on the expression.
+        tolerance: [A] largest error of an attribute that counts as kept.
     """
 
     identity: np.ndarray
@@ -33,63 +36,57 @@ class Yardstick(NamedTuple):
     tolerance: np.ndarray
 
 
-class Tabulation:
-    """Turns the parts of a store into rows."""
+class Summary:
+    """Computes rows from the parts of a store."""
 
     def __init__(
-        self,
-        store: BlockStore,
-        names: Sequence[str],
-        logits: np.ndarray,
-        classes: Sequence[str],
-        world: World | None,
+        self, store: BlockStore, targets: Targets, classes: Sequence[str], truth: GroundTruth | None
     ) -> None:
-        """Read what everything is compared with.
+        """Read what results are compared with.
 
         Args:
             store: with complete parts.
-            names: T targets.
-            logits: [T,K], what the classifier says of them.
-            classes: its K classes, lower case.
-            world: where the truth is from, if it is known.
+            targets: T targets, with the classifier's logits.
+            classes: the classifier's K classes, lower case.
+            truth: of the sources, where it is known.
 
         Raises:
             UserError: a block is missing or damaged.
         """
-        self.store, self.names, self.logits = store, names, logits
-        self.indices = [classes.index(name) for name in names]
+        self.store, self.targets = store, targets
+        self.indices = [classes.index(name) for name in targets.names]
         self.sources = store.read(SOURCES)
         self.gaussian = _gaussian(self.sources.get("features"))
-        self.truth = store.read(TRUTH) if world else {}
-        self.yardstick = None
-        if "attributes" in self.truth:
-            identity = np.isin(world.attributes, world.identity)
-            self.yardstick = yardstick(self.truth["attributes"], self.truth["true"], identity)
+        self.truth = store.read(TRUTH) if truth else {}
+        self.criteria = None
+        if truth and "attributes" in self.truth:
+            identity = np.isin(truth.attributes, truth.identity)
+            self.criteria = criteria(self.truth["attributes"], self.truth["true"], identity)
 
-    def of_truth(self) -> list[Row]:
-        """Return the rows of the true pictures: the best that can be had; none without a world."""
+    def truth_rows(self) -> list[Row]:
+        """Return the rows of the true pictures, an upper bound; empty without ground truth."""
         return self._rows("", TRUTH, self.truth) if self.truth else []
 
-    def of_original(self, inverter: str, part: str) -> list[Row]:
-        """Return the row of the reconstructions, compared with the sources themselves."""
+    def original_row(self, inverter: str, part: str) -> Row:
+        """Return the row of an inverter's reconstructions, compared with the sources themselves."""
         found = self.store.read(f"{part}/{ORIGINAL}")
         score = emotion_score(found["logits"], self.sources["logits"])
-        figures = {
+        values = {
             "emotion_score": float(score.softmax.mean()),
             "emotion_score_log": float(score.log.mean()),
             "top1": float(score.top1.mean()),
             "psnr": float(found["psnr"].mean()),
             "seconds": float(np.median(found["invert_seconds"] + found["draw_seconds"])),
             **self._distances(found.get("features")),
-            **self._judged(found.get("attributes"), self.sources.get("true")),
+            **self._attributes(found.get("attributes"), self.sources.get("true")),
         }
-        return [Row(inverter, ORIGINAL, ALL, figures)]
+        return Row(inverter, ORIGINAL, ALL, values)
 
-    def of_normaliser(self, inverter: str, part: str, normaliser: str) -> list[Row]:
-        """Return the rows of a method's transfers.
+    def transfer_rows(self, inverter: str, part: str, normaliser: str) -> list[Row]:
+        """Return the rows of an inverter's transfers with one normaliser.
 
-        The seconds are those of one pair of new faces: two inversions, two preparations, one
-        picture.
+        The seconds are those of a transfer between two new faces: two inversions, two
+        preparations, one picture.
         """
         found = self.store.read(f"{part}/{normaliser}")
         inverting = self.store.read(f"{part}/{ORIGINAL}", ("invert_seconds",))["invert_seconds"]
@@ -98,114 +95,116 @@ class Tabulation:
         return self._rows(inverter, normaliser, found)
 
     def _rows(self, inverter: str, result: str, found: Arrays) -> list[Row]:
-        """Return one row a target, and their mean before them."""
+        """Return the mean over the targets, and a row for each target."""
         rows = []
-        for index, name in enumerate(self.names):
+        for index, name in enumerate(self.targets.names):
             one = {key: array[:, index] for key, array in found.items() if array.ndim > 1}
-            rows.append(Row(inverter, result, name, self._figures(index, one)))
-        keys = rows[0].figures
-        mean = {key: float(np.mean([row.figures[key] for row in rows])) for key in keys}
+            rows.append(Row(inverter, result, name, self._values(index, one)))
+        keys = rows[0].values
+        mean = {key: float(np.mean([row.values[key] for row in rows])) for key in keys}
         return [Row(inverter, result, ALL, mean), *rows]
 
-    def _figures(self, index: int, found: Arrays) -> dict[str, float]:
-        """Return the figures of N pictures that were to show one target's expression."""
-        score = emotion_score(found["logits"], self.logits[index])
+    def _values(self, index: int, found: Arrays) -> dict[str, float]:
+        """Return the values of N pictures that should show one target's expression."""
+        score = emotion_score(found["logits"], self.targets.logits[index])
         right = found["logits"].argmax(1) == self.indices[index]
-        figures = {
+        values = {
             "emotion_score": float(score.softmax.mean()),
             "emotion_score_log": float(score.log.mean()),
             "top1": float(right.mean()),
             **self._distances(found.get("features")),
         }
         if "psnr" in found:
-            figures["psnr"] = float(found["psnr"].mean())
+            values["psnr"] = float(found["psnr"].mean())
         if "seconds" in found:
-            figures["seconds"] = float(np.median(found["seconds"]))
+            values["seconds"] = float(np.median(found["seconds"]))
         true = self.truth["true"][:, index] if self.truth else None
-        return figures | self._judged(found.get("attributes"), true)
+        return values | self._attributes(found.get("attributes"), true)
 
     def _distances(self, features: np.ndarray | None) -> dict[str, float]:
-        """Return the distances between some pictures' features and the sources'."""
-        if self.gaussian is None or features is None:
-            return {}
-        subsets = 1 if len(features) <= 1000 else 100  # of all rows the draw is always the same
+        """Return Fréchet and kernel distance between pictures and the sources."""
         ours = _gaussian(features)
+        if self.gaussian is None or features is None or ours is None:
+            return {}
+        subsets = 1 if len(features) <= 1000 else 100  # a subset of all rows is always the same
         return {
             "frechet": frechet_distance(ours, self.gaussian),
             "kernel": kernel_distance(features, self.sources["features"], subsets=subsets),
         }
 
-    def _judged(self, attributes: np.ndarray | None, true: np.ndarray | None) -> dict[str, float]:
-        """Return how far judged attributes are from true ones, and how many factors are kept."""
-        if self.yardstick is None or attributes is None:
+    def _attributes(
+        self, predicted: np.ndarray | None, true: np.ndarray | None
+    ) -> dict[str, float]:
+        """Return the errors of predicted attributes, and the share of identity that is kept."""
+        if self.criteria is None or predicted is None or true is None:
             return {}
-        off, measure = np.abs(attributes - true), self.yardstick
-        known, expression = measure.identity, measure.expression
-        figures = {"judge_error": float(off.mean())}
+        error = np.abs(predicted - true)
+        identity, expression, tolerance = self.criteria
+        values = {"attribute_error": float(error.mean())}
         if expression.any():
-            figures["judge_error_expression"] = float(off[:, expression].mean())
-        if known.any():
-            kept = off[:, known] <= measure.tolerance[known]
-            figures["judge_error_identity"] = float(off[:, known].mean())
-            figures["kept"] = float(kept.mean())
-        return figures
+            values["attribute_error_expression"] = float(error[:, expression].mean())
+        if identity.any():
+            kept = error[:, identity] <= tolerance[identity]
+            values["attribute_error_identity"] = float(error[:, identity].mean())
+            values["identity_kept"] = float(kept.mean())
+        return values
 
 
-def yardstick(judged: np.ndarray, true: np.ndarray, identity: np.ndarray) -> Yardstick:
-    """Return what the judge can tell, from its readings of pictures whose truth is known.
-
-    Args:
-        judged: [...,A] its readings.
-        true: [...,A] the truth.
-        identity: [A] bool, which attributes an expression leaves alone.
-    """
-    width = judged.shape[-1]
-    error = np.square(judged - true).reshape(-1, width).mean(0)
-    spread = true.reshape(-1, width).var(0)
-    readable = (spread > 0) & (error <= (1 - KNOWN) * spread)
-    return Yardstick(identity & readable, ~identity, TOLERANCE * np.sqrt(error))
-
-
-def notes(tabulation: Tabulation, *, distance: str | None, about: Mapping[str, Any]) -> list[str]:
-    """Return what a reader of the table must know.
+def criteria(predicted: np.ndarray, true: np.ndarray, identity: np.ndarray) -> Criteria:
+    """Return the criteria that a regressor is good for, from its predictions of true pictures.
 
     Args:
-        tabulation: what the rows came from.
-        distance: the part of the bundle that distances are measured in.
-        about: the run's settings, "samples" and "device" and "batch" among them.
+        predicted: [...,A] attributes.
+        true: [...,A] attributes.
+        identity: [A] bool, which do not depend on the expression.
     """
-    said = [
-        f"{about['samples']} sources ({about['sources']}) by {len(tabulation.names)} targets "
-        f"({', '.join(tabulation.names)}).",
-        "original: plain reconstructions, their emotion, distance and PSNR against the sources "
-        "themselves. Every other row is a mean over the targets, each set of results against the "
-        "same sources.",
+    width = predicted.shape[-1]
+    error = np.square(predicted - true).reshape(-1, width).mean(0)
+    variance = true.reshape(-1, width).var(0)
+    explained = (variance > 0) & (error <= (1 - EXPLAINED) * variance)
+    return Criteria(identity & explained, ~identity, TOLERANCE * np.sqrt(error))
+
+
+def notes(summary: Summary, *, distance: str | None, about: Mapping[str, Any]) -> list[str]:
+    """Return explanations of the table.
+
+    Args:
+        summary: that the rows came from.
+        distance: part of the bundle whose features distances are measured in.
+        about: settings of the run, with "samples", "sources", "device" and "batch".
+    """
+    names = summary.targets.names
+    found = [
+        f"{about['samples']} sources ({about['sources']}), {len(names)} targets "
+        f"({', '.join(names)}).",
+        "original: reconstructions; emotion, distance and PSNR are compared with the sources "
+        "themselves. Every other row is a mean over the targets; each set of results is compared "
+        "with the same sources.",
         f"seconds: of one transfer between two new faces (two inversions, what the normaliser "
         f"does to both, one picture), on {about['device']}, in batches of {about['batch']}, "
-        "compiled before; of the original row one inversion and one picture.",
+        "without compilation; of the original row one inversion and one picture.",
     ]
     if distance == "features":
-        said.append(
+        found.append(
             "The distances are measured in the features of the bundle's own network: they are no "
-            "FID and no KID, and compare with nothing but each other."
+            "FID or KID, and comparable only with each other."
         )
     elif distance is None:
-        said.append("The bundle has neither inception nor features: no distances were measured.")
-    measure = tabulation.yardstick
-    if tabulation.truth:
-        said.append(
-            "truth: the true pictures of the sources with the targets' expressions, what a perfect "
-            "transfer would get. PSNR of the transfers is against them."
+        found.append("The bundle has neither inception nor features: no distances were measured.")
+    if summary.truth:
+        found.append(
+            "truth: the true pictures of the sources with the targets' expressions, which a "
+            "perfect transfer would give. PSNR of transfers is to them."
         )
-    if measure is not None:
-        width = len(measure.tolerance) - measure.expression.sum()
-        said.append(
-            "judge error: mean distance of the attributes judged from the true ones. factors kept: "
-            f"share of identity factors judged within {TOLERANCE:g} of the judge's own root mean "
-            f"square errors of the truth, of the {measure.identity.sum()} of {width} factors of "
-            f"which it explains {KNOWN:.0%} or more of the variance on the true pictures."
+    if summary.criteria is not None:
+        identity, expression, tolerance = summary.criteria
+        found.append(
+            "attribute error: mean absolute error of predicted attributes. identity kept: share of "
+            f"identity attributes predicted within {TOLERANCE:g} of the regressor's own root mean "
+            f"square errors, of the {identity.sum()} of {len(tolerance) - expression.sum()} of "
+            f"which it explains at least {EXPLAINED:.0%} of the variance on the true pictures."
         )
-    return said
+    return found
 
 
 def _gaussian(features: np.ndarray | None) -> Gaussian | None:

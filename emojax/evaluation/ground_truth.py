@@ -1,17 +1,17 @@
-"""Worlds of which everything is known: pictures of people, and the truth that no photograph tells.
+"""Faces with ground truth: people whose attributes, and whose every expression, are known.
 
-A bundle whose networks were trained on drawn people may say so in `world.json`:
+A bundle whose networks were trained on drawn people may name them in `world.json`:
 
     {"sources": "emojax.some.module:sources"}
 
-The name is that of a callable `(resolution, seed) -> World` in this package. A bundle is not to be
-trusted, so nothing outside the package is imported or called.
+The value names a callable `(resolution, seed) -> GroundTruth` in this package. Bundles are
+untrusted, so nothing outside the package is imported or called.
 """
 
 import importlib
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple, Protocol, runtime_checkable
 
@@ -23,15 +23,15 @@ from emojax.store.bundle import Bundle
 FILE = "world.json"
 """Name of the file in a bundle's folder."""
 SOURCES = "sources"
-"""The set of people that is used by default."""
+"""Name of the people that are used by default."""
 
 
-class Truth(NamedTuple):
-    """What is true of N people with some expression.
+class LabelledFaces(NamedTuple):
+    """Pictures of N people with some expression, and their attributes.
 
     Attributes:
         pictures: uint8 [N,S,S,3].
-        attributes: [N,A] float32, in the order of `World.attributes`.
+        attributes: [N,A] float32, in the order of `GroundTruth.attributes`.
     """
 
     pictures: np.ndarray
@@ -39,12 +39,12 @@ class Truth(NamedTuple):
 
 
 @runtime_checkable
-class World(Protocol):
-    """People by number, and the same people with another's expression.
+class GroundTruth(Protocol):
+    """People by number, and the same people with the expression of another.
 
     Attributes:
-        attributes: A names of what is told of a face, those of the bundle's `attributes` network.
-        identity: those among them that an expression leaves as they are.
+        attributes: A names of attributes, those of the bundle's `attributes` network.
+        identity: those among them that do not depend on the expression.
         fingerprint: names everything that the pictures depend on.
     """
 
@@ -52,41 +52,64 @@ class World(Protocol):
     identity: Sequence[str]
     fingerprint: str
 
-    def people(self, ids: Sequence[int]) -> Truth:
-        """Return people as they are."""
+    def people(self, ids: Sequence[int] | np.ndarray) -> LabelledFaces:
+        """Return people with their own expressions."""
+        ...
 
     def target(self, emotion: str) -> np.ndarray:
-        """Return the picture uint8 [S,S,3] of somebody else who shows one emotion.
+        """Return the picture uint8 [S,S,3] of another person who shows one emotion.
 
         Raises:
-            UserError: the world does not know it.
+            UserError: unknown emotion.
         """
+        ...
 
-    def transferred(self, ids: Sequence[int], emotion: str) -> Truth:
-        """Return people with the expression of `target(emotion)`."""
+    def transferred(self, ids: Sequence[int] | np.ndarray, emotion: str) -> LabelledFaces:
+        """Return people with the expression of `target(emotion)`.
+
+        Raises:
+            UserError: unknown emotion.
+        """
+        ...
 
 
 def is_known(bundle: Bundle) -> bool:
-    """Whether a bundle names a world of its own."""
+    """Whether a bundle names faces with ground truth."""
     return bundle.file(FILE) is not None
 
 
-def load(bundle: Bundle, resolution: int, *, name: str = SOURCES, seed: int = 0) -> World:
-    """Return the world that a bundle names.
+def load(bundle: Bundle, resolution: int, *, name: str = SOURCES, seed: int = 0) -> GroundTruth:
+    """Return the faces with ground truth that a bundle names.
 
     Args:
         bundle: see `emojax.store.bundle.find`.
         resolution: side of the pictures.
-        name: which of the sets of people in the file.
-        seed: whose faces.
+        name: one of the names in the file.
+        seed: of the people.
 
     Raises:
-        UserError: the bundle names none, or something that is no world of this package.
+        UserError: the bundle names none, or something else of this package.
+    """
+    file, place = look_up(bundle, name)
+    found = _callable(place, file)(resolution, seed)
+    if not isinstance(found, GroundTruth):
+        raise UserError(
+            f"{place} in {file} returns no GroundTruth, see emojax.evaluation.ground_truth: name a "
+            "function that returns one"
+        )
+    return found
+
+
+def look_up(bundle: Bundle, name: str) -> tuple[Path, str]:
+    """Return a bundle's file of names, and what it says for one name; nothing is imported.
+
+    Raises:
+        UserError: the bundle has no such file, or the file no such name.
     """
     file = bundle.file(FILE)
     if file is None:
         raise UserError(
-            f"bundle {bundle} names no world of its own ({FILE}): give pictures with "
+            f"bundle {bundle} has no faces with ground truth ({FILE}): give pictures with "
             "--sources FOLDER or --tfds NAME"
         )
     try:
@@ -95,22 +118,21 @@ def load(bundle: Bundle, resolution: int, *, name: str = SOURCES, seed: int = 0)
         raise UserError(f"{file} is not readable JSON ({error}): write it again") from error
     if name not in named:
         raise UserError(f"{file} has no {name!r}: it names {', '.join(sorted(named))}")
-    world = _find(str(named[name]), file)(resolution, seed)
-    if not isinstance(world, World):
-        raise UserError(
-            f"{named[name]} in {file} gives no world: see emojax.evaluation.ground_truth.World"
-        )
-    return world
+    return file, str(named[name])
 
 
-def _find(place: str, file: Path) -> type[World]:
-    """Return the function or class of this package that `emojax.module:name` names."""
+def _callable(place: str, file: Path) -> Callable[[int, int], object]:
+    """Return the function or class of this package that `emojax.module:name` names.
+
+    Raises:
+        UserError: it has another form, is not there, or is not of that module itself.
+    """
     package = __name__.partition(".")[0]
     module, _, attribute = place.partition(":")
     if not re.fullmatch(rf"{package}(\.[a-z]\w*)+:[A-Za-z]\w*", place):
         raise UserError(
-            f"{file} names {place!r}, wanted {package}.module:name: a bundle is not to be trusted "
-            "and may name nothing outside this package"
+            f"{file} names {place!r}, wanted {package}.module:name: bundles are untrusted and may "
+            "name nothing outside this package"
         )
     try:
         found = getattr(importlib.import_module(module), attribute)

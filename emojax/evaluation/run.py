@@ -1,11 +1,11 @@
-"""What Table I is made of: many sources, each with every target's expression, drawn and measured.
+"""Measure reconstructions and transfers of many sources, block by block, into a `BlockStore`.
 
-Nothing is kept of a picture but its measures, in a `Store`:
+The store keeps measurements and codes, no pictures:
 
-    sources/                 the pictures themselves
-    truth/                   the true pictures of the transfers, where the world is known
-    psp-1a2b3c4d/original/   reconstructions, and the codes that everything else starts from
-    psp-1a2b3c4d/reinvert/   transfers with one normaliser: arrays [N,T,...] for T targets
+    sources/                 of the sources' own pictures
+    truth/                   of the true pictures of the transfers, where there is ground truth
+    psp-1a2b3c4d/original/   of reconstructions; with the codes that all else starts from
+    psp-1a2b3c4d/reinvert/   of transfers with one normaliser: arrays [N,T,...] for T targets
 
 A face is inverted and prepared once for all its targets.
 """
@@ -13,60 +13,41 @@ A face is inverted and prepared once for all its targets.
 import dataclasses
 import functools
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from emojax.evaluation.faces import Sources, Targets
-from emojax.evaluation.ground_truth import Truth, World
+from emojax.evaluation.ground_truth import GroundTruth, LabelledFaces
+from emojax.evaluation.inputs import Sources, Targets, resized
+from emojax.evaluation.judges import Judges, measure
 from emojax.faces import images
 from emojax.latents import inversion, normalisers
 from emojax.latents.codes import Inversion
 from emojax.latents.inversion import Inverter
-from emojax.latents.normalisers import Normaliser, Prepared, Transferrer
-from emojax.metrics import image_quality as closeness
-from emojax.metrics.features import inception_features
-from emojax.models.inception import Inception
-from emojax.runtime import xla_options
-from emojax.scoring import classifier
-from emojax.scoring.classifier import EmotionNet
+from emojax.latents.normalisers import Prepared, Transferrer
+from emojax.metrics import image_quality
+from emojax.runtime.choices import Normaliser
 from emojax.store.block_store import Arrays, BlockStore
-from emojax.store.bundle import Bundle
-from emojax.store.parts import ATTRIBUTES, EMOTION, FEATURES, INCEPTION, Part
 
-SOURCES, TRUTH, ORIGINAL = "sources", "truth", "original"
-
-
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
-class Judges:
-    """The networks that measure a picture; a pytree.
-
-    Attributes:
-        emotion: the classifier.
-        distance: in whose features the Fréchet distance is measured; None: in none.
-        attributes: the regressor of attributes, if there is one.
-        crop: what the classifier sees; the others see the whole picture.
-    """
-
-    emotion: EmotionNet
-    distance: Inception | EmotionNet | None
-    attributes: EmotionNet | None
-    crop: classifier.Crop = dataclasses.field(default="face", metadata={"static": True})
+SOURCES = "sources"
+"""Part of the store: measurements of the sources."""
+TRUTH = "truth"
+"""Part of the store: measurements of the true pictures."""
+ORIGINAL = "original"
+"""Measurements of an inverter's reconstructions, in the inverter's part of the store."""
 
 
 @dataclasses.dataclass(frozen=True)
-class Method:
-    """An inverter with its normalisers, and the targets as they know them.
+class EvaluatedInverter:
+    """An inverter with its normalisers, and the targets prepared by them.
 
     Attributes:
         inverter: the networks.
         transferrers: by normaliser.
         pictures: the T targets, uint8 [H,W,3].
-        passes: HyperStyle's.
+        passes: of HyperStyle.
         batch: pictures at a time.
     """
 
@@ -80,7 +61,8 @@ class Method:
     def targets(self) -> dict[Normaliser, Prepared]:
         """The targets prepared by each normaliser.
 
-        Made before the first block, in batches of the same size, this compiles what is timed later.
+        They are inverted, prepared and drawn in batches of the size of the sources', so this
+        compiles every program that is timed later.
         """
         count = len(self.pictures)
         rows = np.arange(-(-count // self.batch) * self.batch) % count
@@ -92,17 +74,17 @@ class Method:
 
 @dataclasses.dataclass(frozen=True)
 class Evaluation:
-    """A run: what is measured, by whom, and where the results go.
+    """One run.
 
     Attributes:
-        store: takes the results.
-        judges: measure.
+        store: takes the measurements.
+        judges: the networks that measure.
         sources: whose faces.
         targets: whose expressions.
-        methods: by the name of their part of the store, see `part`.
-        world: tells the truth about sources, where it is known.
-        side: pictures are measured at this size, the generator's.
-        passes: HyperStyle's.
+        inverters: by the name of their part of the store, see `part`.
+        truth: of the sources, where it is known.
+        side: at which pictures are measured, the generator's.
+        passes: of HyperStyle.
         batch: pictures at a time.
     """
 
@@ -110,22 +92,22 @@ class Evaluation:
     judges: Judges
     sources: Sources
     targets: Targets
-    methods: Mapping[str, Method]
-    world: World | None
+    inverters: Mapping[str, EvaluatedInverter]
+    truth: GroundTruth | None
     side: int
     passes: int
     batch: int
 
     def run(self) -> Iterator[str]:
-        """Compute what is missing in the store; yields a part's name after each block of it."""
+        """Compute what the store lacks; yields the name of a part after each of its blocks."""
         for block in range(self.store.blocks):
-            people = People(self, block)
-            todo = {TRUTH: functools.partial(_truth, people)} if self.world else {}
-            for name, method in self.methods.items():
-                todo[f"{name}/{ORIGINAL}"] = functools.partial(_original, people, method)
-                for normaliser in method.transferrers:
+            faces = SourceBlock(self, block)
+            todo = {TRUTH: functools.partial(_truth, faces)} if self.truth else {}
+            for name, inverter in self.inverters.items():
+                todo[f"{name}/{ORIGINAL}"] = functools.partial(_original, faces, inverter)
+                for normaliser in inverter.transferrers:
                     todo[f"{name}/{normaliser}"] = functools.partial(
-                        _transfers, people, name, normaliser
+                        _transfers, faces, name, normaliser
                     )
             for part, compute in todo.items():
                 if not self.store.has(part, block):
@@ -134,121 +116,62 @@ class Evaluation:
 
     @property
     def steps(self) -> int:
-        """How often `run` yields."""
-        parts = sum(1 + len(method.transferrers) for method in self.methods.values())
-        return self.store.blocks * (bool(self.world) + parts)
+        """Number of names that `run` yields."""
+        parts = sum(1 + len(inverter.transferrers) for inverter in self.inverters.values())
+        return self.store.blocks * (bool(self.truth) + parts)
 
 
-class People:
-    """A block of sources: pictures and truths are made when they are first asked for."""
+class SourceBlock:
+    """The sources of one block; their pictures are made when they are first needed."""
 
     def __init__(self, job: Evaluation, block: int) -> None:
-        """Hold the numbers of a block, which go round to fill it: one program serves all."""
+        """Hold the sources' numbers, repeated to fill the last block: XLA compiles for one size."""
         self.job, self.block = job, block
         self.ids = np.resize(job.store.ids(block), job.store.block)
 
     @functools.cached_property
-    def pictures(self) -> Sequence[np.ndarray]:
+    def pictures(self) -> Sequence[np.ndarray] | np.ndarray:
         """The B pictures as they are read, uint8 [H,W,3]."""
         return self.job.sources.read(self.ids)
 
     @functools.cached_property
-    def shown(self) -> np.ndarray:
-        """The same at the size of the generator's, uint8 [B,S,S,3]."""
+    def at_size(self) -> np.ndarray:
+        """The B pictures at the size of the generator's, uint8 [B,S,S,3]."""
         return resized(self.pictures, self.job.side)
 
     @functools.cached_property
-    def truths(self) -> list[Truth] | None:
-        """For each target, the sources with its expression; None where nobody knows."""
-        if self.job.world is None:
+    def transferred(self) -> list[LabelledFaces] | None:
+        """For each target, the sources with its expression; None without ground truth."""
+        truth = self.job.truth
+        if truth is None:
             return None
-        return [self.job.world.transferred(self.ids, name) for name in self.job.targets.names]
+        return [truth.transferred(self.ids, name) for name in self.job.targets.names]
 
     def inverted(self, name: str) -> Inversion:
-        """The codes that a method found, from the store."""
+        """Return the codes found by an inverter, from the store."""
         stored = self.job.store.read_block(f"{name}/{ORIGINAL}", self.block, ("w_plus", "vectors"))
         rows = np.resize(np.arange(len(stored["w_plus"])), len(self.ids))
         arrays = {key: jnp.asarray(array[rows]) for key, array in stored.items()}
-        inverter = self.job.methods[name].inverter
-        passes = self.job.passes if "vectors" in arrays else 0
+        inverter = self.job.inverters[name].inverter
         return Inversion(
-            **arrays, passes=passes, method=inverter.method, made_with=inverter.made_with
+            arrays["w_plus"],
+            arrays.get("vectors"),
+            passes=self.job.passes if "vectors" in arrays else 0,
+            method=inverter.method,
+            made_with=inverter.made_with,
         )
 
 
 def part(inverter: Inverter) -> str:
-    """Return the name under which an inverter's results are kept."""
+    """Return the name of an inverter's part of the store."""
     return f"{inverter.method}-{inverter.made_with[:8]}"
-
-
-def distance_part(bundle: Bundle) -> Part[Any, Any] | None:
-    """Return the part of a bundle in whose features distances are measured, if it has any."""
-    return next((part for part in (INCEPTION, FEATURES) if bundle.has(part)), None)
-
-
-def load_judges(bundle: Bundle, crop: classifier.Crop) -> Judges:
-    """Return the networks of a bundle that measure; all but the classifier may be missing.
-
-    Raises:
-        UserError: there is no classifier, or a part is damaged.
-    """
-    attributes = ATTRIBUTES if bundle.has(ATTRIBUTES) else None
-    rest = [bundle.load(part) if part else None for part in (distance_part(bundle), attributes)]
-    return Judges(bundle.load(EMOTION), *rest, crop)
-
-
-def resized(pictures: Sequence[np.ndarray], side: int) -> np.ndarray:
-    """Return pictures uint8 [H,W,3] of any sizes as [N,side,side,3]."""
-    return np.stack([images.resize(each, side) for each in pictures])
-
-
-def measure(judges: Judges, pictures: np.ndarray, *, batch: int) -> Arrays:
-    """Return what the judges say of pictures.
-
-    Args:
-        judges: see `Judges`.
-        pictures: uint8 [N,S,S,3].
-        batch: pictures at a time.
-
-    Returns:
-        "logits" [N,K], and where there is a network for it "features" [N,D] and "attributes" [N,A].
-    """
-    run, found = _program(isinstance(judges.distance, Inception)), []
-    for start in range(0, len(pictures), batch):
-        rows = pictures[start : start + batch]
-        padded = np.pad(rows, ((0, batch - len(rows)), (0, 0), (0, 0), (0, 0)))
-        said = run(judges, padded)
-        found.append({name: np.asarray(array)[: len(rows)] for name, array in said.items()})
-    return {name: np.concatenate([each[name] for each in found]) for name in found[0]}
-
-
-@functools.cache
-def _program(dense: bool) -> Callable[[Judges, np.ndarray], dict[str, jax.Array]]:
-    return jax.jit(_judged, compiler_options=xla_options.options(dense=dense))
-
-
-def _judged(judges: Judges, pictures: jax.Array) -> dict[str, jax.Array]:
-    levels = pictures.astype(jnp.float32)
-    faces = levels / 127.5 - 1.0
-
-    def whole(model: EmotionNet) -> jax.Array:
-        return classifier.preprocess(faces, model.config.size, crop="full")
-
-    said = {"logits": classifier.judge(judges.emotion, faces, crop=judges.crop).logits}
-    if isinstance(judges.distance, Inception):
-        said["features"] = inception_features(judges.distance, levels)
-    elif judges.distance is not None:
-        said["features"] = judges.distance.features(whole(judges.distance))
-    if judges.attributes is not None:
-        said["attributes"] = judges.attributes(whole(judges.attributes))
-    return said
 
 
 def measure_sources(
     store: BlockStore,
     judges: Judges,
     sources: Sources,
-    world: World | None,
+    truth: GroundTruth | None,
     *,
     side: int,
     batch: int,
@@ -258,69 +181,69 @@ def measure_sources(
         if not store.has(SOURCES, block):
             ids = list(store.ids(block))
             found = measure(judges, resized(sources.read(ids), side), batch=batch)
-            if world:
-                found["true"] = world.people(ids).attributes
+            if truth:
+                found["true"] = truth.people(ids).attributes
             store.write(SOURCES, block, found)
         yield SOURCES
 
 
-def _truth(people: People) -> Arrays:
-    """Measure the true pictures: what a perfect transfer would get."""
-    job, rows = people.job, []
-    for truth in people.truths:
-        found = measure(job.judges, truth.pictures, batch=job.batch)
-        rows.append(found | {"true": truth.attributes})
+def _truth(faces: SourceBlock) -> Arrays:
+    """Measure the true pictures, which a perfect transfer would give."""
+    job, rows = faces.job, []
+    for true in faces.transferred or []:
+        found = measure(job.judges, true.pictures, batch=job.batch)
+        rows.append(found | {"true": true.attributes})
     return _stacked(rows)
 
 
-def _original(people: People, method: Method) -> Arrays:
+def _original(faces: SourceBlock, evaluated: EvaluatedInverter) -> Arrays:
     """Invert a block, and measure its reconstructions."""
-    job, inverter = people.job, method.inverter
-    _ = method.targets  # made first: this compiles what is timed below
-    seen = images.to_float(resized(people.pictures, inverter.resolution))
+    job, inverter = faces.job, evaluated.inverter
+    _ = evaluated.targets  # compiles what is timed below
+    seen = images.to_float(resized(faces.pictures, inverter.resolution))
     start = time.perf_counter()
-    faces = jax.block_until_ready(
+    found = jax.block_until_ready(
         inversion.invert(inverter, seen, passes=job.passes, batch=job.batch)
     )
     inverted = time.perf_counter()
-    drawn = inversion.synthesize(inverter, faces, batch=job.batch)
+    drawn = inversion.synthesize(inverter, found, batch=job.batch)
     done = time.perf_counter()
-    shown = images.to_uint8(drawn)
-    kept = {"w_plus": faces.w_plus, "vectors": faces.vectors}
+    pictures = images.to_uint8(drawn)
+    kept = {"w_plus": found.w_plus, "vectors": found.vectors}
     return {
         **{name: np.asarray(array) for name, array in kept.items() if array is not None},
-        **measure(job.judges, shown, batch=job.batch),
-        "psnr": _psnr(shown, people.shown),
+        **measure(job.judges, pictures, batch=job.batch),
+        "psnr": _psnr(pictures, faces.at_size),
         "invert_seconds": _shared(inverted - start, len(seen)),
         "draw_seconds": _shared(done - inverted, len(seen)),
     }
 
 
-def _transfers(people: People, name: str, normaliser: Normaliser) -> Arrays:
-    """Give a block every target's expression, and measure the results."""
-    job, faces = people.job, people.inverted(name)
-    method, count = job.methods[name], len(faces)
-    transferrer, targets = method.transferrers[normaliser], method.targets[normaliser]
+def _transfers(faces: SourceBlock, name: str, normaliser: Normaliser) -> Arrays:
+    """Transfer every target's expression to a block, and measure the results."""
+    job, found = faces.job, faces.inverted(name)
+    evaluated, count = job.inverters[name], len(found)
+    transferrer, targets = evaluated.transferrers[normaliser], evaluated.targets[normaliser]
     start = time.perf_counter()
-    prepared = jax.block_until_ready(transferrer.prepare(faces))
+    prepared = jax.block_until_ready(transferrer.prepare(found))
     prepared_in, rows = time.perf_counter() - start, []
     for index in range(len(job.targets.names)):
         start = time.perf_counter()
         result = normalisers.combine(prepared, targets[index])
-        drawn = inversion.synthesize(method.inverter, result, batch=job.batch)
+        drawn = inversion.synthesize(evaluated.inverter, result, batch=job.batch)
         drawn_in = time.perf_counter() - start
-        shown = images.to_uint8(drawn)
-        found = measure(job.judges, shown, batch=job.batch)
-        found["draw_seconds"] = _shared(drawn_in, count)
-        if people.truths:
-            found["psnr"] = _psnr(shown, people.truths[index].pictures)
-        rows.append(found)
+        pictures = images.to_uint8(drawn)
+        measured = measure(job.judges, pictures, batch=job.batch)
+        measured["draw_seconds"] = _shared(drawn_in, count)
+        if faces.transferred:
+            measured["psnr"] = _psnr(pictures, faces.transferred[index].pictures)
+        rows.append(measured)
     return {**_stacked(rows), "prepare_seconds": _shared(prepared_in, count)}
 
 
 def _psnr(ours: np.ndarray, theirs: np.ndarray) -> np.ndarray:
     """Return the PSNR [N] in dB between pictures uint8 [N,S,S,3]."""
-    return np.asarray(closeness.psnr(images.to_float(ours), images.to_float(theirs)))
+    return np.asarray(image_quality.psnr(images.to_float(ours), images.to_float(theirs)))
 
 
 def _shared(seconds: float, count: int) -> np.ndarray:

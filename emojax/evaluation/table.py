@@ -1,4 +1,4 @@
-"""Table I: rows of figures, and the files they are written to and read from."""
+"""Table I: rows of measured values, and their files; needs no jax."""
 
 import csv
 import dataclasses
@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from emojax.runtime.errors import UserError
-from emojax.runtime.files import replacing
+from emojax.runtime.files import replacing, write_json
 
 ALL = "all"
-"""Stands in place of an emotion where a figure is the mean over the targets."""
+"""Stands in place of an emotion where a value is the mean over the targets."""
 JSON = "table.json"
+"""Name of the file that `read` reads."""
 
 TITLES = {
     "emotion_score": "emotion score",
@@ -21,13 +22,13 @@ TITLES = {
     "frechet": "FID",
     "kernel": "KID",
     "psnr": "PSNR dB",
-    "judge_error": "judge error",
-    "kept": "factors kept",
+    "attribute_error": "attribute error",
+    "identity_kept": "identity kept",
     "seconds": "seconds",
 }
-"""Columns in their order; other figures stay in the JSON and the CSV."""
+"""Columns in their order; other values are in the JSON and the CSV only."""
 FORMATS = {"frechet": ".4g", "kernel": ".3g", "psnr": ".2f"}
-"""Others have three decimals; distances have no scale of their own."""
+"""Other values have three decimals; distances have no natural scale."""
 
 
 class Row(NamedTuple):
@@ -37,22 +38,22 @@ class Row(NamedTuple):
         inverter: "psp", "hyperstyle", or "" for the true pictures.
         result: "original", a normaliser, or "truth".
         target: an emotion, or "all".
-        figures: by the names in `TITLES`, and more; those that could be measured.
+        values: by the names in `TITLES` and others; those that could be measured.
     """
 
     inverter: str
     result: str
     target: str
-    figures: dict[str, float]
+    values: dict[str, float]
 
 
 @dataclasses.dataclass(frozen=True)
-class Table:
-    """What was found, with what a reader must know about it.
+class ResultTable:
+    """Results with notes.
 
     Attributes:
         rows: means over the targets, and each target's.
-        titles: by figure; says FID only where it is one.
+        titles: of the columns; "FID" only where Inception measured.
         notes: sentences.
     """
 
@@ -66,20 +67,25 @@ class Table:
         return [row for row in self.rows if row.target == ALL]
 
     @property
-    def shown(self) -> list[str]:
-        """The figures that at least one row has, in their order."""
-        return [key for key in self.titles if any(key in row.figures for row in self.rows)]
+    def columns(self) -> list[str]:
+        """The names of values that at least one row has, in their order."""
+        return [key for key in self.titles if any(key in row.values for row in self.rows)]
 
     def cells(self, row: Row) -> list[str]:
-        """Return a row's shown figures as they are printed; empty where it has none."""
+        """Return a row's values as text, one for each column; empty where it has none."""
         return [
-            format(row.figures[key], FORMATS.get(key, ".3f")) if key in row.figures else ""
-            for key in self.shown
+            format(row.values[key], FORMATS.get(key, ".3f")) if key in row.values else ""
+            for key in self.columns
         ]
 
 
 def titles(distance: str | None) -> dict[str, str]:
-    """Return the columns' titles; a distance in other features than Inception's is no FID."""
+    """Return the columns' titles.
+
+    Args:
+        distance: part of the bundle whose features distances are measured in; only "inception"
+            gives FID and KID.
+    """
     if distance == "inception":
         return TITLES
     return TITLES | {
@@ -88,70 +94,69 @@ def titles(distance: str | None) -> dict[str, str]:
     }
 
 
-def markdown(table: Table) -> str:
-    """Return the table, the top-1 of each target, and the notes, as Markdown that lines up."""
-    head = ["inverter", "result", *(table.titles[key] for key in table.shown)]
+def markdown(table: ResultTable) -> str:
+    """Return the table, the top-1 of each target, and the notes, as aligned Markdown."""
+    head = ["inverter", "result", *(table.titles[key] for key in table.columns)]
     body = [[row.inverter or "-", row.result, *table.cells(row)] for row in table.overall]
     parts = [
-        _lined_up(head, body),
+        _aligned(head, body),
         "Target emotion top-1 by target:",
-        _lined_up(*_by_target(table)),
+        _aligned(*_by_target(table)),
     ]
     return "\n\n".join([*parts, *table.notes]) + "\n"
 
 
-def write(folder: Path, table: Table, about: Mapping[str, Any]) -> None:
+def write(folder: Path, table: ResultTable, about: Mapping[str, Any]) -> None:
     """Write table.md, table.csv and table.json.
 
     Args:
-        folder: is there.
-        table: what to write.
-        about: what the JSON keeps beside it.
+        folder: an existing one.
+        table: the results.
+        about: stored in the JSON beside them.
 
     Raises:
         UserError: a file cannot be written.
     """
     with replacing(folder / "table.md") as aside:
         aside.write_text(markdown(table))
-    keys = list(dict.fromkeys(key for row in table.rows for key in row.figures))
+    keys = list(dict.fromkeys(key for row in table.rows for key in row.values))
     with replacing(folder / "table.csv") as aside, aside.open("w", newline="") as stream:
         writer = csv.writer(stream)
         writer.writerow(["inverter", "result", "target", *keys])
         for row in table.rows:
-            writer.writerow([*row[:3], *(row.figures.get(key, "") for key in keys)])
+            writer.writerow([*row[:3], *(row.values.get(key, "") for key in keys)])
     stored = {
         "titles": table.titles,
         "rows": [row._asdict() for row in table.rows],
         "notes": table.notes,
         "about": dict(about),
     }
-    with replacing(folder / JSON) as aside:
-        aside.write_text(json.dumps(stored, indent=2) + "\n")
+    write_json(folder / JSON, stored)
 
 
-def read(folder: Path) -> Table:
-    """Return the table that `write` left in a folder.
+def read(folder: Path) -> ResultTable:
+    """Return the table that `write` wrote into a folder.
 
     Raises:
         UserError: there is none, or it is damaged.
     """
     file = folder / JSON
     if not file.is_file():
-        raise UserError(f"no {file}: make it with 'python -m emojax.evaluate --out {folder}'")
+        raise UserError(f"no {file}: make it with 'emojax evaluate --out {folder}'")
     try:
         stored = json.loads(file.read_text())
         rows = [Row(**row) for row in stored["rows"]]
-        return Table(rows, dict(stored["titles"]), list(stored["notes"]))
+        return ResultTable(rows, dict(stored["titles"]), list(stored["notes"]))
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(f"{file} is damaged ({error}): evaluate again") from error
 
 
-def _by_target(table: Table) -> tuple[list[str], list[list[str]]]:
+def _by_target(table: ResultTable) -> tuple[list[str], list[list[str]]]:
     """Return head and body of the table of every target's top-1."""
     found: dict[tuple[str, str], dict[str, float]] = {}
     for row in table.rows:
         if row.target != ALL:
-            found.setdefault(row[:2], {})[row.target] = row.figures["top1"]
+            found.setdefault((row.inverter, row.result), {})[row.target] = row.values["top1"]
     names = list(next(iter(found.values())))
     body = [
         [inverter or "-", result, *(f"{values[name]:.3f}" for name in names)]
@@ -160,7 +165,7 @@ def _by_target(table: Table) -> tuple[list[str], list[list[str]]]:
     return ["inverter", "result", *names], body
 
 
-def _lined_up(head: list[str], body: list[list[str]]) -> str:
+def _aligned(head: list[str], body: list[list[str]]) -> str:
     widths = [max(map(len, column)) for column in zip(head, *body, strict=True)]
 
     def line(cells: Sequence[str]) -> str:

@@ -1,4 +1,4 @@
-"""One HTML file that shows everything: pictures inlined, nothing fetched, light and dark."""
+"""The report page: one HTML file with inlined pictures, for light and dark screens."""
 
 import base64
 import html
@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from PIL import Image
 
-from emojax.evaluation.table import Table
+from emojax.evaluation.table import ResultTable
 from emojax.runtime.files import replacing
 
 STYLE = """
@@ -37,9 +37,9 @@ class Figure(NamedTuple):
 
     Attributes:
         title: such as "Figure 5. Similarity of the directions".
-        caption: what is to be seen, and how it was made.
-        file: a picture; None where it was left out, and the caption says why.
-        is_plot: lines and numbers rather than faces; not stretched over the page.
+        caption: what it shows, and how it was made.
+        file: a picture; None where the figure was left out, and the caption says why.
+        is_plot: whether it is a plot rather than faces; plots are not scaled to the page's width.
     """
 
     title: str
@@ -49,9 +49,9 @@ class Figure(NamedTuple):
 
 
 def write(
-    file: Path, title: str, lead: str, figures: Sequence[Figure], table: Table | None
+    file: Path, title: str, lead: str, figures: Sequence[Figure], table: ResultTable | None
 ) -> None:
-    """Write the report.
+    """Write the report page.
 
     Args:
         file: .html, replaced if it is there.
@@ -94,15 +94,15 @@ def _figure(figure: Figure) -> str:
 
 
 def _inlined(file: Path) -> str:
-    """Return a picture file as a data URL; WebP, which is a tenth of PNG's size."""
+    """Return a picture file as a data URL, in WebP, a tenth of PNG's size."""
     stream = io.BytesIO()
     with Image.open(file) as picture:
         picture.convert("RGB").save(stream, "WEBP", quality=90)
     return f"data:image/webp;base64,{base64.b64encode(stream.getvalue()).decode()}"
 
 
-def _table(table: Table) -> str:
-    head = ["inverter", "result", *(table.titles[key] for key in table.shown)]
+def _table(table: ResultTable) -> str:
+    head = ["inverter", "result", *(table.titles[key] for key in table.columns)]
     body = [[row.inverter or "-", row.result, *table.cells(row)] for row in table.overall]
     lines = [_line("th", head), *(_line("td", cells) for cells in body)]
     notes = "\n".join(f'<p class="note">{html.escape(note)}</p>' for note in table.notes)

@@ -1,9 +1,13 @@
-"""`python -m emojax.evaluate`: measured once, gone on with, and put into a table that is right."""
+"""`emojax evaluate`: resumed runs, and a table whose values are computed again step by step."""
 
 import csv
 import dataclasses
 import json
+import os
 import shutil
+import subprocess
+import sys
+from pathlib import Path
 
 import jax.numpy as jnp
 import numpy as np
@@ -13,7 +17,7 @@ from emojax import evaluate
 from emojax.demo import truth
 from emojax.evaluation import aggregate, ground_truth
 from emojax.evaluation import table as evaluation_table
-from emojax.evaluation.ground_truth import Truth
+from emojax.evaluation.ground_truth import LabelledFaces
 from emojax.faces import images
 from emojax.latents import inversion, normalisers
 from emojax.metrics import fid
@@ -34,7 +38,7 @@ ATTRIBUTES = ("chin", "hair", "nose", "smile")
 SAMPLES = 3
 
 
-class World:
+class NoisePeople:
     """People of noise, and the same ones overlaid with an expression."""
 
     attributes = ATTRIBUTES
@@ -44,7 +48,7 @@ class World:
     def people(self, ids):
         pictures = np.concatenate([noise(f"person {i}", 1, SIDE) for i in ids])
         values = np.stack([np.random.default_rng(i).uniform(-1, 1, 4) for i in map(int, ids)])
-        return Truth(images.to_uint8(pictures), values.astype(np.float32))
+        return LabelledFaces(images.to_uint8(pictures), values.astype(np.float32))
 
     def target(self, emotion):
         return images.to_uint8(noise(f"target {emotion}", 1, SIDE))[0]
@@ -52,7 +56,7 @@ class World:
     def transferred(self, ids, emotion):
         pictures, values = self.people(ids)
         mixed = (pictures.astype(int) + self.target(emotion)) // 2
-        return Truth(mixed.astype(np.uint8), values * np.array([1, 1, 1, -1], np.float32))
+        return LabelledFaces(mixed.astype(np.uint8), values * np.array([1, 1, 1, -1], np.float32))
 
 
 @pytest.fixture(scope="module")
@@ -65,13 +69,19 @@ def folder(tmp_path_factory):
         bundle.save(
             folder, PARTS[part], changed, small_world.table(EmotionNet, changed, 6 + seed), {}
         )
+    named = {ground_truth.SOURCES: "emojax.demo.truth:sources"}
+    (folder / ground_truth.FILE).write_text(json.dumps(named))
     return folder
 
 
+def noise_people(bundle, side, *, name, seed):
+    return NoisePeople()
+
+
 @pytest.fixture(autouse=True)
-def world(monkeypatch):
-    """Let the bundle's world be the one of noise."""
-    monkeypatch.setattr(ground_truth, "load", lambda folder, side, *, name, seed: World())
+def _people(monkeypatch):
+    """Let the bundle's people be those of noise."""
+    monkeypatch.setattr(ground_truth, "load", noise_people)
 
 
 def options(folder, out, **changes):
@@ -84,14 +94,14 @@ def run(folder, tmp_path_factory):
     """A whole evaluation, and what it printed is left aside."""
     out = tmp_path_factory.mktemp("run") / "out"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ground_truth, "load", lambda folder, side, *, name, seed: World())
+        patch.setattr(ground_truth, "load", noise_people)
         evaluate.main(options(folder, out))
     return out
 
 
 def rows_of(out):
     table = evaluation_table.read(out)
-    return {row[:3]: row.figures for row in table.rows}
+    return {row[:3]: row.values for row in table.rows}
 
 
 def test_every_row_is_there_with_its_files(run):
@@ -102,11 +112,11 @@ def test_every_row_is_there_with_its_files(run):
         wanted.add((inverter, "original", "all"))
         wanted |= {(inverter, name, each) for name in results for each in ("all", *EMOTIONS)}
     assert set(rows) == wanted
-    for (_, result, target), figures in rows.items():
-        assert {"emotion_score", "emotion_score_log", "top1", "frechet", "kernel"} <= set(figures)
-        assert ("psnr" in figures) == ("seconds" in figures) == (result != "truth")
-        assert figures["judge_error"] > 0
-        assert all(np.isfinite(list(figures.values()))), (result, target)
+    for (_, result, target), values in rows.items():
+        assert {"emotion_score", "emotion_score_log", "top1", "frechet", "kernel"} <= set(values)
+        assert ("psnr" in values) == ("seconds" in values) == (result != "truth")
+        assert values["attribute_error"] > 0
+        assert all(np.isfinite(list(values.values()))), (result, target)
     with open(run / "table.csv", newline="") as stream:
         written = list(csv.DictReader(stream))
     assert len(written) == len(wanted)
@@ -121,25 +131,25 @@ def test_every_row_is_there_with_its_files(run):
 
 def test_a_row_is_what_the_parts_make_of_it(run, folder):
     """The same arithmetic step by step, in batches of other sizes: a grey level may round apart."""
-    inverter, world = inversion.load(bundle.find(folder), "psp"), World()
+    inverter, known = inversion.load(bundle.find(folder), "psp"), NoisePeople()
     judge, measurer = (bundle.find(folder).load(part) for part in (EMOTION, FEATURES))
-    people, target = world.people(range(SAMPLES)), world.target("fear")
+    people, target = known.people(range(SAMPLES)), known.target("fear")
     seen = np.stack([images.resize(each, 64) for each in (*people.pictures, target)])
     found = inversion.invert(inverter, images.to_float(seen), batch=2)
     done = normalisers.transfer(
         inverter, small_world.directions(), found[:SAMPLES], found[SAMPLES], normaliser="none"
     )
     results = images.to_uint8(inversion.synthesize(inverter, done.result, batch=2))
-    figures = rows_of(run)["psp", "none", "fear"]
+    values = rows_of(run)["psp", "none", "fear"]
     logits = classifier.classify(judge, np.concatenate([results, target[None]])).logits
     score = emotion_score(logits[:SAMPLES], logits[SAMPLES])
-    assert figures["emotion_score"] == pytest.approx(score.softmax.mean(), abs=2e-3)
-    assert figures["emotion_score_log"] == pytest.approx(score.log.mean(), abs=2e-3)
+    assert values["emotion_score"] == pytest.approx(score.softmax.mean(), abs=2e-3)
+    assert values["emotion_score_log"] == pytest.approx(score.log.mean(), abs=2e-3)
     right = logits[:SAMPLES].argmax(1) == classifier.index(judge, "fear")
-    assert figures["top1"] == pytest.approx(right.mean())
-    true = world.transferred(range(SAMPLES), "fear").pictures
+    assert values["top1"] == pytest.approx(right.mean())
+    true = known.transferred(range(SAMPLES), "fear").pictures
     square = np.square((results.astype(float) - true) / 255).mean((1, 2, 3))
-    assert figures["psnr"] == pytest.approx(np.mean(-10 * np.log10(square)), abs=1e-2)
+    assert values["psnr"] == pytest.approx(np.mean(-10 * np.log10(square)), abs=1e-2)
 
     def gaussian(pictures):
         said = classifier.classify(measurer, pictures, crop="full").features
@@ -147,7 +157,7 @@ def test_a_row_is_what_the_parts_make_of_it(run, folder):
 
     distance = fid.frechet_distance(gaussian(results), gaussian(people.pictures))
     assert distance > 0
-    assert figures["frechet"] == pytest.approx(distance, rel=2e-2)
+    assert values["frechet"] == pytest.approx(distance, rel=2e-2)
     both = [rows_of(run)["psp", "none", name]["top1"] for name in EMOTIONS]
     assert rows_of(run)["psp", "none", "all"]["top1"] == pytest.approx(np.mean(both))
 
@@ -162,9 +172,9 @@ def test_a_run_goes_on_where_it_stopped(run, folder, tmp_path, capsys):
     assert kept == {file: file.stat().st_mtime_ns for file in kept}
     before, after = rows_of(run), rows_of(out)
     assert len(after) == 3 + 1 + 3  # truth, original, none
-    for name, figures in after.items():
-        for key in set(figures) - {"seconds"}:
-            assert figures[key] == pytest.approx(before[name][key], rel=1e-6, abs=1e-9), name
+    for name, values in after.items():
+        for key in set(values) - {"seconds"}:
+            assert values[key] == pytest.approx(before[name][key], rel=1e-6, abs=1e-9), name
     assert "| psp      | none" in capsys.readouterr().out
 
 
@@ -184,7 +194,7 @@ def test_a_damaged_block_is_named(run, folder, tmp_path):
 def test_a_folder_has_its_own_targets_and_no_truth(folder, tmp_path):
     faces = tmp_path / "faces"
     faces.mkdir()
-    pictures = World().people(range(SAMPLES)).pictures
+    pictures = NoisePeople().people(range(SAMPLES)).pictures
     for index, picture in enumerate(pictures):
         images.write(faces / f"{index}.png", picture)
     chosen = options(
@@ -195,7 +205,7 @@ def test_a_folder_has_its_own_targets_and_no_truth(folder, tmp_path):
     assert set(rows) == {("psp", "original", "all")} | {
         ("psp", "none", each) for each in ("all", *EMOTIONS)
     }
-    assert "judge_error" not in rows["psp", "none", "all"]
+    assert "attribute_error" not in rows["psp", "none", "all"]
     judge = bundle.find(folder).load(EMOTION)
     said = classifier.classify(judge, pictures).probabilities
     for name in EMOTIONS:
@@ -204,12 +214,12 @@ def test_a_folder_has_its_own_targets_and_no_truth(folder, tmp_path):
         np.testing.assert_array_equal(shown, pictures[best])
 
 
-def test_the_yardstick_counts_only_what_the_judge_can_read():
+def test_only_attributes_that_the_regressor_predicts_count():
     rng = np.random.default_rng(0)
     true = rng.uniform(-1, 1, (500, 2, 4))
-    judged = true + rng.normal(0, 0.1, true.shape)
-    judged[..., 1] = 0  # it says the same of every face
-    found = aggregate.yardstick(judged, true, np.array([True, True, True, False]))
+    predicted = true + rng.normal(0, 0.1, true.shape)
+    predicted[..., 1] = 0  # the same for every face
+    found = aggregate.criteria(predicted, true, np.array([True, True, True, False]))
     assert found.identity.tolist() == [True, False, True, False]
     assert found.expression.tolist() == [False, False, False, True]
     np.testing.assert_allclose(found.tolerance[[0, 2, 3]], 0.2, rtol=0.1)
@@ -228,10 +238,10 @@ def painted(faces, resolution):
     return jnp.repeat(jnp.broadcast_to(areas, (len(who), resolution, resolution))[..., None], 3, -1)
 
 
-def test_the_demo_worlds_truth_differs_by_the_expression_alone(monkeypatch):
+def test_the_demos_ground_truth_differs_by_the_expression_alone(monkeypatch):
     monkeypatch.setattr(truth.batches, "draw", painted)
     people = truth.sources(32, 3)
-    assert isinstance(people, ground_truth.World)
+    assert isinstance(people, ground_truth.GroundTruth)
     ids = [0, 5, 17]
     plain, changed = people.people(ids), people.transferred(ids, "surprise")
     assert plain.pictures.shape == (3, 32, 32, 3)
@@ -268,10 +278,43 @@ def test_the_demo_worlds_truth_differs_by_the_expression_alone(monkeypatch):
     ],
 )
 def test_bad_options_end_in_one_sentence(folder, tmp_path, capsys, changes, sentence):
-    changes = {k: evaluate.Path(v) if k == "sources" else v for k, v in changes.items()}
+    changes = {k: Path(v) if k == "sources" else v for k, v in changes.items()}
     chosen = dataclasses.replace(options(folder, tmp_path / "out"), **changes)
     assert run_command(lambda: evaluate.main(chosen)) == 2
     assert sentence in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("flags", "sentence"),
+    [
+        (["--emotions", "joy"], "no emotion 'joy': the bundle's classifier knows anger, contempt"),
+        (["--sources", "nowhere"], "no file nowhere"),
+        (["--targets", "nowhere"], "no file nowhere"),
+        (["--directions", "no.npz"], "no file no.npz"),
+        (["--ground-truth", "painted"], "has no 'painted': it names drawings, sources"),
+    ],
+)
+def test_what_needs_no_network_is_refused_before_jax_is_imported(tmp_path, flags, sentence):
+    """With the default bundle, as a user would."""
+    run = (
+        "import sys\n"
+        "from emojax import evaluate\n"
+        "from emojax.runtime.cli import call, run_command\n"
+        "code = run_command(lambda: call(evaluate.main, sys.argv[1:]))\n"
+        "late = {'jax', 'flax', 'sklearn', 'tensorflow_datasets'} & set(sys.modules)\n"
+        "raise SystemExit(f'{code} {sorted(late)}')"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", run, *flags, "--out", str(tmp_path / "out")],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])},
+        cwd=tmp_path,
+    )
+    assert sentence in ended.stderr
+    assert ended.stderr.splitlines()[-1] == "2 []"
     assert not (tmp_path / "out").exists()
 
 
@@ -305,8 +348,8 @@ def test_a_bundle_names_no_foreign_code(tmp_path, named, sentence):
         LOAD(bundle.look_up(tmp_path), 32)
 
 
-def test_a_bundles_own_world_is_found(tmp_path):
-    with pytest.raises(UserError, match=r"names no world of its own .* give pictures with"):
+def test_a_bundles_own_ground_truth_is_found(tmp_path):
+    with pytest.raises(UserError, match=r"has no faces with ground truth .* give pictures with"):
         LOAD(bundle.look_up(tmp_path), 32)
     named = {"sources": "emojax.demo.truth:sources", "drawings": "emojax.demo.truth:drawings"}
     (tmp_path / ground_truth.FILE).write_text(json.dumps(named))

@@ -12,7 +12,7 @@ from PIL import Image
 
 from emojax import evaluate, figures
 from emojax.evaluation import table as evaluation_table
-from emojax.evaluation.table import Row, Table
+from emojax.evaluation.table import ResultTable, Row
 from emojax.faces import images
 from emojax.models.efficientnet import EIGHT
 from emojax.report import html_page
@@ -43,7 +43,7 @@ def evaluated(tmp_path_factory):
     ]
     titles = evaluation_table.titles("inception")
     folder = tmp_path_factory.mktemp("evaluated")
-    evaluation_table.write(folder, Table(rows, titles, ["Measured on <nothing>."]), {})
+    evaluation_table.write(folder, ResultTable(rows, titles, ["Measured on <nothing>."]), {})
     return folder
 
 
@@ -168,7 +168,7 @@ def test_a_page_escapes_what_it_is_given(tmp_path):
     [
         ({"faces": 0}, "--faces is 0, wanted 1 or more"),
         ({"k": float("nan")}, "--k is nan, wanted a number above 0"),
-        ({"evaluation": "none"}, "no none/table.json: make it with 'python -m emojax.evaluate"),
+        ({"evaluation": "none"}, "no none/table.json: make it with 'emojax evaluate"),
         ({"scores": "none"}, "no scores in none: make them with"),
         ({"sources": "none"}, "no file none: give pictures"),
     ],
@@ -189,7 +189,7 @@ def test_help_has_examples(command, capsys, monkeypatch):
         cli(command.main)
     assert end.value.code == 0
     said = capsys.readouterr().out
-    assert f"python -m {command.__name__} --bundle ffhq" in said
+    assert re.search(rf"emojax.{command.__name__.rpartition('.')[2]} --bundle ffhq", said)
     assert "--out PATH" in said
 
 
@@ -201,8 +201,8 @@ def test_a_damaged_table_is_one_sentence(tmp_path):
 
 def test_a_table_is_read_as_it_was_written(evaluated):
     table = evaluation_table.read(evaluated)
-    assert table.shown == ["emotion_score", "top1", "frechet"]
-    assert [row.figures["top1"] for row in table.overall] == [0.8, 0.25]
+    assert table.columns == ["emotion_score", "top1", "frechet"]
+    assert [row.values["top1"] for row in table.overall] == [0.8, 0.25]
     text = evaluation_table.markdown(table)
     lines = [line for line in text.splitlines() if line.startswith("|")]
     assert len({len(line) for line in lines[:4]}) == 1

@@ -154,7 +154,7 @@ def fit_bundle_directions(run: Run, folder: Path, samples: int) -> None:
         generator_sha256=place.sha256(GENERATOR),
         emotion_sha256=place.sha256(EMOTION),
         classes=emotion.config.classes,
-        width=run.profile.generator.style_dim,
+        width=generator.config.style_dim,
         samples=samples,
     )
     table = ScoreTable.create(scores, settings)

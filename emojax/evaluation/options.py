@@ -1,0 +1,102 @@
+"""Options of an evaluation, and what can be checked of them without networks; needs no jax."""
+
+import dataclasses
+from pathlib import Path
+
+from emojax.evaluation import ground_truth, inputs
+from emojax.runtime.choices import DEFAULT_BUNDLE, Crop, InverterName, K, Normaliser
+from emojax.runtime.errors import UserError
+from emojax.store import bundle as bundles
+from emojax.store.parts import EMOTION, GENERATOR, INVERTER_PARTS
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """Flags of `emojax evaluate`."""
+
+    bundle: str = DEFAULT_BUNDLE
+    """Name or folder of a bundle with a generator, inverters, directions and a classifier."""
+    sources: Path | None = None
+    """Folder of aligned faces."""
+    tfds: str | None = None
+    """A prepared data set of aligned faces instead, such as celeb_a_hq/256."""
+    split: str = "train"
+    """Split of the data set."""
+    data_dir: Path | None = None
+    """Folder of prepared data sets; default: TFDS's own."""
+    ground_truth: str = ground_truth.SOURCES
+    """Without pictures: which of the bundle's faces with ground truth, by a name in world.json."""
+    seed: int = 0
+    """Of the people with ground truth."""
+    samples: int = 512
+    """Number of sources, the first ones; the paper has 2000."""
+    targets: Path | None = None
+    """Folder of one face for each emotion, named after it (anger.png, ...). Default: those of the
+    ground truth, or for each emotion the source with its highest probability."""
+    emotions: tuple[str, ...] = ()
+    """Only these targets."""
+    inverters: tuple[InverterName, ...] = ("psp", "hyperstyle")
+    """Inverters to evaluate."""
+    normalisers: tuple[Normaliser, ...] = ("reinvert", "none", "subspace")
+    """Normalisers to evaluate, see emojax transfer."""
+    k: float = K
+    """The step to the neutral face, for reinvert and none."""
+    passes: int = 5
+    """Passes of HyperStyle."""
+    directions: Path | None = None
+    """A directions file (.npz) in place of the bundle's."""
+    crop: Crop = "face"
+    """What the classifier sees: the face of an aligned picture, or the full picture."""
+    batch: int = 8
+    """Pictures at a time."""
+    block: int = 32
+    """Sources whose results are kept in one file; an interrupted run loses at most one file."""
+    bfloat16: bool = False
+    """Compute convolutions in bfloat16: faster on GPUs and TPUs, less exact."""
+    out: Path = Path("evaluation")
+    """Folder of the results."""
+
+    def check(self) -> None:
+        """Refuse what no network is needed to see.
+
+        Raises:
+            UserError: a number is out of range, flags exclude each other, a file, the bundle or one
+                of its parts is missing, or an emotion is unknown.
+        """
+        self._check_numbers()
+        for name in ("inverters", "normalisers"):
+            chosen = getattr(self, name)
+            if not chosen or len(set(chosen)) < len(chosen):
+                raise UserError(f"--{name} is {' '.join(chosen)!r}, wanted one or more, each once")
+        if self.sources and self.tfds:
+            raise UserError("both --sources and --tfds are given: wanted one of them")
+        if self.directions and not self.directions.is_file():
+            raise UserError(f"no file {self.directions}: give a directions file (.npz)")
+        if self.sources:
+            inputs.source_files(self.sources)
+        self._check_bundle()
+
+    def _check_numbers(self) -> None:
+        least = {"samples": 2, "passes": 1, "batch": 1, "block": 1, "seed": 0}
+        for name, bound in least.items():
+            if not bound <= getattr(self, name) < 2**31:
+                raise UserError(
+                    f"--{name} is {getattr(self, name)}, wanted {bound} or more, and less than 2³¹"
+                )
+
+    def _check_bundle(self) -> None:
+        """Check the parts of the bundle, the emotions, and the targets' names."""
+        bundle = bundles.find(self.bundle)
+        for inverter in self.inverters:
+            for part in (GENERATOR, *INVERTER_PARTS[inverter], EMOTION):
+                bundle.metadata(part)
+        if not (self.sources or self.tfds):
+            ground_truth.look_up(bundle, self.ground_truth)
+        classes = [str(name).lower() for name in bundle.metadata(EMOTION)["config"]["classes"]]
+        for name in self.emotions:
+            if name.lower() not in classes:
+                raise UserError(
+                    f"no emotion {name!r}: the bundle's classifier knows {', '.join(classes)}"
+                )
+        if self.targets:
+            inputs.target_files(self.targets, classes, [name.lower() for name in self.emotions])

@@ -1,0 +1,212 @@
+"""Everything an evaluation needs: networks and faces are opened, results are summarised."""
+
+import dataclasses
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from emojax.evaluation import ground_truth, inputs, run
+from emojax.evaluation.aggregate import Summary, notes
+from emojax.evaluation.ground_truth import GroundTruth
+from emojax.evaluation.inputs import Sources, Targets, resized
+from emojax.evaluation.judges import Judges, distance_part, load_judges, measure
+from emojax.evaluation.options import Options
+from emojax.evaluation.run import EvaluatedInverter, Evaluation
+from emojax.evaluation.table import ResultTable, titles
+from emojax.faces import images
+from emojax.latents import directions as direction_files
+from emojax.latents import inversion
+from emojax.latents.directions import Directions
+from emojax.latents.inversion import Inverter
+from emojax.latents.normalisers import Transferrer
+from emojax.runtime.choices import Normaliser
+from emojax.runtime.errors import UserError
+from emojax.runtime.files import sha256
+from emojax.runtime.progress import progress
+from emojax.store import bundle as bundles
+from emojax.store.block_store import BlockStore
+from emojax.store.bundle import Bundle
+from emojax.store.parts import ATTRIBUTES, EMOTION, GENERATOR
+
+
+@dataclasses.dataclass(frozen=True)
+class Setup:
+    """Networks and faces of an evaluation.
+
+    Attributes:
+        options: what they were opened with.
+        bundle: of the networks.
+        inverters: in the order of the option.
+        directions: the bundle's, or those of the file given.
+        judges: the networks that measure.
+        truth: of the sources, where no pictures are given.
+        sources: whose faces.
+        emotions: of the targets.
+        given: pictures of the targets; None: they are chosen among the sources.
+    """
+
+    options: Options
+    bundle: Bundle
+    inverters: list[Inverter]
+    directions: Directions
+    judges: Judges
+    truth: GroundTruth | None
+    sources: Sources
+    emotions: list[str]
+    given: dict[str, np.ndarray] | None
+
+    @property
+    def side(self) -> int:
+        """Size of the generator's pictures."""
+        return self.inverters[0].generator.config.size
+
+    @property
+    def classes(self) -> list[str]:
+        """The classifier's classes in lower case."""
+        return [name.lower() for name in self.judges.emotion.config.classes]
+
+    def settings(self) -> dict[str, Any]:
+        """Return all that results depend on, JSON-able; inverters and normalisers are parts."""
+        options, count = self.options, self.sources.size
+        samples = options.samples if count is None else min(options.samples, count)
+        measuring = (EMOTION, distance_part(self.bundle), ATTRIBUTES)
+        targets = dict.fromkeys(self.emotions, "the source with its highest probability")
+        for name, picture in (self.given or {}).items():
+            targets[name] = hashlib.sha256(picture.tobytes()).hexdigest()[:16]
+        return {
+            "sources": self.sources.fingerprint,
+            "samples": samples,
+            "block": min(options.block, samples),
+            "side": self.side,
+            "targets": targets,
+            "judges": {
+                part.name: self.bundle.sha256(part)
+                for part in measuring
+                if part and self.bundle.has(part)
+            },
+            "directions": sha256(options.directions or direction_files.file_of(self.bundle)),
+            "k": options.k,
+            "passes": options.passes,
+            "crop": options.crop,
+            "bfloat16": options.bfloat16,
+        }
+
+    def job(self, store: BlockStore) -> Evaluation:
+        """Measure the sources, choose the targets, and return what measures the rest.
+
+        Raises:
+            UserError: a picture cannot be read, or a result cannot be written.
+        """
+        batch = min(self.options.batch, store.block)
+        with progress("measuring sources", store.blocks, "blocks") as shown:
+            for _ in run.measure_sources(
+                store, self.judges, self.sources, self.truth, side=self.side, batch=batch
+            ):
+                shown.advance()
+        targets = self._targets(store, batch)
+        return Evaluation(
+            store,
+            self.judges,
+            self.sources,
+            targets,
+            {run.part(each): self._evaluated(each, targets, batch) for each in self.inverters},
+            self.truth,
+            self.side,
+            self.options.passes,
+            batch,
+        )
+
+    def table(self, job: Evaluation, about: dict[str, Any]) -> ResultTable:
+        """Return the table of a complete evaluation.
+
+        Args:
+            job: the evaluation.
+            about: its settings, with "device" and "batch".
+        """
+        summary = Summary(job.store, job.targets, self.classes, job.truth)
+        rows = summary.truth_rows()
+        for part, evaluated in job.inverters.items():
+            name = evaluated.inverter.method
+            rows.append(summary.original_row(name, part))
+            for normaliser in evaluated.transferrers:
+                rows += summary.transfer_rows(name, part, normaliser)
+        measured_in = distance_part(self.bundle)
+        distance = measured_in and measured_in.name
+        return ResultTable(rows, titles(distance), notes(summary, distance=distance, about=about))
+
+    def _targets(self, store: BlockStore, batch: int) -> Targets:
+        """Return the targets, and write their pictures beside the results."""
+        given = self.given
+        if given is None:
+            logits = store.read(run.SOURCES, ("logits",))["logits"]
+            given = inputs.strongest(self.sources, logits, self.classes, self.emotions)
+        pictures = resized(list(given.values()), self.side)
+        for name, picture in zip(given, pictures, strict=True):
+            images.write(store.folder / f"target_{name}.png", picture)
+        logits = measure(self.judges, pictures, batch=batch)["logits"]
+        return Targets(tuple(given), list(given.values()), logits)
+
+    def _evaluated(self, inverter: Inverter, targets: Targets, batch: int) -> EvaluatedInverter:
+        options = self.options
+        transferrers: dict[Normaliser, Transferrer] = {
+            name: Transferrer(inverter, self.directions, name, options.k, batch=batch)
+            for name in options.normalisers
+        }
+        return EvaluatedInverter(inverter, transferrers, targets.pictures, options.passes, batch)
+
+
+def open_setup(options: Options) -> Setup:
+    """Open everything that the options name: faces first, then networks.
+
+    Raises:
+        UserError: a part of the bundle or a picture is missing or damaged; says what to do.
+    """
+    bundle = bundles.find(options.bundle)
+    classes = [name.lower() for name in bundle.config(EMOTION).classes]
+    emotions = [name.lower() for name in options.emotions] or classes
+    truth = None
+    if options.tfds:
+        sources = inputs.of_data_set(options.tfds, options.split, options.data_dir)
+    elif options.sources:
+        sources = inputs.of_folder(options.sources)
+    else:
+        truth = _ground_truth(bundle, options)
+        sources = inputs.of_truth(truth)
+    given = None
+    if options.targets:
+        wanted = emotions if options.emotions else ()
+        files = inputs.target_files(options.targets, classes, wanted)
+        given = {name: images.read(file) for name, file in files.items()}
+    elif truth:
+        given = {name: truth.target(name) for name in emotions}
+    return Setup(
+        options,
+        bundle,
+        [inversion.load(bundle, name, bfloat16=options.bfloat16) for name in options.inverters],
+        _directions(bundle, options.directions),
+        load_judges(bundle, options.crop),
+        truth,
+        sources,
+        list(given or emotions),
+        given,
+    )
+
+
+def _directions(bundle: Bundle, file: Path | None) -> Directions:
+    return Directions.load(file) if file else direction_files.load(bundle, bundle.sha256(GENERATOR))
+
+
+def _ground_truth(bundle: Bundle, options: Options) -> GroundTruth:
+    """Return the bundle's faces with ground truth, whose attributes its regressor must predict."""
+    side = bundle.config(GENERATOR).size
+    truth = ground_truth.load(bundle, side, name=options.ground_truth, seed=options.seed)
+    if bundle.has(ATTRIBUTES):
+        predicted = bundle.config(ATTRIBUTES).classes
+        if predicted != tuple(truth.attributes):
+            raise UserError(
+                f"{bundle.folder(ATTRIBUTES)} predicts {len(predicted)} attributes, not the "
+                f"{len(truth.attributes)} of the bundle's ground truth: train it on these faces"
+            )
+    return truth

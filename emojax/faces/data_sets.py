@@ -1,0 +1,57 @@
+"""Pictures of prepared TensorFlow Datasets (TFDS), read without TensorFlow."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from emojax.runtime.errors import UserError
+
+
+class DataSet(NamedTuple):
+    """The pictures of one split of a data set.
+
+    Attributes:
+        fingerprint: names data set, version, split and number of pictures.
+        size: number of pictures N.
+        read: maps a number, 0 ... N-1, to uint8 [H,W,3].
+    """
+
+    fingerprint: str
+    size: int
+    read: Callable[[int], np.ndarray]
+
+
+def open_data_set(name: str, split: str, data_dir: Path | None = None) -> DataSet:
+    """Open a data set that was prepared as array_record and whose examples have an "image".
+
+    Args:
+        name: of the data set, such as "celeb_a".
+        split: such as "test".
+        data_dir: where data sets are prepared; None: TFDS's default.
+
+    Raises:
+        UserError: there is no such data set as array_record.
+    """
+    import tensorflow_datasets as tfds  # late: it takes seconds to import
+
+    try:
+        builder = tfds.builder(name, data_dir=data_dir)
+        # its decorator hides the signature from type checkers
+        data = builder.as_data_source(split=split)  # pyright: ignore[reportCallIssue]
+    except Exception as error:  # each data set raises its own when it is not prepared
+        raise UserError(
+            f"tfds:{name}:{split} cannot be opened ({str(error).partition(chr(10))[0]}): prepare "
+            "it with tfds as array_record first"
+        ) from error
+    return DataSet(
+        f"{builder.info.full_name}:{split}:{len(data)}",
+        len(data),
+        lambda number: _rgb(np.asarray(data[number]["image"])),
+    )
+
+
+def _rgb(picture: np.ndarray) -> np.ndarray:
+    """Repeat the channel of grey [H,W,1] pictures, drop transparency."""
+    return picture.repeat(3, -1) if picture.shape[-1] == 1 else picture[..., :3]
