@@ -1,6 +1,8 @@
 """The `emojax` command: `emojax COMMAND ...`, also as `python -m emojax COMMAND ...`."""
 
 import importlib
+import importlib.util
+import os
 import sys
 from collections.abc import Callable, Sequence
 
@@ -67,7 +69,21 @@ def _convert(arguments: Sequence[str]) -> None:
     kind, *rest = arguments
     if kind not in CONVERTERS:
         raise UserError(f"no converter {kind!r}: wanted one of {', '.join(CONVERTERS)}")
+    _ignore_namesakes("convert")
     call(_main_of(f"convert.{kind}"), rest, prog=f"emojax convert {kind}")
+
+
+def _ignore_namesakes(package: str) -> None:
+    """Keep a file of the user's, such as ./convert.py, from being taken for one of our packages.
+
+    `python -m emojax` puts the current folder in front of all others; no command needs it there.
+    """
+    spec = importlib.util.find_spec(package)
+    if spec is not None and spec.submodule_search_locations:
+        return
+    here = os.path.realpath(os.curdir)
+    sys.path[:] = [each for each in sys.path if each and os.path.realpath(each) != here]
+    sys.modules.pop(package, None)
 
 
 def _main_of(module: str) -> Callable[..., None]:

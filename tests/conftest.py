@@ -6,6 +6,10 @@ os.environ.setdefault("XLA_FLAGS", "--xla_force_host_platform_device_count=4")
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ["EMOJAX_HOME"] = "/nonexistent/emojax"  # no test reads or writes the user's bundles
 
+import ctypes
+import gc
+import sys
+
 import jax
 import pytest
 
@@ -20,6 +24,30 @@ def here(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path / "here")
     monkeypatch.setenv("EMOJAX_HOME", str(tmp_path / "home"))
     return tmp_path / "here"
+
+
+LARGE = 1.5e9
+"""Bytes of a test process above which it forgets its compiled programs after a file."""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _forget_programs():
+    """Give memory back after a file of large networks: two processes have to fit into 6 GB."""
+    yield
+    gc.collect()
+    if _resident_bytes() > LARGE:
+        jax.clear_caches()
+        gc.collect()
+        if sys.platform == "linux":
+            ctypes.CDLL("libc.so.6").malloc_trim(0)
+
+
+def _resident_bytes():
+    try:
+        with open("/proc/self/statm") as file:
+            return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except OSError:  # not Linux
+        return 0
 
 
 def pytest_runtest_setup(item):

@@ -1,7 +1,9 @@
 """The `emojax` command: its list, its commands, and how it ends."""
 
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -49,3 +51,16 @@ def test_every_command_has_help_with_examples(command):
     assert f"usage: emojax {' '.join(arguments)}" in done.stdout
     assert f"emojax {' '.join(arguments)}" in done.stdout or f"emojax.{command}" in done.stdout
     assert "site-packages" not in done.stdout
+
+
+def test_a_file_of_the_users_named_convert_is_not_in_the_way(tmp_path):
+    (tmp_path / "convert.py").write_text("raise SystemExit('the wrong file')")
+    done = subprocess.run(
+        [sys.executable, "-m", "emojax", "convert", "stylegan", "--help"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(Path(__main__.__file__).parents[1])},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "usage: emojax convert stylegan" in done.stdout
