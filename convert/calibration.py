@@ -15,7 +15,7 @@ from emojax.models.stylegan2 import Generator
 from emojax.runtime import devices, xla_options
 from emojax.runtime.batching import in_batches
 from emojax.scoring import scorer
-from emojax.scoring.sampling import draw_z
+from emojax.scoring.sampling import sample_codes
 
 log = logging.getLogger(__name__)
 
@@ -35,7 +35,7 @@ SHOWN_BY = {"smile": "happiness", "smiling": "happiness"}
 def sampled_codes(generator: Generator) -> np.ndarray:
     """Return codes of W [N, D] float64 of the first `SAMPLES` seeds."""
     ids = jnp.arange(SAMPLES, dtype=jnp.uint32)
-    return np.asarray(_codes(generator, ids), np.float64)
+    return np.asarray(sample_codes(generator, ids), np.float64)
 
 
 def calibrated(
@@ -89,7 +89,7 @@ def _changes(
 ) -> np.ndarray:
     """Return how much each class rises [tested, faces, K] from one end of `REACH` to the other."""
     layers = generator.config.n_latent
-    w = _codes(generator, jnp.arange(faces, dtype=jnp.uint32), TRUNCATION)
+    w = sample_codes(generator, jnp.arange(faces, dtype=jnp.uint32), TRUNCATION)
     tiled = np.repeat(np.asarray(w)[:, None], layers, 1)  # [N, L, D]
     lengths = REACH * found.unit_lengths(layers, "sigma")
     steps = found.tiled(layers) * lengths[:, None, None]
@@ -109,12 +109,6 @@ def _classified(codes: np.ndarray, generator: Generator, emotion: EmotionNet) ->
         mesh.size * scorer.default_batch(generator.config.size),
         multiple_of=mesh.size,
     )
-
-
-@jax.jit
-def _codes(generator: Generator, ids: jax.Array, truncation: float = 1.0) -> jax.Array:
-    w = generator.mapping(draw_z(jax.random.key(0), ids, generator.config.z_dim))
-    return generator.w_plus(w, truncation=truncation)[:, 0]
 
 
 @functools.cache

@@ -58,9 +58,9 @@ def _generator(generator: Generator, emotion: EmotionNet, samples: int) -> dict[
     for key in _keys(0, samples, "generator"):
         z = batches.latents(key, count=BATCH)
         faces = batches.faces_of(z)
-        pictures = draw(generator, z)
+        pictures = draw(generator, z).clip(-1, 1)
         truth = batches.draw(faces, generator.config.size)
-        errors.append(float(psnr(jnp.square(pictures.clip(-1, 1) - truth))))
+        errors.append(float(psnr(jnp.square(pictures - truth))))
         found = classifier.classify(emotion, np.asarray(pictures)).probabilities.argmax(-1)
         wanted = batches.dominant(faces)
         counted += (wanted >= 0).sum()

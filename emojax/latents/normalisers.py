@@ -46,7 +46,7 @@ from emojax.models.stylegan2 import Generator
 from emojax.runtime.batching import batches
 from emojax.runtime.choices import EMOTIONS, K, Normaliser, Projection
 from emojax.runtime.errors import UserError
-from emojax.scoring.sampling import draw_z
+from emojax.scoring.sampling import sample_codes
 
 SAMPLES = 20_000
 """Codes that the spread Σ is measured on."""
@@ -334,10 +334,6 @@ def _spread_out(units: np.ndarray, spread: np.ndarray, by_layer: bool) -> np.nda
 
 def code_spread(generator: Generator, samples: int = SAMPLES) -> np.ndarray:
     """Return the covariance [D,D] (float64) of the codes w of the first sample ids."""
-    return np.cov(np.asarray(_codes(generator, jnp.arange(samples)), np.float64), rowvar=False)
-
-
-@jax.jit
-def _codes(generator: Generator, ids: jax.Array) -> jax.Array:
-    """Map sample ids [B] to codes [B,D]."""
-    return generator.mapping(draw_z(jax.random.key(0), ids, generator.config.z_dim))
+    return np.cov(
+        np.asarray(sample_codes(generator, jnp.arange(samples)), np.float64), rowvar=False
+    )

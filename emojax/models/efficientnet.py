@@ -12,12 +12,17 @@ import math
 from typing import Any
 
 import jax
+import numpy as np
 from flax import nnx
 
 from emojax.nn.conv_norm import ConvNorm
 
 EIGHT = ("Anger", "Contempt", "Disgust", "Fear", "Happiness", "Neutral", "Sadness", "Surprise")
 SEVEN = tuple(name for name in EIGHT if name != "Contempt")
+
+MEAN = np.array([0.485, 0.456, 0.406], np.float32)
+DEVIATION = np.array([0.229, 0.224, 0.225], np.float32)
+"""ImageNet's, of RGB values in [0, 1]: what the networks' input is normalised by."""
 
 STAGES = (  # kernel, stride, expansion, channels, blocks
     (3, 1, 1, 16, 1),

@@ -12,7 +12,7 @@ from PIL import Image
 from emojax.faces.photo_reader import Portrait
 from emojax.latents.codes import Inversion
 from emojax.runtime.errors import UserError
-from emojax.scoring.classifier import Judgement
+from emojax.scoring.classifier import Prediction
 
 
 class Renderer(Protocol):
@@ -27,7 +27,7 @@ class Renderer(Protocol):
         """Return the pictures uint8 [N,S,S,3] of some codes."""
         ...
 
-    def classify(self, pictures: np.ndarray) -> Judgement:
+    def classify(self, pictures: np.ndarray) -> Prediction:
         """Return what the classifier says of pictures uint8 [N,S,S,3]."""
         ...
 
@@ -86,7 +86,7 @@ class Faces(Sequence["Faces"]):
         return self.pipeline.draw(self.codes)
 
     @functools.cached_property
-    def prediction(self) -> Judgement:
+    def prediction(self) -> Prediction:
         """What the classifier says of the pictures: logits and probabilities [N,K], features."""
         return self.pipeline.classify(self.pictures)
 

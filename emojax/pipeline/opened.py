@@ -29,7 +29,7 @@ from emojax.runtime.errors import UserError
 from emojax.runtime.files import sha256
 from emojax.runtime.flags import PipelineFlags, at_least
 from emojax.scoring import classifier as classification
-from emojax.scoring.sampling import draw_z
+from emojax.scoring.sampling import sample_codes
 from emojax.store import bundle as bundles
 from emojax.store.bundle import Bundle
 from emojax.store.parts import EMOTION, GENERATOR, INVERTER_PARTS
@@ -163,7 +163,8 @@ class Pipeline:
             truncation: ψ; 1 draws from the whole distribution, 0 gives the mean face.
         """
         ids = jnp.asarray([seeds] if isinstance(seeds, int) else list(seeds), jnp.uint32)
-        codes = _sampled(self.inverter.generator, ids, jnp.float32(truncation))
+        generator = self.inverter.generator
+        codes = generator.w_plus(sample_codes(generator, ids, truncation))
         return Faces(self, Inversion(codes, made_with=self.inverter.made_with))
 
     def edit(
@@ -284,7 +285,7 @@ class Pipeline:
         probabilities = self.classify(portrait.face[None]).probabilities
         return named(np.asarray(probabilities)[0], self.classes)
 
-    def classify(self, pictures: np.ndarray) -> classification.Judgement:
+    def classify(self, pictures: np.ndarray) -> classification.Prediction:
         """Return logits and probabilities [N,K] of aligned pictures [N,S,S,3].
 
         Args:
@@ -361,10 +362,3 @@ def _deal(groups: Sequence[Faces], name: str, rows: Any) -> None:
         part = slice(start, start + len(group))
         group.__dict__[name] = jax.tree.map(lambda array, part=part: array[part], rows)
         start += len(group)
-
-
-@jax.jit
-def _sampled(generator: Any, ids: jax.Array, truncation: jax.Array) -> jax.Array:
-    """Map sample ids [B] to codes [B,L,D]."""
-    z = draw_z(jax.random.key(0), ids, generator.config.z_dim)
-    return generator.w_plus(generator.mapping(z), truncation=truncation)

@@ -1,54 +1,53 @@
-"""What a face expresses: pictures to emotion probabilities, as one differentiable array program.
+"""Facial emotion recognition: pictures to emotion probabilities.
 
 Source: av-savchenko/hsemotion `facial_emotions.py`, `HSEmotionRecognizer`: RGB face, Pillow
 bilinear to the network's size whatever the aspect, /255, ImageNet mean and deviation.
 
-`judge` and `probabilities` are pure functions for use inside a larger jitted program; `classify`
-takes NumPy pictures of any number.
+`predict` and `probabilities` are pure, differentiable functions for use inside a larger jitted
+program; `classify` takes NumPy pictures of any number.
 """
 
 import functools
 from collections.abc import Callable
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from emojax.models.efficientnet import EIGHT, SEVEN, EmotionConfig, EmotionNet
+from emojax.faces import images
+from emojax.models.efficientnet import DEVIATION, EIGHT, MEAN, SEVEN, EmotionConfig, EmotionNet
 from emojax.nn.resize import resize
 from emojax.runtime import xla_options
+from emojax.runtime.batching import in_batches
+from emojax.runtime.choices import Crop
 from emojax.runtime.errors import UserError
 
 __all__ = [
     "EIGHT",
     "SEVEN",
+    "Crop",
     "EmotionConfig",
     "EmotionNet",
-    "Judgement",
+    "Prediction",
     "classify",
     "index",
-    "judge",
+    "predict",
     "preprocess",
     "probabilities",
 ]
-
-Crop = Literal["face", "full"]
-
-MEAN = np.array([0.485, 0.456, 0.406], np.float32)
-DEVIATION = np.array([0.229, 0.224, 0.225], np.float32)
 
 FACE = (35 / 256, 223 / 256, 32 / 256, 220 / 256)
 """Top, bottom, left, right of the face in an FFHQ-aligned picture: pSp's identity crop."""
 
 
-class Judgement(NamedTuple):
-    """What the network says of B pictures.
+class Prediction(NamedTuple):
+    """Outputs of the classifier for B pictures.
 
     Attributes:
         logits: [B,K], in the order of the network's `config.classes`.
         probabilities: [B,K], softmax of the logits.
-        features: [B,C], the pooled features before the classifier.
+        features: [B,C], the pooled features before the last layer.
         valence_arousal: [B,2] for a `va_mtl` network, else None.
     """
 
@@ -84,10 +83,13 @@ def preprocess(
         crop: "face" cuts [35:223, 32:220] of 256 out of an FFHQ-aligned picture of any size;
             "full" takes the picture as it is (already a face box).
         as_uint8: round to 8 bits where the original has an 8-bit picture: before resizing and after
-            each of Pillow's two passes. Turn it off for gradients.
+            each of Pillow's two passes. False lets gradients pass.
 
     Returns:
         [B,size,size,3], normalised by ImageNet's mean and deviation.
+
+    Raises:
+        UserError: unknown crop.
     """
     levels = (jnp.clip(pictures, -1.0, 1.0).astype(jnp.float32) + 1.0) * 127.5
     levels = jnp.round(levels) if as_uint8 else levels
@@ -97,9 +99,9 @@ def preprocess(
     return (resize(levels, size, size, "bilinear", as_uint8=as_uint8) / 255 - MEAN) / DEVIATION
 
 
-def judge(
+def predict(
     model: EmotionNet, pictures: jax.Array, *, crop: Crop = "face", as_uint8: bool = True
-) -> Judgement:
+) -> Prediction:
     """Return logits, probabilities and features of pictures [B,H,W,3] in [-1, 1].
 
     Args:
@@ -113,21 +115,21 @@ def judge(
     outputs, count = model.classifier(features), len(config.classes)
     logits = outputs[:, :count]
     extra = outputs[:, count:] if config.valence_arousal else None
-    return Judgement(logits, jax.nn.softmax(logits), features, extra)
+    return Prediction(logits, jax.nn.softmax(logits), features, extra)
 
 
 def probabilities(
     model: EmotionNet, pictures: jax.Array, *, crop: Crop = "face", as_uint8: bool = True
 ) -> jax.Array:
-    """Return the probabilities [B,K] of pictures [B,H,W,3] in [-1, 1]; see `judge`."""
-    return judge(model, pictures, crop=crop, as_uint8=as_uint8).probabilities
+    """Return the probabilities [B,K] of pictures [B,H,W,3] in [-1, 1]; see `predict`."""
+    return predict(model, pictures, crop=crop, as_uint8=as_uint8).probabilities
 
 
 def index(model: EmotionNet, emotion: str) -> int:
-    """Return the place of an emotion among the network's classes, whatever its case.
+    """Return the number of an emotion among the network's classes; upper or lower case.
 
     Raises:
-        UserError: the network does not know it; lists those it knows.
+        UserError: it is none of them; the message lists them.
     """
     known = [name.lower() for name in model.config.classes]
     if emotion.lower() not in known:
@@ -137,8 +139,8 @@ def index(model: EmotionNet, emotion: str) -> int:
 
 def classify(
     model: EmotionNet, pictures: np.ndarray, *, crop: Crop = "face", batch: int | None = None
-) -> Judgement:
-    """Judge any number of pictures, in padded batches of one shape so that XLA compiles once.
+) -> Prediction:
+    """Classify any number of pictures, in batches of one shape.
 
     Args:
         model: the classifier.
@@ -151,26 +153,26 @@ def classify(
         NumPy arrays with N rows.
 
     Raises:
-        UserError: the pictures have another shape.
+        UserError: the pictures have another shape, type or range.
     """
+    pictures = np.asarray(pictures)
+    if pictures.dtype != np.uint8:  # 8-bit pictures are converted on the device
+        pictures = images.as_float(pictures)
     if pictures.ndim != 4 or pictures.shape[-1] != 3:
         raise UserError(f"pictures are {list(pictures.shape)}, wanted [N,H,W,3] of one size")
     batch = batch or (2 if jax.default_backend() == "cpu" else 64)
-    run, parts = _program(crop), []
-    for start in range(0, max(len(pictures), 1), batch):
-        part = pictures[start : start + batch]
-        padded = np.pad(part, ((0, batch - len(part)), (0, 0), (0, 0), (0, 0)))
-        result = run(model, padded)
-        count = len(part)
-        parts.append(jax.tree.map(lambda rows, n=count: np.asarray(rows)[:n], result))
-    return jax.tree.map(lambda *rows: np.concatenate(rows), *parts)
+    run = _program(crop)
+    if not len(pictures):
+        none = jax.eval_shape(run, model, np.zeros((1, *pictures.shape[1:]), pictures.dtype))
+        return jax.tree.map(lambda rows: np.zeros((0, *rows.shape[1:]), rows.dtype), none)
+    return in_batches(lambda rows: run(model, rows), pictures, batch)
 
 
 @functools.cache
-def _program(crop: Crop) -> Callable[[EmotionNet, np.ndarray], Judgement]:
-    def run(model: EmotionNet, pictures: jax.Array) -> Judgement:
+def _program(crop: Crop) -> Callable[[EmotionNet, np.ndarray], Prediction]:
+    def run(model: EmotionNet, pictures: jax.Array) -> Prediction:
         if pictures.dtype == jnp.uint8:
             pictures = pictures.astype(jnp.float32) / 127.5 - 1.0
-        return judge(model, pictures, crop=crop)
+        return predict(model, pictures, crop=crop)
 
     return jax.jit(run, compiler_options=xla_options.options(dense=False))

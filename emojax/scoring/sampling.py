@@ -1,4 +1,9 @@
-"""Pictures from seeds: sample i is `fold_in(key, i)`, the same in any batch and on any device."""
+"""Codes and pictures of sample ids: sample i draws z from `fold_in(key, i)`.
+
+A sample is therefore the same in any batch, on any device and in any process, but for float32
+rounding. All functions are pure, for use inside a jitted program, except `sample_codes`, which is
+one.
+"""
 
 import jax
 
@@ -6,8 +11,31 @@ from emojax.models.stylegan2 import Generator, draw_noise
 
 
 def draw_z(key: jax.Array, ids: jax.Array, width: int) -> jax.Array:
-    """Draw z [B, width], one row for each sample id [B]."""
+    """Return z [B, width] of sample ids [B]."""
     return jax.vmap(lambda i: jax.random.normal(jax.random.fold_in(key, i), (width,)))(ids)
+
+
+def draw_w(
+    generator: Generator, key: jax.Array, ids: jax.Array, truncation: float | jax.Array = 1.0
+) -> jax.Array:
+    """Return the codes w [B, D] of sample ids [B].
+
+    Args:
+        generator: its mapping network and mean code are used.
+        key: the run's key.
+        ids: sample ids [B].
+        truncation: ψ; 1 leaves codes alone.
+    """
+    w = generator.mapping(draw_z(key, ids, generator.config.z_dim))
+    return generator.w_plus(w, truncation=truncation)[:, 0]
+
+
+@jax.jit
+def sample_codes(
+    generator: Generator, ids: jax.Array, truncation: float | jax.Array = 1.0
+) -> jax.Array:
+    """Return the codes w [B, D] of the faces that `emojax sample` draws for the seeds `ids` [B]."""
+    return draw_w(generator, jax.random.key(0), ids, truncation)
 
 
 def sample(
@@ -20,23 +48,26 @@ def sample(
     noise: str = "const",
     resolution: int | None = None,
 ) -> jax.Array:
-    """Draw the pictures of some sample ids; a pure function, meant for `jax.jit`.
+    """Return the pictures of sample ids.
 
     Args:
         generator: the network.
         key: the run's key.
         ids: sample ids [B].
         truncation: ψ; see `Generator.w_plus`.
-        cutoff: truncate only the first layers.
-        noise: "const", "none", or "random": drawn for each sample from its own id.
-        resolution: stop at this resolution of the skip chain.
+        cutoff: number of first layers that are truncated; None: all.
+        noise: "const" (the generator's stored noise), "none", or "random" (drawn for each sample
+            from its id).
+        resolution: side of the skip generator's intermediate picture to return; None: full size.
 
     Returns:
-        [B, r, r, 3] float32, about [-1, 1].
+        [B, r, r, 3] float32, about [-1, 1], not clipped.
     """
     z = draw_z(key, ids, generator.config.z_dim)
     if noise == "random":
-        # a stream of its own: z is drawn from fold_in(key, i) itself
+        # folded in twice: fold_in(key, i) itself is the key of z
         keys = jax.vmap(lambda i: jax.random.fold_in(jax.random.fold_in(key, i), 1))(ids)
-        noise = draw_noise(generator.config, keys)
-    return generator(z, truncation=truncation, cutoff=cutoff, noise=noise, resolution=resolution)
+        drawn = draw_noise(generator.config, keys)
+    else:
+        drawn = noise
+    return generator(z, truncation=truncation, cutoff=cutoff, noise=drawn, resolution=resolution)

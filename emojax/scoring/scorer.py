@@ -25,7 +25,7 @@ from emojax.runtime import devices as parallel
 from emojax.runtime import xla_options
 from emojax.runtime.errors import UserError
 from emojax.scoring import classifier
-from emojax.scoring.sampling import draw_z
+from emojax.scoring.sampling import draw_w
 from emojax.store.score_table import ScoreSettings, ScoreTable
 
 
@@ -73,8 +73,7 @@ def score(
     Returns:
         Truncated codes [B, D] and probabilities [B, K], float32.
     """
-    w = generator.mapping(draw_z(key, ids, generator.config.z_dim))
-    w = generator.w_plus(w, truncation=truncation)[:, 0]
+    w = draw_w(generator, key, ids, truncation)
     return w, judged(generator, emotion, w, resolution=resolution, crop=crop)
 
 
@@ -136,7 +135,7 @@ def run(
     table: ScoreTable,
     chunks: Sequence[int],
     *,
-    advance: Callable[[int], Any] = lambda rows: None,
+    advance: Callable[[int], Any] = lambda _: None,
 ) -> None:
     """Score chunks of a table; compute goes on while the last one is written.
 
