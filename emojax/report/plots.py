@@ -1,4 +1,7 @@
-"""Plots of scores and directions: Figures 4 and 5 of the paper."""
+"""Plots of scores and directions: Figures 4 and 5 of the paper.
+
+They need matplotlib, which is an extra; `missing` says whether it is there.
+"""
 
 import importlib.util
 from collections.abc import Sequence
@@ -7,30 +10,23 @@ from pathlib import Path
 import numpy as np
 
 from emojax.latents.fit_directions import shares_above
-from emojax.runtime.errors import UserError
 from emojax.runtime.files import replacing
 
 
-def require(otherwise: str = "or leave them out with --no-plots") -> None:
-    """Raise UserError where matplotlib is not installed; it is an extra.
-
-    Args:
-        otherwise: what else the user can do.
-    """
+def missing() -> str | None:
+    """Return a sentence that says how to install matplotlib; None where it is installed."""
     if importlib.util.find_spec("matplotlib") is None:
-        raise UserError(
-            "plots need matplotlib, which is not installed: 'pip install \"emojax[plots]\"', "
-            f"{otherwise}"
-        )
+        return "matplotlib is not installed, 'pip install \"emojax[plots]\"' brings it"
+    return None
 
 
 def thresholds(file: Path, names: Sequence[str], probabilities: np.ndarray) -> None:
-    """Plot the share of samples above each threshold, a line an emotion (Figure 4).
+    """Plot the share of samples above each threshold, one line per emotion (Figure 4).
 
     Args:
         file: .png, .pdf or .svg.
         names: E emotions.
-        probabilities: [n, E].
+        probabilities: [n, E] of n samples.
 
     Raises:
         UserError: the file cannot be written.

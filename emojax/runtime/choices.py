@@ -33,8 +33,11 @@ Normaliser = Literal["reinvert", "none", "subspace", "subspace-scores"]
 Projection = Literal["plain", "plane", "layer"]
 """How Equation 2 removes the neutral coordinate, see `emojax.latents.arithmetic.neutralise`."""
 
+FitMethod = Literal["svr", "extremes", "pca"]
+"""How directions are fitted to scored samples, see `emojax.latents.fit_directions`."""
+
 Unit = Literal["norm", "layer", "sigma"]
-"""What k counts, see `emojax.latents.arithmetic.moves`."""
+"""What k counts, see `emojax.latents.directions.Directions.unit_lengths`."""
 
 Crop = Literal["face", "full"]
 """What the classifier sees of a picture, see `emojax.scoring.classifier.preprocess`."""

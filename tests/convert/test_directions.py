@@ -12,6 +12,7 @@ from convert import directions as convert
 from emojax import score
 from emojax.latents import directions, fit_directions
 from emojax.latents.directions import Directions
+from emojax.latents.fit_config import FitConfig
 from emojax.runtime.errors import UserError
 from emojax.scoring.sampling import draw_z
 from emojax.store import bundle
@@ -168,7 +169,7 @@ def test_faces_moved_along_a_direction_confirm_or_turn_it(world, tmp_path):
     """The direction that scored samples give comes out the same way round, however it goes in."""
     score.main(score.Options(bundle=str(world), samples=1024, out=tmp_path / "scores"))
     fitted = fit_directions.fit(
-        ScoreTable.open(tmp_path / "scores").read(), fit_directions.Config("extremes")
+        ScoreTable.open(tmp_path / "scores").read(), FitConfig("extremes")
     )
     direction = fitted.coefficients[fitted.index("anger")]
     for way, sign in ((1, "confirmed"), (-1, "turned")):

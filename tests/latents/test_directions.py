@@ -1,22 +1,18 @@
 """Directions: their file, and the three ways to fit them to scores whose truth is known."""
 
 import dataclasses
-import sys
 
 import numpy as np
 import pytest
 from sklearn.svm import LinearSVR
 
-from emojax import directions as directions_command
 from emojax.latents import directions, fit_directions
 from emojax.latents.directions import Directions
+from emojax.latents.fit_config import FitConfig
 from emojax.models.efficientnet import EIGHT
-from emojax.report import plots
 from emojax.runtime.errors import UserError
 from emojax.store import bundle
-from emojax.store.parts import GENERATOR
-from emojax.store.score_table import Scored, ScoreSettings, ScoreTable
-from tests.support import score_world
+from emojax.store.score_table import Scored, ScoreSettings
 
 NAMES = tuple(name.lower() for name in EIGHT)
 
@@ -173,10 +169,14 @@ def known():
 
 
 def test_regression_is_scikit_learns_and_is_validated_on_what_it_did_not_see(known):
-    found = fit_directions.fit(known, fit_directions.Config())
+    found = fit_directions.fit(known, FitConfig())
     assert found.names == NAMES
     x, y = known.codes[:900].astype(np.float64), known.probabilities[:900]
-    theirs = LinearSVR(loss="squared_epsilon_insensitive", dual=False, tol=1e-10).fit(x, y[:, 3])
+    weight = 1 / (2 * FitConfig().regularisation * x.var(0).mean() * len(x))
+    assert found.metadata["C"] == pytest.approx(weight, rel=1e-5)
+    theirs = LinearSVR(
+        loss="squared_epsilon_insensitive", C=weight, dual=False, tol=1e-10, intercept_scaling=1e3
+    ).fit(x, y[:, 3])  # at that scale its intercept is as good as free
     np.testing.assert_allclose(found.coefficients[3], theirs.coef_, rtol=1e-3, atol=1e-6)
     np.testing.assert_allclose(found.intercepts[3], theirs.intercept_[0], rtol=1e-3)
     held, truth = known.codes[900:], known.probabilities[900:]
@@ -189,18 +189,72 @@ def test_regression_is_scikit_learns_and_is_validated_on_what_it_did_not_see(kno
 
 
 def test_neutral_is_minus_the_sum_of_the_others(known):
-    free = dataclasses.replace(fit_directions.SQUARED, intercept="free", tol=1e-9)
-    exact = fit_directions.fit(known, fit_directions.Config(regression=free)).metadata
+    exact = fit_directions.fit(known, FitConfig(tol=1e-9)).metadata
     assert exact["neutral_residual"] < 1e-5  # exactly 0 but for the duality gap
     assert exact["neutral_cosine"] > 1 - 1e-9
-    other = fit_directions.fit(known, fit_directions.Config("extremes", extremes=100)).metadata
+    other = fit_directions.fit(known, FitConfig("extremes", extremes=100)).metadata
     assert other["neutral_residual"] > 0.1  # no regression, and not linear in its targets
     assert fit_directions.opposition(("age", "smile"), np.eye(2)) == {}
 
 
+def drawn(count, scale=1.0, width=48):
+    """Scores of codes whose axes differ in variance 100-fold, seen through noise."""
+    rng = np.random.default_rng(5)
+    axes = np.linalg.qr(rng.standard_normal((width, width)))[0] * np.geomspace(2, 0.2, width)
+    truth = rng.standard_normal((width, 2))
+    codes = rng.standard_normal((count, width)) @ axes.T
+    shown = 1 / (1 + np.exp(-0.5 * codes @ truth - 0.3 * rng.standard_normal((count, 2))))
+    settings = ScoreSettings("a", "b", ("Anger", "Fear"), width, count)
+    scaled = np.float32(scale * (codes + 3))
+    return Scored(settings, np.arange(count), scaled, shown.astype(np.float32))
+
+
+@pytest.mark.parametrize("loss", ["squared", "absolute"])
+def test_directions_depend_neither_on_the_number_of_samples_nor_on_the_unit_of_w(loss):
+    few, many, large = (
+        fit_directions.fit(drawn(*each), FitConfig(loss=loss, tol=1e-8))
+        for each in ((4_000,), (40_000,), (40_000, 30.0))
+    )
+    np.testing.assert_allclose(large.units, many.units, rtol=0, atol=1e-5)
+    np.testing.assert_allclose(large.coefficients, many.coefficients / 30, rtol=0, atol=1e-6)
+    cosines = (few.units * many.units).sum(1)
+    noise = {"squared": 0.002, "absolute": 0.01}[loss]  # of 4,000 samples; it falls as 1/n
+    assert cosines.min() > 1 - noise
+    ratio = few.metadata["C"] / many.metadata["C"]
+    assert ratio == pytest.approx(10, rel=0.02)
+    # the same C for both, as scikit-learn has it, does change the direction
+    other = FitConfig().regularisation * ratio
+    fixed = fit_directions.fit(drawn(4_000), FitConfig(loss=loss, regularisation=other))
+    assert fixed.metadata["C"] == pytest.approx(many.metadata["C"], rel=0.02)
+    assert (fixed.units * many.units).sum(1).max() < 1 - 3 * noise
+
+
+def test_the_penalty_is_a_share_of_the_mean_variance():
+    scored = drawn(4_000)
+    found = fit_directions.fit(scored, FitConfig(regularisation=0.5, tol=1e-10))
+    x, y = scored.codes[:3600].astype(float), scored.probabilities[:3600].astype(float)
+    covariance = np.cov(x.T, bias=True)
+    ridge = covariance + 0.5 * np.trace(covariance) / 48 * np.eye(48)
+    wanted = np.linalg.solve(ridge, (x - x.mean(0)).T @ (y - y.mean(0)) / 3600).T
+    np.testing.assert_allclose(found.coefficients, wanted, rtol=1e-4, atol=1e-7)
+
+
+def test_fits_that_predict_nothing_are_doubted(known):
+    assert fit_directions.doubts(fit_directions.fit(known, FitConfig())) == []
+    noise = np.random.default_rng(1).dirichlet(np.ones(8), 1000).astype(np.float32)
+    said = fit_directions.doubts(
+        fit_directions.fit(known._replace(probabilities=noise), FitConfig())
+    )
+    assert len(said) == 1
+    assert "on 100 held-out samples the fit predicts" in said[0]
+    few = Scored(known.settings, *(part[:14] for part in known[1:]))
+    said = fit_directions.doubts(fit_directions.fit(few, FitConfig(held_out=0.2)))
+    assert "11 samples are fewer than a code's 24 numbers" in said[-1]
+
+
 def test_extremes_part_the_highest_from_the_lowest(known):
-    found = fit_directions.fit(known, fit_directions.Config("extremes", extremes=100))
-    regression = fit_directions.fit(known, fit_directions.Config())
+    found = fit_directions.fit(known, FitConfig("extremes", extremes=100))
+    regression = fit_directions.fit(known, FitConfig())
     cosines = (found.units * regression.units).sum(1)
     assert cosines.min() > 0.85  # 100 samples at either end leave the boundary a little uncertain
     order = np.argsort(known.probabilities[:900, 4])
@@ -213,7 +267,7 @@ def test_extremes_part_the_highest_from_the_lowest(known):
 
 def test_few_samples_give_as_many_extremes_as_there_are(known):
     few = Scored(known.settings, *(part[:400] for part in known[1:]))
-    found = fit_directions.fit(few, fit_directions.Config("extremes"))
+    found = fit_directions.fit(few, FitConfig("extremes"))
     assert found.metadata["extremes"] == 180
 
 
@@ -228,7 +282,7 @@ def test_components_are_principal_and_follow_their_emotion():
     probabilities = (0.3 + slopes * coordinates[:, chosen] + noise).astype(np.float32)
     settings = ScoreSettings("a", "b", ("Anger", "Neutral", "Fear"), 6, 4000)
     scored = Scored(settings, np.arange(4000), codes, probabilities)
-    found = fit_directions.fit(scored, fit_directions.Config("pca"))
+    found = fit_directions.fit(scored, FitConfig("pca"))
     assert found.metadata["component"] == chosen
     # 3600 samples leave the components' own directions uncertain by about 1/60
     np.testing.assert_allclose(
@@ -248,105 +302,15 @@ def test_shares_above_thresholds():
 def test_scores_that_cannot_be_fitted(known):
     three = Scored(known.settings, *(part[:3] for part in known[1:]))
     with pytest.raises(UserError, match=r"3 scored samples of which 0\.1 are held out"):
-        fit_directions.fit(three, fit_directions.Config())
+        fit_directions.fit(three, FitConfig())
     flat = known.probabilities.copy()
     flat[:, 1] = 0.1
     with pytest.raises(UserError, match="the probability of contempt is the same"):
-        fit_directions.fit(known._replace(probabilities=flat), fit_directions.Config())
+        fit_directions.fit(known._replace(probabilities=flat), FitConfig())
+    alike = np.ones_like(known.codes)
+    with pytest.raises(UserError, match="all 900 codes are the same"):
+        fit_directions.fit(known._replace(codes=alike), FitConfig())
     with pytest.raises(UserError, match="held_out is 1"):
-        fit_directions.Config(held_out=1)
-
-
-# ---- the command
-
-
-@pytest.fixture(scope="module")
-def written(known, tmp_path_factory):
-    """A bundle, and scores that say they are its generator's."""
-    folder = tmp_path_factory.mktemp("world")
-    place = score_world.write(folder / "tiny")
-    sha = bundle.find(place).sha256(GENERATOR)
-    settings = dataclasses.replace(known.settings, generator_sha256=sha, samples=1100, chunk=500)
-    table = ScoreTable.create(folder / "scores", settings)
-    for chunk in (0, 1):  # the third is missing
-        rows = slice(chunk * 500, chunk * 500 + 500)
-        table.write(chunk, known.codes[rows], known.probabilities[rows])
-    return folder / "scores", place
-
-
-def command(written, **changes):
-    scores, place = written
-    directions_command.main(
-        directions_command.Options(scores, **{"bundle": str(place), "plots": False, **changes})
-    )
-
-
-def test_command_writes_into_the_bundle_and_reports(written, capsys):
-    command(written)
-    sha = bundle.find(written[1]).sha256(GENERATOR)
-    found = directions.load(bundle.find(written[1]), sha)
-    assert found.metadata["samples"] == 900  # of the 1000 that are there
-    said = capsys.readouterr().out
-    assert "svr on 900 samples, held out 100" in said
-    assert f"fear       {found.metadata['r2']['fear']:7.3f}" in said
-    assert f"cosine {found.metadata['neutral_cosine']:.5f}" in said
-
-
-def test_options_reach_the_fit(written, tmp_path):
-    files = {}
-    for name, change in {
-        "squared": {},
-        "absolute": {"loss": "absolute"},
-        "C": {"C": 1.0},
-        "epsilon": {"epsilon": 0.1},
-        "intercept": {"intercept": "penalised"},
-        "held_out": {"method": "pca", "held_out": 0.5},
-        "extremes": {"method": "extremes", "extremes": 50},
-        "pca": {"method": "pca"},
-    }.items():
-        command(written, out=tmp_path / f"{name}.npz", **change)
-        files[name] = Directions.load(tmp_path / f"{name}.npz").coefficients
-    names = sorted(files)
-    for i, a in enumerate(names):
-        for b in names[i + 1 :]:
-            assert np.abs(files[a] - files[b]).max() > 1e-6, (a, b)
-
-
-def test_plots_are_pictures_of_the_numbers(written, tmp_path):
-    figure = pytest.importorskip("matplotlib.figure")
-    del figure
-    command(written, out=tmp_path / "d.npz", plots=True)
-    made = sorted(file.name for file in written[0].glob("*.png"))
-    assert made == ["figure4_thresholds.png", "figure5_similarity_svr.png"]
-
-
-def test_missing_matplotlib_is_said_before_anything_is_done(written, tmp_path, monkeypatch):
-    monkeypatch.setitem(sys.modules, "matplotlib", None)
-    monkeypatch.setattr(plots.importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(UserError, match=r"pip install \"emojax\[plots\]\".*--no-plots"):
-        command(written, out=tmp_path / "d.npz", plots=True)
-    assert not (tmp_path / "d.npz").exists()
-
-
-@pytest.mark.parametrize(
-    ("change", "sentence"),
-    [
-        ({"bundle": "nowhere"}, "no bundle 'nowhere'"),
-        ({"scores": "nowhere"}, "no scores in nowhere"),
-        ({"C": -1.0}, "C is -1.0"),
-        ({"held_out": 0.0}, "held_out is 0.0"),
-        ({"extremes": 0}, "extremes is 0"),
-    ],
-)
-def test_bad_arguments(written, change, sentence):
-    scores = change.pop("scores", None)
-    given = (type(written[0])(scores), written[1]) if scores else written
-    with pytest.raises(UserError, match=sentence):
-        command(given, **change)
-
-
-def test_scores_of_another_generator_are_refused(known, written, tmp_path):
-    table = ScoreTable.create(tmp_path / "scores", dataclasses.replace(known.settings, samples=4))
-    table.write(0, known.codes[:4], known.probabilities[:4])
-    with pytest.raises(UserError, match=r"scored with generator aaaaaaaaaaaa, bundle .*--bundle"):
-        command((tmp_path / "scores", written[1]))
+        FitConfig(held_out=1)
+    with pytest.raises(UserError, match="regularisation is 0"):
+        FitConfig(regularisation=0)

@@ -26,8 +26,9 @@ from emojax.demo.training.schedule import (
     ProfileName,
     with_needed,
 )
-from emojax.latents import fit_directions
+from emojax.latents import fit_directions, usable_range
 from emojax.latents.directions import FILE
+from emojax.latents.fit_config import FitConfig
 from emojax.runtime.progress import progress
 from emojax.scoring import scorer
 from emojax.store import bundle, weights
@@ -161,7 +162,9 @@ def fit_bundle_directions(run: Run, folder: Path, samples: int) -> None:
     with progress("scoring", samples, "faces") as shown:
         program = scorer.Scorer(generator, emotion, settings)
         scorer.run(program, table, table.missing(), advance=shown.advance)
-    found = fit_directions.fit(table.read(), fit_directions.Config())
+    found = fit_directions.fit(table.read(), FitConfig())
+    with progress("measuring usable ranges", usable_range.STEPS, "steps") as shown:
+        found = usable_range.measure_in(place, found, settings, advance=shown.advance)
     found.save(folder / FILE)
     for name in found.names:
         log.info("%-10s R² %.3f on held-out faces", name, found.metadata["r2"][name])
