@@ -3,12 +3,12 @@
 import dataclasses
 import functools
 from collections.abc import Callable
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from emojax.metrics import distance_network
 from emojax.metrics.features import inception_features
 from emojax.models.efficientnet import EmotionNet
 from emojax.models.inception import Inception
@@ -18,7 +18,7 @@ from emojax.runtime.choices import Crop
 from emojax.scoring import classifier
 from emojax.store.block_store import Arrays
 from emojax.store.bundle import Bundle
-from emojax.store.parts import ATTRIBUTES, EMOTION, FEATURES, INCEPTION, Part
+from emojax.store.parts import ATTRIBUTES, EMOTION
 
 
 @jax.tree_util.register_dataclass
@@ -39,18 +39,13 @@ class Judges:
     crop: Crop = dataclasses.field(default="face", metadata={"static": True})
 
 
-def distance_part(bundle: Bundle) -> Part[Any, Any] | None:
-    """Return the part whose features distances are measured in: Inception, else features."""
-    return next((part for part in (INCEPTION, FEATURES) if bundle.has(part)), None)
-
-
 def load_judges(bundle: Bundle, crop: Crop) -> Judges:
     """Return the measuring networks of a bundle; all but the classifier may be missing.
 
     Raises:
         UserError: there is no classifier, or a part is damaged.
     """
-    distance = distance_part(bundle)
+    distance = distance_network.part_of(bundle)
     return Judges(
         bundle.load(EMOTION),
         bundle.load(distance) if distance else None,
@@ -85,11 +80,11 @@ def _outputs(judges: Judges, pictures: jax.Array) -> dict[str, jax.Array]:
     """Return logits, features and attributes of pictures uint8 [B,S,S,3]."""
     levels = pictures.astype(jnp.float32)
     faces = levels / 127.5 - 1.0
-    found = {"logits": classifier.judge(judges.emotion, faces, crop=judges.crop).logits}
+    found = {"logits": classifier.predict(judges.emotion, faces, crop=judges.crop).logits}
     if isinstance(judges.distance, Inception):
         found["features"] = inception_features(judges.distance, levels)
     elif judges.distance is not None:
-        found["features"] = judges.distance.features(_whole(faces, judges.distance))
+        found["features"] = distance_network.pooled_features(judges.distance, levels)
     if judges.attributes is not None:
         found["attributes"] = judges.attributes(_whole(faces, judges.attributes))
     return found

@@ -11,7 +11,7 @@ from emojax.evaluation import ground_truth, inputs, run
 from emojax.evaluation.aggregate import Summary, notes
 from emojax.evaluation.ground_truth import GroundTruth
 from emojax.evaluation.inputs import Sources, Targets, resized
-from emojax.evaluation.judges import Judges, distance_part, load_judges, measure
+from emojax.evaluation.judges import Judges, load_judges, measure
 from emojax.evaluation.options import Options
 from emojax.evaluation.run import EvaluatedInverter, Evaluation
 from emojax.evaluation.table import ResultTable, titles
@@ -21,6 +21,7 @@ from emojax.latents import inversion
 from emojax.latents.directions import Directions
 from emojax.latents.inversion import Inverter
 from emojax.latents.normalisers import Transferrer
+from emojax.metrics import distance_network
 from emojax.runtime.choices import Normaliser
 from emojax.runtime.errors import UserError
 from emojax.runtime.files import sha256
@@ -71,7 +72,7 @@ class Setup:
         """Return all that results depend on, JSON-able; inverters and normalisers are parts."""
         options, count = self.options, self.sources.size
         samples = options.samples if count is None else min(options.samples, count)
-        measuring = (EMOTION, distance_part(self.bundle), ATTRIBUTES)
+        measuring = (EMOTION, distance_network.part_of(self.bundle), ATTRIBUTES)
         targets = dict.fromkeys(self.emotions, "the source with its highest probability")
         for name, picture in (self.given or {}).items():
             targets[name] = hashlib.sha256(picture.tobytes()).hexdigest()[:16]
@@ -132,7 +133,7 @@ class Setup:
             rows.append(summary.original_row(name, part))
             for normaliser in evaluated.transferrers:
                 rows += summary.transfer_rows(name, part, normaliser)
-        measured_in = distance_part(self.bundle)
+        measured_in = distance_network.part_of(self.bundle)
         distance = measured_in and measured_in.name
         return ResultTable(rows, titles(distance), notes(summary, distance=distance, about=about))
 

@@ -20,7 +20,7 @@ from emojax.evaluation import table as evaluation_table
 from emojax.evaluation.ground_truth import LabelledFaces
 from emojax.faces import images
 from emojax.latents import inversion, normalisers
-from emojax.metrics import fid
+from emojax.metrics import distance_network, fid
 from emojax.metrics.emotion_score import emotion_score
 from emojax.models.efficientnet import EmotionNet
 from emojax.runtime.cli import run_command
@@ -152,7 +152,7 @@ def test_a_row_is_what_the_parts_make_of_it(run, folder):
     assert values["psnr"] == pytest.approx(np.mean(-10 * np.log10(square)), abs=1e-2)
 
     def gaussian(pictures):
-        said = classifier.classify(measurer, pictures, crop="full").features
+        said = distance_network.pooled_features(measurer, pictures)
         return fid.Moments.of(said).gaussian()
 
     distance = fid.frechet_distance(gaussian(results), gaussian(people.pictures))

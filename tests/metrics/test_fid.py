@@ -20,9 +20,12 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from emojax import fid as command
-from emojax.metrics import features, fid
+from emojax.metrics import distance_network, features, fid
+from emojax.metrics.distance_network import DistanceNetwork
+from emojax.runtime.cli import call
 from emojax.runtime.errors import UserError
-from tests.support import oracles
+from emojax.store import bundle
+from tests.support import oracles, score_world
 
 CASES = ("full_rank_64", "rank_deficient_128", "equal_n_64", "dim_2048")
 
@@ -220,16 +223,61 @@ def test_files_of_clean_fid_load(tmp_path: Path) -> None:
 def test_command_prints_both_distances(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
-    monkeypatch.setattr(command, "network_of", lambda name: network())
+    found = DistanceNetwork("inception", network())
+    monkeypatch.setattr(distance_network, "load", lambda place: found)
     a, b = paint(tmp_path / "a", 9), paint(tmp_path / "b", 8, seed=1)
     command.main(options(tmp_path, str(a), str(b), kid=True, save=tmp_path / "a.npz"))
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].startswith("FID ")
     assert lines[1].startswith("KID ")
-    assert lines[2:] == [f"9 pictures in {a}", f"8 pictures in {b}"]
+    assert lines[2] == "measured with the Inception of bundle demo"
+    assert lines[3:5] == [f"9 pictures in {a}", f"8 pictures in {b}"]
+    assert lines[5].startswith("warning: a Fréchet distance of 8 pictures is biased")
     command.main(options(tmp_path, str(a), str(tmp_path / "a.npz")))
     printed = capsys.readouterr().out
     assert abs(float(printed.split()[1])) < 1e-6  # the set against its own file
+
+
+def test_two_folders_are_measured_by_default(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    """With the embedded bundle, which has no Inception, from another folder."""
+    a, b = paint(tmp_path / "a", 5, sides=(64, 80)), paint(tmp_path / "b", 4, seed=1)
+    call(command.main, [str(a), str(b), "--cache", str(tmp_path / "cache"), "--kid"])
+    lines = capsys.readouterr().out.splitlines()
+    assert float(lines[0].removeprefix("Fréchet distance ")) > 0
+    assert lines[1].startswith("kernel distance ")
+    assert "feature network of bundle demo, which has no Inception: no FID" in lines[2]
+    assert lines[3:5] == [f"5 pictures in {a}", f"4 pictures in {b}"]
+    assert "warning: a Fréchet distance of 4 pictures" in lines[5]
+    assert len(list((tmp_path / "cache").glob("*.npz"))) == 2
+
+
+def test_a_bundle_without_any_network_for_it_says_so(tmp_path: Path) -> None:
+    place = bundle.find(score_world.write(tmp_path / "tiny"))
+    with pytest.raises(UserError, match="no network to measure distances with: make it with"):
+        distance_network.load(place)
+    assert distance_network.part_of(place) is None
+
+
+def test_features_resize_as_inception_does() -> None:
+    """A picture that is resized on the host, as those of many sizes are, has the same features."""
+    found = distance_network.load(bundle.find(bundle.DEFAULT))
+    assert (found.part, found.is_inception) == ("features", False)
+    extract, size = found.extractor.extract, found.extractor.size
+    picture = np.random.RandomState(0).randint(0, 256, (90, 70, 3), np.uint8)
+    here = features._resized_on_host(picture, size)
+    ours, theirs = (extract(found.extractor.model, p[None]) for p in (picture, here))
+    assert np.allclose(ours, theirs, rtol=1e-3, atol=1e-4)
+
+
+def test_help_has_an_example_a_line_and_needs_no_jax() -> None:
+    told = "import sys; from emojax.runtime.cli import call; from emojax import fid\n"
+    told += "try: call(fid.main, ['--help'])\nexcept SystemExit: print('jax' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", told], capture_output=True, text=True)
+    lines = done.stdout.splitlines()
+    assert lines[-1] == "False", done.stderr
+    examples = [line.strip() for line in lines if line.strip().startswith("python -m emojax.fid ")]
+    assert len(examples) == 3
+    assert examples[0] == "python -m emojax.fid results/ originals/"
 
 
 class Painted(tfds.core.GeneratorBasedBuilder):
@@ -309,17 +357,24 @@ def test_bad_input_is_told_in_a_sentence(tmp_path: Path) -> None:
     np.savez(tmp_path / "odd.npz", x=np.zeros(3))
     (tmp_path / "broken.npz").write_bytes(b"PK\x03\x04 not really")
     for place, sentence in [
-        (one, "has 1 readable pictures of 1: a distance wants at least 2"),
+        (one, "has 1 readable pictures of 1: a distance needs at least 2"),
         (tmp_path / "none", "holds no pictures"),
-        (tmp_path / "absent", "no folder .*absent: wanted a folder"),
         (tmp_path / "other.npz", "statistics of network another, this one is colours"),
         (tmp_path / "odd.npz", r"holds \['x'\]: wanted 'mu'"),
         (tmp_path / "broken.npz", "broken.npz is not a readable statistics file"),
         (tmp_path / "missing.npz", "missing.npz is not a readable statistics file"),
-        ("tfds:celeb_a", "is not tfds:NAME:SPLIT"),
     ]:
         with pytest.raises(UserError, match=sentence):
             command.measure(str(place), network(), options(tmp_path))
+    for place, change, sentence in [
+        (tmp_path / "absent", {}, "no folder .*absent: wanted a folder"),
+        ("tfds:celeb_a", {}, "is not tfds:NAME:SPLIT"),
+        (tmp_path / "other.npz", {"kid": True}, "--kid needs pictures on both sides"),
+        (one, {"batch": 0}, "--batch is 0, wanted 1 or more"),
+        (one, {"bundle": "nowhere"}, "no bundle 'nowhere'"),
+    ]:
+        with pytest.raises(UserError, match=sentence):  # before any network is loaded
+            command.main(options(tmp_path, str(one), str(place), **change))
     with pytest.raises(UserError, match="64 and 6 features: they come from different networks"):
         fid.frechet_distance(
             fid.Gaussian(np.zeros(64), np.eye(64)), fid.Gaussian(np.zeros(6), np.eye(6))
