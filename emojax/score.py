@@ -1,71 +1,71 @@
-"""Generate faces, score their emotions, keep codes and probabilities: the directions' raw material.
+"""Score the emotions of generated faces: the samples that directions are fitted to.
 
-    python -m emojax.score                                300,000 faces of the default bundle
-    python -m emojax.score --bundle ffhq --out scores/    the same command goes on after a stop
-    python -m emojax.score --bundle ffhq --resolution 256 --out scores256/
-    srun -n 8 python -m emojax.score --bundle ffhq --out scores/ --distributed
+    emojax score                                       300,000 faces of the embedded bundle
+    emojax score --bundle ffhq --out scores/           the same command resumes a stopped run
+    emojax score --bundle ffhq --resolution 256 --out scores256/
+    srun -n 8 emojax score --bundle ffhq --out scores/ --distributed
 
-Uses every local device; with --distributed also every process of a cluster that jax knows (Slurm,
-GKE, TPU pods, Open MPI). What is in --out is read by `python -m emojax.directions`.
+Writes a table of codes w and emotion probabilities, which `emojax directions` reads. A later run
+with more --samples adds to it. Uses every local device; with --distributed also every process of a
+cluster that jax knows (Slurm, GKE, TPU pods, Open MPI).
 """
 
 import dataclasses
-import json
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-import jax
 import numpy as np
-from tqdm import tqdm
 
-from emojax.models.efficientnet import EmotionNet
-from emojax.models.stylegan2 import Generator
-from emojax.runtime import devices
+from emojax.runtime.choices import DEFAULT_BUNDLE, Crop
 from emojax.runtime.cli import cli
 from emojax.runtime.errors import UserError
-from emojax.runtime.files import replacing
-from emojax.scoring import classifier
-from emojax.scoring import scorer as scoring
+from emojax.runtime.files import write_json
+from emojax.runtime.progress import progress
 from emojax.store import bundle
+from emojax.store.bundle import Bundle
 from emojax.store.parts import EMOTION, GENERATOR
-from emojax.store.score_table import ScoreSettings, ScoreTable
+
+if TYPE_CHECKING:  # jax is imported after the flags have been checked
+    from emojax.models.efficientnet import EmotionNet
+    from emojax.models.stylegan2 import Generator
+    from emojax.store.score_table import ScoreSettings, ScoreTable
 
 
 @dataclasses.dataclass(frozen=True)
 class Hosts:
-    """Processes on hosts that no cluster introduces to each other; used with --distributed."""
+    """Processes of a cluster that jax does not know; used with --distributed."""
 
     coordinator: str | None = None
     """HOST:PORT of process 0."""
     processes: int | None = None
-    """How many processes there are."""
+    """Number of processes."""
     process: int | None = None
-    """Number of this one, from 0."""
+    """Number of this process, from 0."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    """Flags of `python -m emojax.score`."""
+    """Flags of `emojax score`."""
 
-    bundle: str = bundle.DEFAULT
+    bundle: str = DEFAULT_BUNDLE
     """Name or folder of a bundle with a generator and an emotion classifier."""
     samples: int = 300_000
     """Faces to score; their ids are 0, 1, ..."""
     out: Path = Path("scores")
-    """Folder of the table; one begun with the same options is gone on with."""
+    """Folder of the table; one that was begun with the same flags is continued."""
     seed: int = 0
-    """0 scores the faces that emojax.sample draws."""
+    """Seed of the random key; 0 scores the faces that emojax sample draws."""
     truncation: float = 1.0
-    """ψ of the pictures and of the stored codes; 1 draws from the whole distribution."""
+    """Truncation psi of pictures and stored codes; 1 draws from the whole distribution."""
     resolution: int | None = None
-    """Score the generator's intermediate picture of this size: quicker, and its deviation from the
-    full picture's probabilities is reported."""
+    """Score the generator's intermediate picture of this size: faster; how far its probabilities
+    are from the full picture's is reported."""
     compare: int = 64
     """Samples for that report."""
-    crop: classifier.Crop = "face"
-    """The face of FFHQ-aligned pictures, or the full picture."""
+    crop: Crop = "face"
+    """What the classifier sees: the face of an aligned picture, or the full picture."""
     batch: int | None = None
-    """Faces a call, on all local devices together; default: what fits a device of this kind."""
+    """Faces per call, on all local devices together; default: what fits a device of this kind."""
     chunk: int = 256
     """Faces written at a time."""
     codes: Literal["float32", "float16"] = "float32"
@@ -75,16 +75,23 @@ class Options:
     distributed: bool = False
     """Share the work with the other processes of a cluster."""
     hosts: Hosts = dataclasses.field(default_factory=Hosts)
-    """Where the cluster is unknown to jax."""
+    """Where jax does not know the cluster."""
 
 
 def main(options: Options) -> None:
-    """Score what is missing in the table, then say what is in it."""
+    """Score the samples that the table does not have yet, then print what is in it."""
     _check(options)
+    place = bundle.find(options.bundle)
+    place.check(GENERATOR, EMOTION)
+    import jax  # late: it takes seconds
+
+    from emojax.runtime import devices
+    from emojax.scoring import scorer as scoring
+    from emojax.store.score_table import ScoreTable
+
     if options.distributed:
         devices.join_hosts(**dataclasses.asdict(options.hosts))
     devices.use_cores()
-    place = bundle.find(options.bundle)
     generator = place.load(GENERATOR, bfloat16_from=options.bfloat16_from)
     emotion = place.load(EMOTION)
     settings = _settings(place, generator, options)
@@ -92,9 +99,9 @@ def main(options: Options) -> None:
     scorer = scoring.Scorer(generator, emotion, settings, batch=options.batch)
     mine = scoring.share(range(settings.chunks))
     left = scoring.share(table.missing())
-    total = settings.count(mine)
-    with tqdm(total=total, initial=total - settings.count(left), unit="face", delay=2) as progress:
-        scoring.run(scorer, table, left, advance=progress.update)
+    total, remaining = settings.count(mine), settings.count(left)
+    with progress("scoring", total, "faces", done=total - remaining) as shown:
+        scoring.run(scorer, table, left, advance=shown.advance)
     if jax.process_index() == 0:
         _report(table)
         if options.resolution and options.compare:
@@ -102,7 +109,11 @@ def main(options: Options) -> None:
 
 
 def _check(options: Options) -> None:
-    """Raise UserError where a flag makes no sense whatever the bundle."""
+    """Refuse what no bundle could be scored with.
+
+    Raises:
+        UserError: a number is out of range, or flags do not go together.
+    """
     least = {"samples": 1, "chunk": 1, "batch": 1, "compare": 0, "seed": 0, "truncation": 0}
     for name, bound in least.items():
         value = getattr(options, name)
@@ -112,12 +123,14 @@ def _check(options: Options) -> None:
         raise UserError("--hosts is given without --distributed: give both")
 
 
-def _settings(place: bundle.Bundle, generator: Generator, options: Options) -> ScoreSettings:
-    """Return the settings that the flags ask for.
+def _settings(place: Bundle, generator: "Generator", options: Options) -> "ScoreSettings":
+    """Return the settings of the table.
 
     Raises:
         UserError: the generator has no such resolution.
     """
+    from emojax.store.score_table import ScoreSettings
+
     sizes = sorted(set(generator.config.noise_sizes))
     if options.resolution not in (None, *sizes):
         raise UserError(f"--resolution is {options.resolution}, this generator draws {sizes}")
@@ -137,8 +150,8 @@ def _settings(place: bundle.Bundle, generator: Generator, options: Options) -> S
     )
 
 
-def _report(table: ScoreTable) -> None:
-    """Print how many rows there are and how often each class is the most probable."""
+def _report(table: "ScoreTable") -> None:
+    """Print the number of rows and how often each class is the most probable."""
     scored = table.read()
     print(f"{len(scored.ids):,} of {table.settings.samples:,} faces scored: {table.folder}")
     top = np.bincount(scored.probabilities.argmax(1), minlength=len(table.settings.classes))
@@ -147,17 +160,18 @@ def _report(table: ScoreTable) -> None:
 
 
 def _report_deviation(
-    table: ScoreTable, generator: Generator, emotion: EmotionNet, options: Options
+    table: "ScoreTable", generator: "Generator", emotion: "EmotionNet", options: Options
 ) -> None:
-    """Score some of the rows at full resolution and print and keep how far off the table's are."""
+    """Compare some rows with the full picture's probabilities; print and write the differences."""
+    from emojax.scoring import scorer as scoring
+
     scored = table.read()
     ids = scored.ids[: options.compare].tolist()
     full = dataclasses.replace(table.settings, resolution=None, samples=len(ids))
     scorer = scoring.Scorer(generator, emotion, full, batch=options.batch)
     rows = [part for _, _, part in scorer.results(scoring.split(ids, scorer.batch))]
     found = scoring.deviation(scored.probabilities[: len(ids)], np.concatenate(rows), full.classes)
-    with replacing(table.folder / "deviation.json") as aside:
-        aside.write_text(json.dumps(found._asdict(), indent=2) + "\n")
+    write_json(table.folder / "deviation.json", found._asdict())
     print(
         f"at {options.resolution}² instead of {generator.config.size}², {found.samples} faces: "
         f"probabilities differ by {found.mean:.4f} on average and {found.most:.4f} at most, "

@@ -1,11 +1,15 @@
 """`python -m emojax.sample`: the same face whatever the batch, and clear sentences."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 from PIL import Image
 
 from convert import stylegan
-from emojax import sample
+from emojax import invert, sample
+from emojax.runtime.cli import call
 from emojax.runtime.errors import UserError
 from tests.support.oracles import DATA
 
@@ -81,6 +85,21 @@ def test_bad_arguments(tiny, tmp_path, change, sentence):
     with pytest.raises(UserError, match=sentence):
         sample.main(options(tiny, out=tmp_path / "x", **change))
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_faces_are_taken_as_aligned(tmp_path, monkeypatch):
+    """`emojax sample --out faces/`, then `emojax invert faces/`, as a newcomer would type it."""
+    monkeypatch.chdir(tmp_path)
+    call(sample.main, ["--seeds", "0-1", "--out", "faces"])
+    call(invert.main, ["faces"])
+    assert len(list((tmp_path / "inverted").rglob("*.png"))) >= 2
+
+
+def test_help_needs_no_jax():
+    told = "import sys; from emojax.runtime.cli import call; from emojax import sample\n"
+    told += "try: call(sample.main, ['--help'])\nexcept SystemExit: print('jax' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", told], capture_output=True, text=True)
+    assert done.stdout.splitlines()[-1] == "False", done.stderr
 
 
 def test_other_pictures_than_png_are_refused(tiny, tmp_path):

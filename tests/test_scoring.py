@@ -80,7 +80,7 @@ def test_a_row_is_that_sample_drawn_and_judged_by_itself(world, whole):
     ids = jnp.asarray([0, 17, SAMPLES - 1], jnp.uint32)
     codes = generator.mapping(sampling.draw_z(jax.random.key(0), ids, 16))
     pictures = jax.jit(sampling.sample)(generator, jax.random.key(0), ids)
-    judged = classifier.classify(emotion, np.asarray(pictures))
+    judged = classifier.classify(emotion, np.clip(pictures, -1, 1))
     assert rel_err(scored.codes[ids], codes) < 1e-6
     np.testing.assert_allclose(scored.probabilities[ids], judged.probabilities, atol=1e-4, rtol=0)
 
@@ -181,6 +181,26 @@ def test_a_table_is_taken_on_to_more_samples(world, whole, tmp_path, capsys):
     assert_same(folder, whole)
     assert_same_rows(first, whole)
     assert "300 of 300 faces scored" in capsys.readouterr().out
+
+
+def test_a_smaller_run_goes_on_to_more_samples(world, whole, tmp_path):
+    """`--samples 40`, then `--samples 300`: the last chunk of 40, half full, is scored again."""
+    folder = tmp_path / "scores"
+    score.main(options(world, folder, samples=40))
+    chunks = folder / "probabilities" / "c"
+    kept = {place: (chunks / place / "0").stat().st_mtime_ns for place in ("0", "1")}
+    score.main(options(world, folder))
+    assert_same(folder, whole)
+    assert all((chunks / place / "0").stat().st_mtime_ns == kept[place] for place in kept)
+    with pytest.raises(UserError, match="samples 300, now 40"):
+        score.main(options(world, folder, samples=40))
+
+
+def test_help_needs_no_jax():
+    told = "import sys; from emojax.runtime.cli import call; from emojax import score\n"
+    told += "try: call(score.main, ['--help'])\nexcept SystemExit: print('jax' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", told], capture_output=True, text=True)
+    assert done.stdout.splitlines()[-1] == "False", done.stderr
 
 
 def test_half_precision_codes(world, whole, tmp_path):

@@ -7,7 +7,6 @@ caption says how the figure was made.
 import dataclasses
 from typing import NamedTuple
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -16,11 +15,10 @@ from emojax.faces.photo_reader import Portrait
 from emojax.latents import arithmetic, normalisers
 from emojax.latents.codes import Inversion
 from emojax.latents.normalisers import Prepared
-from emojax.models.stylegan2 import Generator
 from emojax.pipeline import Faces, Pipeline
 from emojax.report.cards import Card
 from emojax.runtime.choices import EMOTIONS, NEUTRAL, InverterName, Normaliser
-from emojax.scoring.sampling import draw_z
+from emojax.scoring.sampling import sample_codes
 from emojax.store.parts import INVERTER_PARTS
 
 SAMPLES = 2000
@@ -100,7 +98,7 @@ class PaperFigures:
         """Draw Figure 3: generated faces sorted by their score along each direction."""
         pipe, names = self.pipe, self._emotions()
         generator = pipe.inverter.generator
-        w = np.asarray(_codes(generator, np.arange(SAMPLES)))
+        w = np.asarray(sample_codes(generator, jnp.arange(SAMPLES)))
         scores = pipe.directions.predict(w)
         rows = []
         for name in names:
@@ -227,9 +225,3 @@ class PaperFigures:
         """Return a card with the probability of an emotion in its label."""
         probabilities = self.pipe.classify(picture[None]).probabilities[0]
         return Card(f"{label}: {probabilities[self.pipe.classes.index(emotion)]:.0%}", picture)
-
-
-@jax.jit
-def _codes(generator: Generator, ids: jax.Array) -> jax.Array:
-    """Map sample ids [B] to codes [B,D]."""
-    return generator.mapping(draw_z(jax.random.key(0), ids, generator.config.z_dim))

@@ -168,9 +168,7 @@ def test_the_classifier_turns_a_sign_that_is_wrong(world, tmp_path, monkeypatch,
 def test_faces_moved_along_a_direction_confirm_or_turn_it(world, tmp_path):
     """The direction that scored samples give comes out the same way round, however it goes in."""
     score.main(score.Options(bundle=str(world), samples=1024, out=tmp_path / "scores"))
-    fitted = fit_directions.fit(
-        ScoreTable.open(tmp_path / "scores").read(), FitConfig("extremes")
-    )
+    fitted = fit_directions.fit(ScoreTable.open(tmp_path / "scores").read(), FitConfig("extremes"))
     direction = fitted.coefficients[fitted.index("anger")]
     for way, sign in ((1, "confirmed"), (-1, "turned")):
         np.save(tmp_path / "emotion_angry.npy", way * direction)

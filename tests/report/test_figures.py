@@ -1,21 +1,23 @@
 """`python -m emojax.figures`: every figure from small networks, and a page that stands alone."""
 
 import base64
+import dataclasses
 import html.parser
 import io
 import json
 import re
+import sys
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from emojax import evaluate, figures
+from emojax import evaluate, figures, pipeline
 from emojax.evaluation import table as evaluation_table
 from emojax.evaluation.table import ResultTable, Row
 from emojax.faces import images
 from emojax.models.efficientnet import EIGHT
-from emojax.report import html_page
+from emojax.report import html_page, paper_figures, plots
 from emojax.runtime.cli import cli, run_command
 from emojax.runtime.errors import UserError
 from emojax.runtime.flags import PipelineFlags
@@ -149,9 +151,38 @@ def test_what_is_missing_is_said(folder, tmp_path):
     text = (tmp_path / "out" / "report.html").read_text()
     page = assert_stands_alone(text, pictures=6)
     assert not page.cells
-    assert "it wants --scores, a folder that python -m emojax.score filled" in text
+    assert "it needs --scores, a folder that emojax score filled" in text
     assert "the bundle has no HyperStyle" in text
     assert "the bundle&#x27;s samples" in text
+
+
+def test_without_matplotlib_its_plots_are_left_out(folder, tmp_path, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    monkeypatch.setattr(plots.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(figures, "TITLES", {n: figures.TITLES[n] for n in (4, 5, 6)})
+    scores = write_scores(tmp_path / "scores", folder)
+    figures.main(options(folder, tmp_path / "out", scores=scores))
+    files = {file.name for file in (tmp_path / "out").iterdir()}
+    assert files == {"figure6.png", "report.html"}
+    text = (tmp_path / "out" / "report.html").read_text()
+    assert text.count("Left out: matplotlib is not installed") == 2
+    assert "Left out: matplotlib is not installed" in capsys.readouterr().out
+
+
+def test_edits_go_over_the_usable_range_by_default(folder):
+    pipe = pipeline.Pipeline(PipelineFlags(bundle=str(folder)))
+    ranges = np.array([[-2.0 - e, 1.0 + e] for e in range(8)])
+    pipe.directions = dataclasses.replace(pipe.directions, usable=ranges)
+    faces = paper_figures.ShownFaces(
+        [pipe.read(pipe.sample_photo("source"))],
+        {"fear": pipe.read(pipe.sample_photo("target"))},
+        "",
+    )
+    rows = paper_figures.PaperFigures(pipe, faces, None).edits().rows
+    assert rows[3][0].label == "fear -5"
+    assert rows[3][-1].label == "fear +4"
+    rows = paper_figures.PaperFigures(pipe, faces, 3.0).edits().rows
+    assert [row[-1].label for row in rows] == [f"{name} +3" for name in pipe.directions.names]
 
 
 def test_a_page_escapes_what_it_is_given(tmp_path):
