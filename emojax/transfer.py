@@ -262,11 +262,12 @@ def _write_sheet(file: Path, pipe: "Pipeline", drawn: Drawn) -> None:
         for name, faces in drawn.stages.items()
         if name != "photo"
     ]
-    rows = [top, stages]
+    rows, headings = [top, stages], ["", f"Stages of the transfer ({drawn.normaliser})"]
     if len(drawn.alphas) > 1:
         path = [card(f"alpha {a:.2g}", drawn.results, i) for i, a in enumerate(drawn.alphas)]
         rows += [path[i : i + PATH_COLUMNS] for i in range(0, len(path), PATH_COLUMNS)]
-    images.write(file, sheet(rows, pipe.classes))
+        headings += ["From the source's own expression to the target's", *[""] * (len(rows) - 3)]
+    images.write(file, sheet(rows, pipe.classes, headings=headings))
 
 
 def _film(drawn: Drawn, frames: int) -> list[np.ndarray]:

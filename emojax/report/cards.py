@@ -49,7 +49,8 @@ def sheet(
         rows: the cards of a row share the width equally; a row whose pictures would become larger
             than `most` is centred.
         names: K classes, which label the bars.
-        headings: of the rows, "" where a row has none; may be left out.
+        headings: of the rows; a row with "" belongs to the one above it, and its pictures have the
+            same size. May be left out.
         width: of the sheet in pixels.
         most: largest side of a picture.
 
@@ -61,11 +62,11 @@ def sheet(
     """
     if headings and len(headings) != len(rows):
         raise ValueError(f"{len(headings)} headings for {len(rows)} rows: wanted as many")
-    strips: list[Image.Image] = []
+    columns, strips = _columns(rows, headings), []
     for index, row in enumerate(rows):
         if headings and headings[index]:
             strips.append(_heading(headings[index], width))
-        strips.append(_strip(row, names, width, most))
+        strips.append(_strip(row, names, width, most, columns[index]))
     whole = Image.new("RGB", (width, sum(strip.height for strip in strips)), PAPER)
     top = 0
     for strip in strips:
@@ -83,14 +84,27 @@ def _heading(text: str, width: int) -> Image.Image:
     return strip
 
 
-def _strip(cards: Sequence[Card], names: Sequence[str], width: int, most: int) -> Image.Image:
-    """Return one row of cards."""
-    side = min((width - _GAP) // len(cards) - _GAP, most)
+def _columns(rows: Sequence[Sequence[Card]], headings: Sequence[str]) -> list[int]:
+    """Return for each row the largest number of cards of the rows under its heading."""
+    if not headings:
+        return [len(row) for row in rows]
+    starts = [index for index, heading in enumerate(headings) if heading or index == 0]
+    most = {}
+    for start, end in zip(starts, [*starts[1:], len(rows)], strict=True):
+        most |= dict.fromkeys(range(start, end), max(map(len, rows[start:end])))
+    return [most[index] for index in range(len(rows))]
+
+
+def _strip(
+    cards: Sequence[Card], names: Sequence[str], width: int, most: int, columns: int
+) -> Image.Image:
+    """Return one row of cards, each a `columns`-th of the width."""
+    side = min((width - _GAP) // columns - _GAP, most)
     line = min(max(side // 13, 10), 19)
     caption = 2 * line
     bars = any(card.probabilities is not None for card in cards)
     height = caption + side + (_GAP // 2 + line * len(names) if bars else 0) + _GAP
-    strip = Image.new("RGB", (_GAP + len(cards) * (side + _GAP), height), PAPER)
+    strip = Image.new("RGB", (_GAP + columns * (side + _GAP), height), PAPER)
     pen = ImageDraw.Draw(strip)
     for index, card in enumerate(cards):
         left = _GAP + index * (side + _GAP)

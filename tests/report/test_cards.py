@@ -52,3 +52,14 @@ def test_headings_stand_above_their_rows() -> None:
     np.testing.assert_array_equal(headed[half + extra :], plain[half:])
     with pytest.raises(ValueError, match="1 headings for 2 rows: wanted as many"):
         cards.sheet([[card()], [card()]], NAMES, headings=["stages"])
+
+
+def test_rows_under_one_heading_have_pictures_of_one_size() -> None:
+    rows = [[card()], [card()] * 4, [card()]]
+    sheet = cards.sheet(rows, NAMES, headings=["", "range", ""], width=640)
+    side = (640 - 12) // 4 - 12
+    blue = (sheet == np.uint8(BLUE)).all(-1)
+    filled = [row for row in blue if row.any()]
+    four, one = filled[len(filled) // 2], filled[-1]
+    assert (four.sum(), one.sum()) == (4 * side, side)
+    assert four.argmax() == one.argmax()  # under the first of the four
