@@ -60,6 +60,6 @@ def test_rows_under_one_heading_have_pictures_of_one_size() -> None:
     side = (640 - 12) // 4 - 12
     blue = (sheet == np.uint8(BLUE)).all(-1)
     filled = [row for row in blue if row.any()]
-    four, one = filled[len(filled) // 2], filled[-1]
+    four, one = filled[-side - 1], filled[-1]
     assert (four.sum(), one.sum()) == (4 * side, side)
     assert four.argmax() == one.argmax()  # under the first of the four
