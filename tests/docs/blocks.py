@@ -14,7 +14,7 @@ PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").g
 
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 SPAN = re.compile(r"(?<!`)`((?:emojax|python -m) [^`]+)`(?!`)")
-LINK = re.compile(r"\]\(([^)#]+)")
+LINK = re.compile(r"(?:\]\(|src=\")([^)#\"]+)")
 PLACES = re.compile(r"NAME|FOLDER|COMMAND")
 """Placeholders in a command that stand for no fixed text."""
 
