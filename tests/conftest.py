@@ -4,6 +4,7 @@ import os
 
 os.environ.setdefault("XLA_FLAGS", "--xla_force_host_platform_device_count=4")
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
+os.environ["EMOJAX_COMPILE_CACHE"] = "off"  # every program is compiled by the test that runs it
 os.environ["EMOJAX_HOME"] = "/nonexistent/emojax"  # no test reads or writes the user's bundles
 
 import ctypes

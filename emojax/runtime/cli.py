@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
+from emojax.runtime.compile_cache import keep_programs
 from emojax.runtime.errors import UserError
 from emojax.runtime.interrupts import never_lost
 
@@ -60,6 +61,7 @@ def run_command(command: Callable[[], None]) -> int:
     """
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
+    keep_programs()
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr, force=True)
     logging.getLogger("jax").setLevel(logging.WARNING)  # it reports every device it did not find
     logging.getLogger("absl").setLevel(logging.WARNING)  # Orbax's, every time a bundle is written

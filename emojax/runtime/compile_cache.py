@@ -1,0 +1,37 @@
+"""Compiled programs are kept on disk, so that the second start of a command is quicker.
+
+JAX's own persistent cache, switched on for every command (not for those who import emojax: their
+programs are theirs). What XLA tuned for a GPU is kept with them. `EMOJAX_COMPILE_CACHE=off` turns
+it off; a `JAX_COMPILATION_CACHE_DIR` of the user's is left as it is.
+"""
+
+import os
+from pathlib import Path
+
+SWITCH = "EMOJAX_COMPILE_CACHE"
+
+_FOLDER = "JAX_COMPILATION_CACHE_DIR"
+_ALL = {
+    "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",  # many small programs make up the time
+    "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
+}
+
+
+def keep_programs() -> None:
+    """Switch the cache on by variables that JAX reads when it is imported; call it before."""
+    if os.environ.get(SWITCH, "").lower() == "off" or _FOLDER in os.environ:
+        return
+    folder = cache_folder()
+    if folder is None:
+        return
+    os.environ[_FOLDER] = str(folder / "programs")
+    for name, value in _ALL.items():
+        os.environ.setdefault(name, value)
+
+
+def cache_folder() -> Path | None:
+    """Return the user's cache folder for emojax; None for a user without a home."""
+    try:
+        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "emojax"
+    except RuntimeError:
+        return None
