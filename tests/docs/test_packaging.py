@@ -69,3 +69,10 @@ def _imports():
                 elif isinstance(node, ast.ImportFrom) and not node.level:
                     names.add((node.module or "").split(".")[0])
     return names - set(sys.stdlib_module_names) - {"emojax", "convert"} - OPTIONAL
+
+
+def test_settings_page_lists_every_variable():
+    files = [file for top in ("emojax", "convert") for file in (ROOT / top).rglob("*.py")]
+    used = {name for file in files for name in re.findall(r"EMOJAX_[A-Z_]+", file.read_text())}
+    page = (ROOT / "docs/settings.md").read_text()
+    assert not [name for name in sorted(used) if f"`{name}`" not in page]
