@@ -1,0 +1,1 @@
+"""Comparisons with PyTorch and scikit-learn; each command prints one JSON line per case."""

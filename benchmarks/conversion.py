@@ -1,10 +1,10 @@
-"""Converting and loading the published layouts at full size: seconds and peak memory.
+"""Conversion and loading of the published files at full size: seconds and peak memory.
 
     python -m benchmarks.conversion
     python -m benchmarks.conversion --networks hyperstyle
 
-Random weights under the recorded names and shapes are written by torch; each file is converted by
-the command of its network in a process of its own, and the bundle is loaded in another.
+PyTorch writes random weights of the published names and shapes. Each file is converted by its
+command in one process, and the bundle is loaded in another.
 """
 
 import dataclasses
@@ -50,11 +50,11 @@ class Options:
         "psp",
         "hyperstyle",
     )
-    """What to convert."""
+    """Networks to convert."""
 
 
 def main(options: Options) -> None:
-    """Measure the chosen networks, the generator in both of torch's formats."""
+    """Measure the chosen networks, the generator in both file formats of PyTorch."""
     for network in options.networks:
         for zipped in (True, False) if network == "generator" else (True,):
             with tempfile.TemporaryDirectory() as folder:
@@ -62,7 +62,7 @@ def main(options: Options) -> None:
 
 
 def measure(network: str, folder: Path, zipped: bool) -> None:
-    """Convert one file and load the bundle; an inverter is loaded with its generator."""
+    """Convert one file, load the bundle (an inverter with its generator) and print the line."""
     file = folder / f"{network}.pt"
     module, more = f"convert.{network}", []
     if network == "generator":
@@ -92,7 +92,7 @@ def measure(network: str, folder: Path, zipped: bool) -> None:
 
 
 def drawn(manifest: str) -> dict[str, torch.Tensor]:
-    """Return random tensors of the names and shapes in a manifest; aliases share their memory."""
+    """Return random tensors of a manifest's names and shapes; aliases share their memory."""
     about, rng = json.loads((DATA / manifest).read_text()), np.random.default_rng(0)
     state = {
         entry["key"]: torch.from_numpy(
@@ -108,23 +108,24 @@ def drawn(manifest: str) -> dict[str, torch.Tensor]:
 
 
 def published(manifest: str) -> dict[str, Any]:
-    """Return a file of the pSp family: its state dict, options and mean latent."""
+    """Return the contents of a pSp-like file: state dict, options and mean latent."""
     opts = json.loads((DATA / manifest).read_text())["config"]["opts"]
     return {"state_dict": drawn(manifest), "opts": opts, "latent_avg": torch.zeros(18, 512)}
 
 
 def save(contents: dict[str, Any], file: Path, zipped: bool) -> None:
-    """Write a file as torch does now, or did before 1.6."""
+    """Write a file in PyTorch's zip format, or in its format before 1.6."""
     torch.save(contents, file, _use_new_zipfile_serialization=zipped)
 
 
 def run(command: list[str]) -> tuple[str, float, int]:
-    """Run a command; return what it printed, its seconds and its peak resident memory in MB.
+    """Run a command; return its output, its seconds and its peak resident memory in MB.
 
-    The peak is read while it runs: what the system reports at the end includes this process.
+    The peak is polled while it runs, since what `getrusage` reports includes this process.
     """
     start, peak = time.perf_counter(), 0
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None  # because of PIPE
         status = Path(f"/proc/{process.pid}/status")
         while process.poll() is None:
             if found := re.search(r"VmHWM:\s+(\d+)", status.read_text()):

@@ -1,13 +1,13 @@
-"""FID of two folders of pictures, ours beside a clean-fid-like PyTorch pipeline.
+"""FID of two folders of pictures, beside a PyTorch pipeline like clean-fid's.
 
     python -m benchmarks.judges --what fid --pictures 5000 --place fid5000
     python -m benchmarks.folders jax fid5000
 
-The second line is what the first starts for each side: a process of its own, so that neither
-framework's threads disturb the other's. A side leaves `jax.json` or `torch.json` beside the folders
-and is not run again while that lies there. The partner decodes and resizes with Pillow in loader
-processes and takes the root of the covariances' product by SciPy, as clean-fid does. Weights are
-random and the same, so the two distances agree as far as `sqrtm` does with few pictures.
+The first command starts the second for each framework, in separate processes, so that their threads
+do not interfere. Each writes its result to `jax.json` or `torch.json` beside the folders and is
+not run again while that exists. The PyTorch side decodes and resizes with Pillow in worker
+processes and computes the matrix square root with SciPy, as clean-fid does. Both have the same
+random weights, so the distances agree up to the accuracy of `sqrtm` with few pictures.
 """
 
 import dataclasses
@@ -18,14 +18,16 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Literal, NamedTuple, TypeVar
+from typing import Any, Literal, NamedTuple, TypeVar
 
 import numpy as np
 import scipy.linalg
 import torch
 import tyro
+from flax import nnx
 from PIL import Image
 
+from benchmarks.torch_models import channels_last
 from benchmarks.torch_models import inception as torch_inception
 from convert import inception as convert_inception
 from emojax.metrics import features, fid
@@ -34,42 +36,44 @@ from emojax.runtime.files import replacing
 from emojax.store import weights
 
 Measured = TypeVar("Measured")
+Model = TypeVar("Model", bound=nnx.Module)
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 SIDES = ("jax", "torch")
+BICUBIC = Image.Resampling.BICUBIC
 
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    """One side's time for the two folders of a place."""
+    """Time one framework on two folders of pictures."""
 
     which: tyro.conf.Positional[Literal["jax", "torch"]]
-    """The side."""
+    """Framework."""
     place: tyro.conf.Positional[Path]
-    """Where the folders a and b are."""
+    """Folder with the folders a and b."""
 
 
 class Timed(NamedTuple):
-    """Seconds from pictures to the distance, those of them until all features are there, and it."""
+    """The distance, the seconds to compute it, and the part of them spent on features."""
 
     seconds: float
     features: float
     distance: float
 
 
-def compare(place: Path, pictures: int, side: int, *, together: bool) -> dict:
-    """Return both sides' seconds; each side prints its own as soon as it is known.
+def compare(place: Path, pictures: int, side: int, *, together: bool) -> dict[str, Any]:
+    """Return the seconds of both frameworks; each also prints its own when it ends.
 
     Args:
-        place: where the folders are, or are to be.
-        pictures: in each folder.
-        side: of the pictures, in pixels.
-        together: run both at the same time, each on one core; otherwise one after the other on all.
+        place: folder of the two folders, which are made if they are missing.
+        pictures: number of pictures in each folder.
+        side: side of the pictures in pixels.
+        together: run both at once on one core each, otherwise in sequence on all cores.
     """
     for seed, name in enumerate("ab"):
         draw(place / name, pictures, side, seed)
     setting = {"pictures": pictures, "cores": 1 if together else len(os.sched_getaffinity(0))}
-    missing = [which for which in SIDES if not _result(place, which, setting)]
+    missing = [which for which in SIDES if _result(place, which, setting) is None]
     if together and len(os.sched_getaffinity(0)) < 2:
         raise SystemExit("--together wants two cores, this process may use one")
     if together:
@@ -78,9 +82,10 @@ def compare(place: Path, pictures: int, side: int, *, together: bool) -> dict:
     else:
         for which in missing:
             _succeeded(_start(which, place))
-    found = {which: _result(place, which, setting) for which in SIDES}
-    if not all(found.values()):
-        raise SystemExit(f"{place} holds other pictures than {pictures}: name another place")
+    results = {which: _result(place, which, setting) for which in SIDES}
+    found = {which: row for which, row in results.items() if row is not None}
+    if len(found) < len(SIDES):
+        raise SystemExit(f"{place} does not hold {pictures} pictures: name another place")
     rows = {
         name: {which: row[name] for which, row in found.items()}
         for name in ("seconds", "features_s")
@@ -90,7 +95,7 @@ def compare(place: Path, pictures: int, side: int, *, together: bool) -> dict:
 
 
 def draw(folder: Path, pictures: int, side: int, seed: int) -> None:
-    """Write PNG pictures of smooth noise; those that are there stay."""
+    """Write PNG pictures of smooth noise, except those that exist."""
     folder.mkdir(parents=True, exist_ok=True)
     rng = np.random.RandomState(seed)
     for i in range(pictures):
@@ -98,18 +103,20 @@ def draw(folder: Path, pictures: int, side: int, seed: int) -> None:
         if (folder / f"{i}.png").is_file():
             continue
         with replacing(folder / f"{i}.png") as new:
-            Image.fromarray(coarse).resize((side, side), Image.BICUBIC).save(new, "png")
+            Image.fromarray(coarse).resize((side, side), BICUBIC).save(new, "png")
 
 
-def same_network(build: Callable, convert: Callable, partner: torch.nn.Module) -> weights.Model:
-    """Return our network with the weights of its partner in PyTorch, by the project's converter."""
+def same_network(
+    build: Callable[..., Model], convert: Callable[..., Any], partner: torch.nn.Module
+) -> Model:
+    """Return emojax's network with the weights of PyTorch's, by the project's converter."""
     state = {name: array.numpy() for name, array in partner.state_dict().items()}
     config, table, _ = convert(state)
     return weights.load(weights.abstract(build, config), table)
 
 
 def _partner() -> torch.nn.Module:
-    """Return PyTorch's Inception with weights that are the same in either side's process."""
+    """Return PyTorch's Inception with random weights, the same in every process."""
     torch.manual_seed(0)
     model = torch_inception.Inception().eval()
     for module in model.modules():
@@ -118,22 +125,24 @@ def _partner() -> torch.nn.Module:
     return model
 
 
-def _result(place: Path, which: str, setting: dict[str, int]) -> dict | None:
-    """What a side has left, if it is of the same pictures and cores and timed as today."""
+def _result(place: Path, which: str, setting: dict[str, int]) -> dict[str, Any] | None:
+    """Return the stored result of a framework, if its number of pictures and cores is the same."""
     file = place / f"{which}.json"
     row = json.loads(file.read_text()) if file.is_file() else {}
     return row if setting.items() <= row.items() and "features_s" in row else None
 
 
 def ours(place: Path) -> Timed:
-    """Return seconds, after compilation, and the distance."""
+    """Time emojax, after compilation."""
     model = same_network(Inception, convert_inception.convert, _partner())
     network = features.FeatureExtractor("benchmark", model, features.inception_features)
     first = features.folder(place / "a")
     features.measure(features.Source(first.names[:8], first.read), network)  # compile
 
     def moments(folder: Path) -> fid.Moments:
-        return features.measure(features.folder(folder), network).moments
+        found = features.measure(features.folder(folder), network).moments
+        assert found is not None  # pictures were drawn
+        return found
 
     def distance(*moments: fid.Moments) -> float:
         return fid.frechet_distance(*(each.gaussian() for each in moments))
@@ -142,14 +151,14 @@ def ours(place: Path) -> Timed:
 
 
 def theirs(place: Path) -> Timed:
-    """Return seconds and the distance, which clean-fid takes by `np.cov` and `sqrtm`."""
+    """Time PyTorch, with the distance computed as clean-fid does."""
     torch.backends.cudnn.benchmark = True
-    model = _partner().to(DEVICE, memory_format=torch.channels_last)
+    model = channels_last(_partner()).to(DEVICE)
     return _timed(lambda folder: _torch_features(model, folder), _by_square_root, place)
 
 
 def _by_square_root(one: np.ndarray, other: np.ndarray) -> float:
-    """clean-fid's `frechet_distance` of two tables of features [N, 2048]."""
+    """Return clean-fid's `frechet_distance` of features [N, 2048] and [M, 2048]."""
     means = [features.mean(0, np.float64) for features in (one, other)]
     a, b = (np.cov(features, rowvar=False) for features in (one, other))
     root = np.trace(scipy.linalg.sqrtm(a @ b)).real
@@ -168,7 +177,7 @@ def _timed(
 
 def _torch_features(model: torch.nn.Module, folder: Path) -> np.ndarray:
     loader = torch.utils.data.DataLoader(
-        features.folder(folder).names,
+        list(features.folder(folder).names),  # pyright: ignore[reportArgumentType] a list will do
         8 if DEVICE == "cpu" else 64,
         collate_fn=_collate,
         num_workers=max(2, len(os.sched_getaffinity(0))),
@@ -186,15 +195,15 @@ def _collate(names: list[str]) -> torch.Tensor:
     pictures = []
     for name in names:
         planes = [
-            np.asarray(plane.convert("F").resize((299, 299), Image.BICUBIC))
+            np.asarray(plane.convert("F").resize((299, 299), BICUBIC))
             for plane in Image.open(name).convert("RGB").split()
         ]
         pictures.append(np.clip(np.stack(planes), 0, 255))
     return torch.from_numpy(np.stack(pictures))
 
 
-def _start(which: str, place: Path, core: int | None = None) -> subprocess.Popen:
-    """Start one side, on the core of that index or on all; it inherits what its parent may use."""
+def _start(which: str, place: Path, core: int | None = None) -> subprocess.Popen[bytes]:
+    """Start one framework's process, on one core by its index, or on all."""
     command = [sys.executable, "-m", "benchmarks.folders", which, str(place)]
     cores = os.sched_getaffinity(0)
     if core is not None:
@@ -205,13 +214,13 @@ def _start(which: str, place: Path, core: int | None = None) -> subprocess.Popen
         os.sched_setaffinity(0, cores)
 
 
-def _succeeded(process: subprocess.Popen) -> None:
+def _succeeded(process: subprocess.Popen[bytes]) -> None:
     if process.wait():
-        raise SystemExit(f"{' '.join(process.args)} failed with status {process.returncode}")
+        raise SystemExit(f"{process.args} failed with status {process.returncode}")
 
 
 def main(options: Options) -> None:
-    """Time one side, print it and leave it beside the folders."""
+    """Time one framework, print the result and store it beside the folders."""
     timed = {"jax": ours, "torch": theirs}[options.which](options.place)
     row = {
         "what": "fid",

@@ -1,23 +1,29 @@
-"""Seconds a face of pSp and of HyperStyle's five passes at 1024², beside PyTorch with the same
-weights.
+"""Inversion by pSp and by HyperStyle at 1024², beside PyTorch with the same weights.
 
     python -m benchmarks.inversion --batch 1 --threads 2
     python -m benchmarks.inversion --batch 8 --only psp --bfloat16
 
-Weights are random, laid out as published. Prints one JSON line a method: seconds a face after a
-warm-up (the least of --repeats), the ratio, the programs' relative difference, device and versions.
+Weights are random, in the published layouts. Prints one JSON line for each method: seconds per face
+after a warm-up (the least of --repeats), their ratio, the relative difference of the results, the
+device and the versions.
 """
 
 import dataclasses
 import os
 import time
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import jax
 import numpy as np
+import torch
+from flax import nnx
 
 from benchmarks import machine
+from benchmarks.torch_models import encoders
+from benchmarks.torch_models import hyperstyle as torch_hyperstyle
+from benchmarks.torch_models.encoders import GradualStyleEncoder
+from benchmarks.torch_models.stylegan2 import Generator
 from convert import hyperstyle as convert_hyperstyle
 from convert import psp as convert_psp
 from convert import stylegan
@@ -27,6 +33,9 @@ from emojax.models import hyperstyle, psp, stylegan2
 from emojax.runtime.cli import cli
 from emojax.store import weights
 
+Model = TypeVar("Model", bound=nnx.Module)
+Module = TypeVar("Module", bound=torch.nn.Module)
+
 
 @dataclasses.dataclass(frozen=True)
 class Options:
@@ -35,25 +44,23 @@ class Options:
     batch: int = 1
     """Faces at a time."""
     repeats: int = 3
-    """Timed runs; the fastest counts."""
+    """Timed runs, of which the fastest counts."""
     passes: int = 5
-    """HyperStyle's passes."""
+    """Passes of HyperStyle."""
     only: Literal["psp", "hyperstyle", "both"] = "both"
-    """Which method to time."""
+    """Methods to time."""
     threads: int = os.cpu_count() or 1
-    """Torch's CPU threads."""
+    """CPU threads of PyTorch."""
     torch_batch: int = 0
-    """Faces torch takes at a time in HyperStyle, 3 GB each; 0 for all of the batch."""
+    """Faces of a PyTorch batch in HyperStyle, which takes 3 GB each; 0 for --batch."""
     bfloat16: bool = False
     """Compute emojax's convolutions in bfloat16."""
     torch: bool = True
-    """Time torch too."""
+    """Also time PyTorch."""
 
 
 def main(options: Options) -> None:
-    """Time what was asked for."""
-    import torch
-
+    """Time the chosen methods."""
     torch.manual_seed(0)
     torch.set_grad_enabled(False)
     torch.set_num_threads(options.threads)
@@ -71,8 +78,6 @@ def main(options: Options) -> None:
 
 
 def _psp(pictures: np.ndarray, options: Options) -> dict[str, float]:
-    from benchmarks.torch_models.encoders import GradualStyleEncoder
-
     reference = settled(GradualStyleEncoder())
     state = {f"encoder.{key}": value for key, value in arrays(reference).items()}
     mean = np.zeros((18, 512), np.float32)
@@ -83,17 +88,12 @@ def _psp(pictures: np.ndarray, options: Options) -> dict[str, float]:
 
 
 def _hyperstyle(pictures: np.ndarray, options: Options) -> dict[str, float]:
-    import torch
-
-    from benchmarks.torch_models import encoders
-    from benchmarks.torch_models import hyperstyle as torch_hyperstyle
-    from benchmarks.torch_models.stylegan2 import Generator
-
     shape = stylegan2.GeneratorConfig.published(1024)
-    generator = settled(Generator(1024, shape.channels))
+    generator = settled(Generator(shape.channels))
     w_encoder, hypernet = settled(encoders.WEncoder()), settled(torch_hyperstyle.Hypernet())
     mean = np.zeros((18, 512), np.float32)
     networks = hyperstyle_inverter(generator, w_encoder, hypernet, mean, options)
+
     shown, seen = jax.device_put(pictures), nchw(pictures)
     average, passes = torch.from_numpy(mean).to(seen.device), options.passes
 
@@ -111,8 +111,8 @@ def _hyperstyle(pictures: np.ndarray, options: Options) -> dict[str, float]:
     return _compare(ours, theirs, options)
 
 
-def generator_of(reference, mean: np.ndarray, options: Options) -> stylegan2.Generator:
-    """Return emojax's generator with the weights of torch's and the mean code [512]."""
+def generator_of(reference: Generator, mean: np.ndarray, options: Options) -> stylegan2.Generator:
+    """Return emojax's generator with the weights of PyTorch's and the mean latent [512]."""
     found = stylegan.Found("rosinality", "torch", arrays(reference), mean)
     config, table, _, _ = stylegan.convert(found)
     changes = {"bfloat16_from": 8} if options.bfloat16 else {}
@@ -121,9 +121,13 @@ def generator_of(reference, mean: np.ndarray, options: Options) -> stylegan2.Gen
 
 
 def hyperstyle_inverter(
-    generator, w_encoder, hypernet, mean: np.ndarray, options: Options
+    generator: Generator,
+    w_encoder: encoders.WEncoder,
+    hypernet: torch_hyperstyle.Hypernet,
+    mean: np.ndarray,
+    options: Options,
 ) -> Inverter:
-    """Return emojax's networks with the weights of torch's and the mean codes [18,512]."""
+    """Return emojax's networks with the weights of PyTorch's and the mean latent [18,512]."""
     ours = generator_of(generator, mean[0], options)
     state = {f"encoder.{key}": value for key, value in arrays(w_encoder).items()}
     w_config, table, _ = convert_psp.convert(state, "w", 18, mean)
@@ -133,17 +137,17 @@ def hyperstyle_inverter(
     return Inverter(ours, encoder, loaded(hyperstyle.Hypernet, h_config, table, options))
 
 
-def loaded(network, config, table, options: Options):
-    """Return a network with a converted table."""
+def loaded(
+    network: Callable[..., Model], config: Any, table: weights.Arrays, options: Options
+) -> Model:
+    """Return a network with converted weights."""
     if options.bfloat16:
         config = dataclasses.replace(config, dtype="bfloat16")
     return weights.load(weights.abstract(network, config), table)
 
 
-def settled(module):
-    """Give BatchNorm statistics that are not the trivial ones."""
-    import torch
-
+def settled(module: Module) -> Module:
+    """Set random BatchNorm statistics and inference mode, and move to PyTorch's device."""
     for name, buffer in module.named_buffers():
         if name.endswith("running_var"):
             buffer.copy_(torch.rand_like(buffer) + 0.5)
@@ -152,45 +156,41 @@ def settled(module):
     return module.eval().to(device())
 
 
-def arrays(module) -> dict[str, np.ndarray]:
-    """Return a torch module's tensors."""
+def arrays(module: torch.nn.Module) -> dict[str, np.ndarray]:
+    """Return the tensors of a PyTorch module."""
     return {key: value.cpu().numpy() for key, value in module.state_dict().items()}
 
 
-def nchw(pictures: np.ndarray):
-    """Return pictures [B,H,W,3] as torch wants them, on its device."""
-    import torch
-
+def nchw(pictures: np.ndarray) -> torch.Tensor:
+    """Return pictures [B,H,W,3] as a tensor [B,3,H,W] on PyTorch's device."""
     return torch.from_numpy(np.ascontiguousarray(pictures.transpose(0, 3, 1, 2))).to(device())
 
 
 def device() -> str:
-    """Return torch's device."""
-    import torch
-
+    """Return PyTorch's device: "cuda" or "cpu"."""
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def _compare(
-    ours: Callable[[], Any], theirs: Callable[[], Any], options: Options
+    ours: Callable[[], jax.Array], theirs: Callable[[], torch.Tensor], options: Options
 ) -> dict[str, float]:
-    """Time both in turns, so that a busy machine slows both; the least of the repeats counts.
+    """Time both in turns and compare their results; the least of the repeats counts.
 
-    Pictures are on the device before, and results stay there.
-
-    Ours runs once before, to compile; torch compiles nothing, so its first call counts.
+    Pictures are on the device before, and results stay there. emojax runs once before, to compile;
+    PyTorch compiles nothing, so its first call counts.
     """
+    calls: dict[str, Callable[[], jax.Array | torch.Tensor]]
     calls = {"emojax": ours, "torch": theirs} if options.torch else {"emojax": ours}
-    result = {"emojax": machine.ready(ours())}
+    results = {"emojax": machine.ready(ours())}
     least = dict.fromkeys(calls, np.inf)
     for _ in range(options.repeats):
         for name, call in calls.items():
             start = time.perf_counter()
-            result[name] = machine.ready(call())
+            results[name] = machine.ready(call())
             least[name] = min(least[name], time.perf_counter() - start)
     found = {f"{name}_s": round(each / options.batch, 4) for name, each in least.items()}
     if options.torch:
-        result = {name: machine.on_host(value) for name, value in result.items()}
+        result = {name: machine.on_host(value) for name, value in results.items()}
         difference = np.linalg.norm(result["emojax"] - result["torch"])
         found["ratio"] = round(least["torch"] / least["emojax"], 3)
         found["relative_difference"] = float(difference / np.linalg.norm(result["torch"]))

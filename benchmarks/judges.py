@@ -3,10 +3,10 @@
     python -m benchmarks.judges --what b0 b2 inception
     python -m benchmarks.judges --what fid --pictures 5000 --place fid5000 --together
 
-One JSON line each. The networks take turns in one process, each at the best of a few batch sizes
-(PyTorch also at the better of its two memory layouts, ours with all CPU cores on every operation or
-each with its share of the batch, as scoring does), so that a busy machine slows both. Weights are
-random. The FID of two folders is in `benchmarks/folders.py`, one process a framework.
+Prints one JSON line for each comparison. Networks of both frameworks are timed in turns in one
+process, at the best of a few batch sizes: PyTorch in the better of two memory layouts, emojax with
+all CPU cores on every operation or with the batch split over them, as scoring does. Weights are
+random. `benchmarks/folders.py` computes the FID, in one process for each framework.
 """
 
 import dataclasses
@@ -17,7 +17,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import jax
 import numpy as np
@@ -26,6 +26,7 @@ import tyro
 from flax import nnx
 
 from benchmarks import folders
+from benchmarks.torch_models import channels_last
 from benchmarks.torch_models import hsemotion as torch_hsemotion
 from benchmarks.torch_models import inception as torch_inception
 from convert import emotion as convert_emotion
@@ -40,25 +41,25 @@ DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    """Which comparisons to run, and how long."""
+    """Flags of `python -m benchmarks.judges`."""
 
     what: tuple[Literal["b0", "b2", "inception", "fid"], ...] = ("b0", "b2", "inception", "fid")
     """Comparisons to run."""
     batches: tuple[int, ...] = (2, 4, 8)
-    """Batch sizes to try; on a GPU rather 64 256."""
+    """Batch sizes to try; 64 256 suit a GPU."""
     rounds: int = 5
-    """Times each candidate runs; the fastest counts."""
+    """Timed runs of each candidate, of which the fastest counts."""
     pictures: int = 5000
     """Pictures in each folder of the FID comparison."""
     side: int = 256
-    """Side of those pictures."""
+    """Side of those pictures in pixels."""
     place: Path | None = None
-    """Where to keep them and each side's result; a second call goes on from there."""
+    """Folder to keep them and each framework's result in; a second call resumes from there."""
     together: bool = False
-    """Run both sides of the FID comparison at once, each on one core: half the time."""
+    """Run both frameworks of the FID comparison at once, on one core each."""
 
 
-NETWORKS = {  # our network, its converter, PyTorch's, side, whether dense compiler options suit it
+NETWORKS = {  # emojax's network, its converter, PyTorch's, side, xla_options(dense=...)
     "b0": (EmotionNet, convert_emotion.convert, torch_hsemotion.EfficientNet, 224, False),
     "b2": (
         EmotionNet,
@@ -71,11 +72,11 @@ NETWORKS = {  # our network, its converter, PyTorch's, side, whether dense compi
 }
 
 
-def compare_network(name: str, options: Options) -> dict:
-    """Return pictures a second of both frameworks."""
+def compare_network(name: str, options: Options) -> dict[str, Any]:
+    """Return the pictures per second of both frameworks."""
     ours, convert, theirs, side, dense = NETWORKS[name]
-    cores = jax.local_device_count() if DEVICE == "cpu" else 1  # of several GPUs torch has one
-    runs = {}
+    cores = jax.local_device_count() if DEVICE == "cpu" else 1  # PyTorch uses one GPU
+    runs: dict[str, tuple[int, Callable[[], object]]] = {}
     network = folders.same_network(ours, convert, theirs())
     for devices in sorted({1, cores}):
         for n in options.batches:
@@ -83,7 +84,9 @@ def compare_network(name: str, options: Options) -> dict:
                 title = f"jax {devices} device{'s' * (devices > 1)} batch {n}"
                 runs[title] = (n, _jax_run(network, side, n, dense, devices))
     for layout in (torch.contiguous_format, torch.channels_last):
-        model = theirs().eval().to(DEVICE, memory_format=layout)
+        model = theirs().eval().to(DEVICE)
+        if layout == torch.channels_last:
+            model = channels_last(model)
         title = "channels_last" if layout == torch.channels_last else "nchw"
         for n in options.batches:
             runs[f"torch {title} batch {n}"] = (n, _torch_run(model, side, n, layout))
@@ -97,8 +100,8 @@ def compare_network(name: str, options: Options) -> dict:
     }
 
 
-def compare_folders(options: Options) -> dict:
-    """Return seconds for the FID of two folders of PNG pictures, both frameworks."""
+def compare_folders(options: Options) -> dict[str, Any]:
+    """Return the seconds of both frameworks for the FID of two folders of PNG pictures."""
     with tempfile.TemporaryDirectory() as temporary:
         place = options.place or Path(temporary)
         return folders.compare(place, options.pictures, options.side, together=options.together)
@@ -134,8 +137,8 @@ def _torch_run(
     return run
 
 
-def _rates(runs: dict[str, tuple[int, Callable]], rounds: int) -> dict[str, float]:
-    """Pictures a second of every candidate; the candidates take turns."""
+def _rates(runs: dict[str, tuple[int, Callable[[], object]]], rounds: int) -> dict[str, float]:
+    """Return the pictures per second of every candidate, timed in turns."""
     best = dict.fromkeys(runs, float("inf"))
     for _, run in runs.values():
         run()
@@ -148,7 +151,7 @@ def _rates(runs: dict[str, tuple[int, Callable]], rounds: int) -> dict[str, floa
 
 
 def main(options: Options) -> None:
-    """Run the comparisons one after another."""
+    """Run the chosen comparisons."""
     parallel.use_cores()
     torch.backends.cudnn.benchmark = True  # all sizes are fixed
     machine = {

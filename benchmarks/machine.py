@@ -1,4 +1,4 @@
-"""What every benchmark says about itself, and how it takes times and memory."""
+"""Timing, memory measurement and the machine's description, common to all benchmarks."""
 
 import gc
 import importlib.metadata
@@ -16,11 +16,11 @@ import numpy as np
 
 
 def describe() -> dict[str, Any]:
-    """Return the device, its cores and the versions that matter."""
+    """Return the device, the number of cores and the versions of the frameworks."""
     device = jax.devices()[0]
     cpu = Path("/proc/cpuinfo")
     names = re.findall(r"model name\s*: (.*)", cpu.read_text()) if cpu.exists() else []
-    versions = {}
+    versions: dict[str, str | None] = {}
     for package in ("jax", "jaxlib", "flax", "torch"):
         try:
             versions[package] = importlib.metadata.version(package)
@@ -37,7 +37,7 @@ def describe() -> dict[str, Any]:
 
 
 def ready(result: Any) -> Any:
-    """Wait until a device has computed a result of jax or torch, which stays there."""
+    """Wait until a result of JAX or PyTorch is complete on its device, and return it."""
     if hasattr(result, "is_cuda"):
         import torch
 
@@ -48,15 +48,24 @@ def ready(result: Any) -> Any:
 
 
 def on_host(result: Any) -> np.ndarray:
-    """Return a result of jax or torch as NumPy, halves as float32."""
+    """Return a result of JAX or PyTorch as NumPy; PyTorch's bfloat16 becomes float32."""
     return result.float().cpu().numpy() if hasattr(result, "is_cuda") else np.asarray(result)
 
 
 def seconds_in_turns(
     calls: dict[str, Callable[[], Any]], *, warmup: int = 2, repeats: int = 5
 ) -> dict[str, dict[str, float]]:
-    """Time several calls one after another, round by round, so that a slow spell hits them all."""
-    times = {name: [] for name in calls}
+    """Time several calls in turns, so that varying load on the machine affects all of them.
+
+    Args:
+        calls: by name; a call ends when its result is complete on the device.
+        warmup: untimed rounds.
+        repeats: timed rounds.
+
+    Returns:
+        For each call the median and the least of its times in seconds.
+    """
+    times: dict[str, list[float]] = {name: [] for name in calls}
     for turn in range(warmup + repeats):
         for name, call in calls.items():
             start = time.perf_counter()
@@ -70,14 +79,14 @@ def seconds_in_turns(
 
 
 def peak_memory(call: Callable[[], Any]) -> int | None:
-    """Return the megabytes of host memory a call adds at its peak; None off Linux."""
+    """Return the peak of the host memory that a call adds, in MB; None unless on Linux."""
     status, reset = Path("/proc/self/status"), Path("/proc/self/clear_refs")
     if not reset.exists():
         return None
     gc.collect()
-    reset.write_text("5")  # sets the high-water mark back to what is resident now
+    reset.write_text("5")  # resets the high-water mark to the current resident size
     before = _kilobytes(status, "VmRSS")
-    call()
+    ready(call())
     return max(0, _kilobytes(status, "VmHWM") - before) // 1024
 
 
@@ -87,4 +96,5 @@ def emit(**figures: Any) -> None:
 
 
 def _kilobytes(status: Path, field: str) -> int:
-    return int(re.search(rf"{field}:\s+(\d+)", status.read_text())[1])
+    (found,) = re.findall(rf"{field}:\s+(\d+)", status.read_text())
+    return int(found)

@@ -1,16 +1,18 @@
-"""Generate and classify side by side with PyTorch: one process, same weights, pictures a second.
+"""Synthesis and classification beside PyTorch: pictures per second with the same weights.
 
-    python -m benchmarks.scoring                              1024², EfficientNet-B0, batch 2
+    python -m benchmarks.scoring                     1024², EfficientNet-B0, batch 2
     python -m benchmarks.scoring --cases 256x8 --no-compile
-    python -m benchmarks.scoring --cases 1024x32 1024x64 --dtypes bfloat16 --bfloat16-from 8   on a GPU
+    python -m benchmarks.scoring --cases 1024x64 --dtypes bfloat16 --bfloat16-from 8    on a GPU
 
-Both go from z to w, picture, crop, resize and probabilities without leaving the device: emojax by
-the program of `python -m emojax.score`, torch in the originals' form and in the best one we know
-(see `benchmarks.stylegan2`), both also compiled whole. One JSON line a case and dtype;
-`error_of_spread` is the largest difference of a probability over its deviation from face to face.
+Both frameworks compute z, w, pictures, crop, resizing and probabilities on the device in one
+process. emojax runs the program of `python -m emojax.score`; PyTorch runs in the published form and
+in the fastest form known to us (see `benchmarks.stylegan2`), each also under torch.compile. Prints
+one JSON line for each case and dtype. `error_of_spread` is the largest difference of a probability
+divided by the standard deviation of probabilities between faces.
 """
 
 import dataclasses
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -20,7 +22,9 @@ from torch import nn
 from torch.nn import functional as F
 
 from benchmarks.machine import describe, emit, seconds_in_turns
+from benchmarks.torch_models import channels_last
 from benchmarks.torch_models.hsemotion import EfficientNet
+from benchmarks.torch_models.stylegan2 import Form
 from benchmarks.torch_models.stylegan2 import Generator as TorchGenerator
 from convert import emotion as convert_emotion
 from convert import stylegan as convert_stylegan
@@ -35,7 +39,9 @@ from emojax.store import weights
 from emojax.store.score_table import ScoreSettings
 
 GPU_BOUND = 2700
-"""Pictures a second an H200 could do as XLA fuses today (design.md, cost of one picture)."""
+"""Upper bound of pictures per second on an H200, from memory traffic and arithmetic at 1024²."""
+
+State = dict[str, np.ndarray]
 
 SIDE = EmotionConfig.b0().size
 
@@ -45,19 +51,22 @@ class Options:
     """Flags of `python -m benchmarks.scoring`."""
 
     cases: tuple[str, ...] = ("1024x2",)
-    """Resolution x batch."""
+    """Cases as RESOLUTIONxBATCH."""
     dtypes: tuple[str, ...] = ("float32",)
-    """float32, bfloat16 (the generator from `bfloat16_from` upwards)."""
+    """float32, or bfloat16 (convolutions of the generator from --bfloat16-from on)."""
     bfloat16_from: int = 64
-    """Resolution from which a bfloat16 generator is one; 8 on a GPU, whose kernels start there."""
+    """Resolution from which on the generator is bfloat16; a GPU's own kernels start at 8."""
     repeats: int = 5
-    """Timed rounds after two to warm up; the versions take turns."""
+    """Timed rounds, after two untimed ones."""
     compile: bool = True
-    """Also time torch.compile, in both forms."""
+    """Also time both forms under torch.compile."""
 
 
 class TorchPipeline(nn.Module):
-    """z [B, 512] to probabilities [B, 8], as HSEmotion prepares its pictures."""
+    """Generator, HSEmotion's preprocessing and classifier."""
+
+    mean: torch.Tensor
+    deviation: torch.Tensor
 
     def __init__(self, generator: TorchGenerator, classifier: EfficientNet) -> None:
         super().__init__()
@@ -66,6 +75,7 @@ class TorchPipeline(nn.Module):
         self.register_buffer("deviation", torch.tensor(emotions.DEVIATION)[:, None, None])
 
     def forward(self, z: torch.Tensor) -> torch.Tensor:
+        """Map z [B, 512] to probabilities [B, 8]."""
         pictures = self.generator(z).float()
         size = pictures.shape[-1]
         top, bottom, left, right = (round(part * size) for part in emotions.FACE)
@@ -89,7 +99,7 @@ def main(options: Options) -> None:
 
 
 def compare(size: int, batch: int, dtype: str, options: Options) -> None:
-    """Time emojax and torch on one case and print the line."""
+    """Time emojax and PyTorch on one case and print the line."""
     config = GeneratorConfig.published(size)
     states = random_states(config)
     half_from = options.bfloat16_from if dtype == "bfloat16" else None
@@ -97,12 +107,13 @@ def compare(size: int, batch: int, dtype: str, options: Options) -> None:
     z = np.asarray(draw_z(jax.random.key(0), jnp.arange(batch, dtype=jnp.uint32), config.z_dim))
     ours = emojax_call(config, states, ids, half_from)
     calls = {"emojax": ours}
-    for form in ("original", "best"):
+    forms: tuple[Form, ...] = ("original", "best")
+    for form in forms:
         for compiled in (False, True) if options.compile else (False,):
             name = f"torch {form}" + (", compiled" if compiled else "")
             calls[name] = torch_call(config, states, z, form, half_from, compiled)
     exact, figures = ours(), seconds_in_turns(calls, repeats=options.repeats)
-    spread = float(exact.std(0).mean())  # between faces: random weights tell them apart a little
+    spread = float(exact.std(0).mean())  # between faces; small with random weights
     for name, call in calls.items():
         if call is not ours:
             figures[name]["error_of_spread"] = float(np.abs(call() - exact).max() / spread)
@@ -122,25 +133,26 @@ def compare(size: int, batch: int, dtype: str, options: Options) -> None:
     )
 
 
-def random_states(config: GeneratorConfig) -> tuple[dict, dict]:
-    """Draw published-layout weights of generator and classifier, as NumPy."""
+def random_states(config: GeneratorConfig) -> tuple[State, State]:
+    """Return random weights of generator and classifier in the published layouts."""
     torch.manual_seed(0)
-    generator, classifier = TorchGenerator(config.size, config.channels), EfficientNet()
-    for module in classifier.modules():  # torch's own start says the same of every face
+    generator, classifier = TorchGenerator(config.channels), EfficientNet()
+    for module in classifier.modules():  # with torch's own, probabilities hardly depend on the face
         if isinstance(module, nn.BatchNorm2d):
             module.weight.fill_(0.9)
         elif isinstance(module, nn.Conv2d):
             nn.init.kaiming_normal_(module.weight)
-    return tuple(
-        {name: array.numpy() for name, array in model.state_dict().items()}
-        for model in (generator, classifier)
-    )
+    return _arrays(generator), _arrays(classifier)
+
+
+def _arrays(model: nn.Module) -> State:
+    return {name: array.numpy() for name, array in model.state_dict().items()}
 
 
 def emojax_call(
-    config: GeneratorConfig, states: tuple[dict, dict], ids: range, half_from: int | None
-):
-    """Return the timed call of emojax; it returns the probabilities as NumPy."""
+    config: GeneratorConfig, states: tuple[State, State], ids: range, half_from: int | None
+) -> Callable[[], np.ndarray]:
+    """Return the timed call of emojax; it returns the probabilities on the host."""
     mean = np.zeros(config.style_dim, np.float32)
     found = convert_stylegan.Found("rosinality", "benchmark", states[0], mean)
     _, table, _, _ = convert_stylegan.convert(found)
@@ -157,21 +169,21 @@ def emojax_call(
 
 def torch_call(
     config: GeneratorConfig,
-    states: tuple[dict, dict],
+    states: tuple[State, State],
     z: np.ndarray,
-    form: str,
+    form: Form,
     half_from: int | None,
     compiled: bool,
-):
-    """Return the timed call of a torch form; it returns the probabilities as NumPy."""
+) -> Callable[[], np.ndarray]:
+    """Return the timed call of a PyTorch form; it returns the probabilities on the host."""
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    generator, classifier = TorchGenerator(config.size, config.channels, form=form), EfficientNet()
+    generator, classifier = TorchGenerator(config.channels, form=form), EfficientNet()
     for model, state in zip((generator, classifier), states, strict=True):
         model.load_state_dict({name: torch.from_numpy(array) for name, array in state.items()})
     generator.half_from = half_from
     if form == "best":
         generator.memory_format = torch.channels_last
-        classifier.to(memory_format=torch.channels_last)
+        classifier = channels_last(classifier)
     pipeline = TorchPipeline(generator, classifier).eval().to(device)
     run = torch.compile(pipeline) if compiled else pipeline
     codes = torch.from_numpy(z.copy()).to(device)

@@ -1,21 +1,25 @@
-"""StyleGAN2 side by side with PyTorch: one process, the same weights, pictures a second.
+"""StyleGAN2 synthesis beside PyTorch: pictures per second with the same weights in one process.
 
     python -m benchmarks.stylegan2                       1024² at batch 1, 256² at batch 8
     python -m benchmarks.stylegan2 --cases 1024x4 --dtypes float32 bfloat16
-    python -m benchmarks.stylegan2 --no-compile          leaves out torch.compile
+    python -m benchmarks.stylegan2 --no-compile          without torch.compile
 
-Torch runs in the originals' form (weights modulated per sample, grouped convolution, FIR by zero
-insertion) and in the best form we know (activations modulated, channels_last, torch.compile); on a
-GPU with cudnn.benchmark. One JSON line a case and dtype.
+PyTorch runs in the published form (weights modulated for every sample, grouped convolution, FIR
+filter by zero insertion) and in the fastest form known to us (activations modulated, channels_last,
+torch.compile); on a GPU with cudnn.benchmark. Pictures stay on the device in both frameworks.
+Prints one JSON line for each case and dtype.
 """
 
 import dataclasses
+from collections.abc import Callable
+from typing import Any
 
 import jax
 import numpy as np
 import torch
 
 from benchmarks.machine import describe, emit, on_host, peak_memory, seconds_in_turns
+from benchmarks.torch_models.stylegan2 import Form
 from benchmarks.torch_models.stylegan2 import Generator as TorchGenerator
 from convert import stylegan
 from emojax.models.stylegan2 import Generator, GeneratorConfig
@@ -29,13 +33,13 @@ class Options:
     """Flags of `python -m benchmarks.stylegan2`."""
 
     cases: tuple[str, ...] = ("1024x1", "256x8")
-    """Resolution x batch."""
+    """Cases as RESOLUTIONxBATCH."""
     dtypes: tuple[str, ...] = ("float32",)
-    """float32, bfloat16 (from 64² upwards)."""
+    """float32, or bfloat16 (convolutions from 64² on)."""
     repeats: int = 5
-    """Timed rounds after two to warm up; the versions take turns."""
+    """Timed rounds, after two untimed ones."""
     compile: bool = True
-    """Also time torch.compile, in the best form."""
+    """Also time the best form under torch.compile."""
 
 
 def main(options: Options) -> None:
@@ -47,7 +51,7 @@ def main(options: Options) -> None:
         size, batch = map(int, case.split("x"))
         config = GeneratorConfig.published(size)
         torch.manual_seed(0)
-        original = TorchGenerator(size, config.channels).eval()
+        original = TorchGenerator(config.channels).eval()
         state = {name: array.numpy() for name, array in original.state_dict().items()}
         z = np.random.default_rng(0).standard_normal((batch, config.z_dim)).astype(np.float32)
         for dtype in options.dtypes:
@@ -55,21 +59,28 @@ def main(options: Options) -> None:
 
 
 def compare(
-    config: GeneratorConfig, state: dict, z: np.ndarray, dtype: str, options: Options
+    config: GeneratorConfig,
+    state: dict[str, np.ndarray],
+    z: np.ndarray,
+    dtype: str,
+    options: Options,
 ) -> None:
-    """Time emojax and torch on one case and print the line."""
+    """Time emojax and PyTorch on one case and print the line."""
     half_from = 64 if dtype == "bfloat16" else None
-    ours, exact = emojax_call(config, state, z, half_from)
-    calls = {"emojax": ours}
-    for form, compiled in (("original", False), ("best", False), ("best", True)):
+    ours = emojax_call(config, state, z, half_from)
+    partners: dict[str, Callable[[], torch.Tensor]] = {}
+    forms: tuple[tuple[Form, bool], ...] = (("original", False), ("best", False), ("best", True))
+    for form, compiled in forms:
         if options.compile or not compiled:
             name = f"torch {form}" + (", compiled" if compiled else "")
-            calls[name] = torch_call(config, state, z, form, half_from, compiled)
-    figures = seconds_in_turns(calls, repeats=options.repeats)
+            partners[name] = torch_call(config, state, z, form, half_from, compiled)
+    calls: dict[str, Callable[[], Any]] = {"emojax": ours, **partners}
+    figures: dict[str, dict[str, Any]] = {**seconds_in_turns(calls, repeats=options.repeats)}
     for name, call in calls.items():
         figures[name]["peak_extra_mb"] = peak_memory(call)
-        if call is not ours:
-            figures[name]["max_error"] = float(np.abs(on_host(call()) - exact).max())
+    exact = on_host(ours()).transpose(0, 3, 1, 2)
+    for name, call in partners.items():
+        figures[name]["max_error"] = float(np.abs(on_host(call()) - exact).max())
     rates = {name: len(z) / figure["median_s"] for name, figure in figures.items()}
     emit(
         benchmark="stylegan2",
@@ -83,8 +94,10 @@ def compare(
     )
 
 
-def emojax_call(config: GeneratorConfig, state: dict, z: np.ndarray, half_from: int | None):
-    """Return the timed call of emojax and its picture, NCHW."""
+def emojax_call(
+    config: GeneratorConfig, state: dict[str, np.ndarray], z: np.ndarray, half_from: int | None
+) -> Callable[[], jax.Array]:
+    """Return the timed call of emojax; its pictures, NHWC, stay on the device."""
     mean = np.zeros(config.style_dim, np.float32)
     _, table, _, _ = stylegan.convert(stylegan.Found("rosinality", "benchmark", state, mean))
     config = dataclasses.replace(config, bfloat16_from=half_from)
@@ -95,21 +108,20 @@ def emojax_call(config: GeneratorConfig, state: dict, z: np.ndarray, half_from: 
         lambda model, z: model(z), mesh, split=(False, True), compiler_options=options
     )
     codes = jax.device_put(z, jax.NamedSharding(mesh, jax.P(devices.AXIS)))
-    picture = np.asarray(program(model, codes)).transpose(0, 3, 1, 2)
-    return lambda: jax.block_until_ready(program(model, codes)), picture
+    return lambda: program(model, codes)
 
 
 def torch_call(
     config: GeneratorConfig,
-    state: dict,
+    state: dict[str, np.ndarray],
     z: np.ndarray,
-    form: str,
+    form: Form,
     half_from: int | None,
     compiled: bool,
-):
-    """Return the timed call of a torch form; its picture stays on the device, as emojax's does."""
+) -> Callable[[], torch.Tensor]:
+    """Return the timed call of a PyTorch form; its pictures, NCHW, stay on the device."""
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    model = TorchGenerator(config.size, config.channels, form=form).eval()
+    model = TorchGenerator(config.channels, form=form).eval()
     model.load_state_dict({name: torch.from_numpy(array) for name, array in state.items()})
     model.to(device)
     model.half_from = half_from

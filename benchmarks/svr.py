@@ -1,13 +1,13 @@
-"""Time `emojax.svr` on eight softmax targets and compare it with one target of scikit-learn's.
+"""`emojax.svr` on eight softmax targets, beside scikit-learn on one of them.
 
     python -m benchmarks.svr                      # 300,000 x 512 x 8, both losses, gap 1e-4
     python -m benchmarks.svr --quick              # 30,000 x 512 x 8, both losses, gap 1e-6
-    python -m benchmarks.svr --width 9216         # what W+ of 18 layers would take
+    python -m benchmarks.svr --width 9216         # W+ of 18 layers instead of W
     python -m benchmarks.svr --stream-rows 50000  # rows stay in host memory
 
-scikit-learn's `LinearSVR` at its default 1,000 iterations takes too long to wait for: it runs for
-`--epochs` and for twice as many, and the difference, which holds no set-up and has the shrinking
-of its active set at work, is taken as the cost of an epoch. Prints one JSON line.
+scikit-learn's `LinearSVR` would take hours for its default 1,000 iterations. It runs for `--epochs`
+and for twice as many, and the difference, which excludes set-up and includes the effect of
+shrinking, is extrapolated. Prints one JSON line.
 """
 
 import json
@@ -17,38 +17,55 @@ import sys
 import time
 import warnings
 from dataclasses import dataclass
+from typing import Any
 
 import jax
 import numpy as np
 import sklearn
 import tyro
 from sklearn.exceptions import ConvergenceWarning
+from sklearn.svm import LinearSVR
 
 from emojax.runtime.cli import run_command
 from emojax.svr import SVRConfig, fit_svr
+from emojax.svr.problem import Loss
 
-EMOTION_BIAS = (3.0, 2.5, 0.0, 0.0, -0.5, -1.0, -1.0, -1.5)  # happiness and neutral dominate
+EMOTION_BIAS = np.array([3.0, 2.5, 0, 0, -0.5, -1, -1, -1.5], np.float32)
+"""Added to the logits, so that two of the eight emotions dominate."""
 
 
 @dataclass(frozen=True)
 class Benchmark:
-    """The problem's size and what to measure."""
+    """Flags of `python -m benchmarks.svr`."""
 
     rows: int = 300_000
+    """Samples."""
     width: int = 512
-    condition: float = 1e5  # of the covariance of the rows
+    """Features."""
+    condition: float = 1e5
+    """Condition number of the covariance of the samples."""
     C: float = 1.0
-    epsilon: float = 0.0  # as scikit-learn's LinearSVR
+    """Weight of the loss."""
+    epsilon: float = 0.0
+    """Half width of the tube without loss."""
     tol: float = 1e-4
+    """Relative duality gap to reach."""
     seed: int = 0
+    """Seed of the data."""
     stream_rows: int | None = None
-    epochs: int = 10  # of scikit-learn's first run; 0 leaves scikit-learn out
-    quick: bool = False  # 30,000 rows and tol 1e-6, whatever the two options say
-    verbose: bool = False  # a log line an iteration
+    """Rows to transfer from host memory at a time; by default all stay on the devices."""
+    epochs: int = 10
+    """Iterations of scikit-learn's first run; 0 leaves scikit-learn out."""
+    quick: bool = False
+    """Use 30,000 rows and a tolerance of 1e-6."""
+    verbose: bool = False
+    """Log every iteration."""
 
 
-def emotion_like(rows: int, width: int, condition: float, seed: int):
-    """Float32 [rows, width] with an ill-conditioned covariance, and [rows, 8] probabilities."""
+def emotion_like(
+    rows: int, width: int, condition: float, seed: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return float32 samples [rows, width] of ill-conditioned covariance, and 8 probabilities."""
     rng = np.random.default_rng(seed)
     deviations = np.logspace(0, -np.log10(condition) / 2, width).astype(np.float32)
     rotation = np.linalg.qr(rng.standard_normal((width, width), dtype=np.float32))[0]
@@ -58,13 +75,13 @@ def emotion_like(rows: int, width: int, condition: float, seed: int):
     decay = np.exp(-np.arange(width) / (width / 5))[:, None].astype(np.float32)
     directions = decay * rng.standard_normal((width, 8), dtype=np.float32)
     logits = white @ (1.5 * directions / np.linalg.norm(directions, axis=0))
-    logits += 0.7 * rng.standard_normal((rows, 8), dtype=np.float32) + np.float32(EMOTION_BIAS)
+    logits += 0.7 * rng.standard_normal((rows, 8), dtype=np.float32) + EMOTION_BIAS
     probabilities = np.exp(logits - logits.max(axis=1, keepdims=True))
     return x, probabilities / probabilities.sum(axis=1, keepdims=True)
 
 
-def time_ours(x, y, loss: str, options: Benchmark) -> dict:
-    """Seconds, compilation included, and the certified gaps of one fit of all targets."""
+def time_ours(x: np.ndarray, y: np.ndarray, loss: Loss, options: Benchmark) -> dict[str, Any]:
+    """Return the seconds, including compilation, and the certified gaps of a fit of all targets."""
     config = SVRConfig(loss=loss, C=options.C, epsilon=options.epsilon, tol=options.tol)
     start = time.perf_counter()
     fit = fit_svr(x, y, config, stream_rows=options.stream_rows)
@@ -77,11 +94,9 @@ def time_ours(x, y, loss: str, options: Benchmark) -> dict:
     }
 
 
-def time_sklearn(x, y, options: Benchmark) -> dict:
-    """scikit-learn on the first target: two short runs, and what they say of 1,000 iterations."""
-    from sklearn.svm import LinearSVR
-
-    x = x.astype(np.float64)  # what liblinear would do inside
+def time_sklearn(x: np.ndarray, y: np.ndarray, options: Benchmark) -> dict[str, Any]:
+    """Time two short runs of scikit-learn on one target and extrapolate to 1,000 iterations."""
+    x = x.astype(np.float64)  # liblinear would convert it itself
     seconds, primal = [], None
     for epochs in (options.epochs, 2 * options.epochs):
         model = LinearSVR(C=options.C, epsilon=options.epsilon, max_iter=epochs, random_state=0)
@@ -91,7 +106,7 @@ def time_sklearn(x, y, options: Benchmark) -> dict:
             model.fit(x, y[:, 0])
         seconds.append(time.perf_counter() - start)
         excess = np.maximum(np.abs(y[:, 0] - model.predict(x)) - options.epsilon, 0)
-        norm = model.coef_ @ model.coef_ + model.intercept_[0] ** 2
+        norm = model.coef_ @ model.coef_ + np.ravel(model.intercept_)[0] ** 2
         primal = 0.5 * norm + options.C * excess.sum()
     epoch = (seconds[1] - seconds[0]) / options.epochs
     return {
@@ -104,7 +119,7 @@ def time_sklearn(x, y, options: Benchmark) -> dict:
 
 
 def measure(options: Benchmark) -> None:
-    """Run everything and print the JSON line."""
+    """Time both losses and scikit-learn, and print the JSON line."""
     if options.quick:
         options = Benchmark(**{**vars(options), "rows": 30_000, "tol": 1e-6})
     if options.verbose:

@@ -1,23 +1,30 @@
-"""The paper's whole transfer at 1024², beside PyTorch step by step with the same weights.
+"""Emotion transfer at 1024² as in the paper, beside PyTorch with the same weights.
 
     python -m benchmarks.transfer
     python -m benchmarks.transfer --only psp --no-torch
 
-Two faces are inverted, made neutral (Equation 2), drawn, inverted again, combined (Equation 4) and
-the result is drawn. Weights are random, laid out as published; torch runs the published loops with
-the arithmetic of the equations written out. Prints one JSON line a method: seconds a pair after a
-warm-up, the ratio, and how far the results differ: the codes relative to how far the transfer moved
-the source's, the pictures relative to torch's. A difference above TOLERANCE ends in an error.
+Two faces are inverted, made neutral (Equation 2), synthesised, inverted again and combined
+(Equation 4), and the result is synthesised. Weights are random, in the published layouts; PyTorch
+runs the published loops and the equations written out. Prints one JSON line for each method:
+seconds per pair after a warm-up, their ratio and the relative difference of the results, for codes
+relative to the change that the transfer made to the source's. A difference above TOLERANCE is an
+error.
 """
 
 import dataclasses
 import os
+from collections.abc import Callable
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
+import torch
+from torch.nn import functional
 
 from benchmarks import inversion as inversions
 from benchmarks import machine
+from benchmarks.torch_models import encoders, hyperstyle
+from benchmarks.torch_models.encoders import GradualStyleEncoder
+from benchmarks.torch_models.stylegan2 import Deltas, Generator
 from convert import psp as convert_psp
 from emojax.latents import inversion, normalisers
 from emojax.latents.directions import Directions
@@ -27,8 +34,7 @@ from emojax.runtime.cli import cli
 from emojax.runtime.errors import UserError
 
 TOLERANCE = 1e-3
-"""Relative difference of float32 through two encoders and a generator, or through HyperStyle's
-passes twice."""
+"""Relative difference allowed between the float32 results of both frameworks."""
 EMOTIONS = ("neutral", "happiness")
 LAYERS, WIDTH = 18, 512
 
@@ -38,25 +44,23 @@ class Options:
     """Flags of `python -m benchmarks.transfer`."""
 
     only: Literal["psp", "hyperstyle", "both"] = "both"
-    """Which method to run."""
+    """Methods to run."""
     passes: int = 5
-    """HyperStyle's passes."""
+    """Passes of HyperStyle."""
     k: float = 20.0
-    """Equation 2's step."""
+    """Step k of Equation 2."""
     alpha: float = 0.8
-    """Share of the target's expression, Equation 4's."""
+    """Weight of the target's expression in Equation 4."""
     repeats: int = 1
-    """Timed runs after a warm-up; the fastest counts. 0: only compare."""
+    """Timed runs after a warm-up, of which the fastest counts; 0: only compare the results."""
     threads: int = os.cpu_count() or 1
-    """Torch's CPU threads."""
+    """CPU threads of PyTorch."""
     torch: bool = True
-    """Run torch too."""
+    """Also run PyTorch."""
 
 
 def main(options: Options) -> None:
-    """Run what was asked for."""
-    import torch
-
+    """Run the chosen methods."""
     torch.manual_seed(0)
     torch.set_grad_enabled(False)
     torch.set_num_threads(options.threads)
@@ -72,13 +76,13 @@ def main(options: Options) -> None:
     )
     for name, build in (("psp", _psp), ("hyperstyle", _hyperstyle)):
         if options.only in (name, "both"):
-            inverter, reference = build(options)
+            inverter, reference = build()
             figures = _compare(inverter, reference, pictures, directions, options)
             machine.emit(benchmark="transfer", method=name, **figures, **machine.describe())
 
 
 class Result(NamedTuple):
-    """The source's code and the result's [1,18,512], and its picture [1,1024,1024,3]."""
+    """Codes of the source and of the result [1,18,512], and the result's picture, NHWC."""
 
     source: np.ndarray
     codes: np.ndarray
@@ -86,64 +90,58 @@ class Result(NamedTuple):
 
 
 class Reference:
-    """The same networks in torch: what the steps need of them."""
+    """The same networks and steps in PyTorch; without `hypernet` the encoder is pSp's."""
 
-    def __init__(self, generator, encoder, hypernet, passes: int) -> None:
+    def __init__(
+        self,
+        generator: Generator,
+        encoder: torch.nn.Module,
+        hypernet: torch.nn.Module | None,
+    ) -> None:
         self.generator, self.encoder, self.hypernet = generator, encoder, hypernet
-        self.passes = passes
 
-    def invert(self, x) -> tuple[Any, Any]:
-        """Return codes [B,18,512] and kernel changes (None for pSp) of pictures [B,3,256,256]."""
-        import torch
-
-        from benchmarks.torch_models import hyperstyle
-
+    def invert(self, x: torch.Tensor, passes: int) -> tuple[torch.Tensor, Deltas | None]:
+        """Return codes [B,18,512] and weight offsets (None for pSp) of pictures [B,3,256,256]."""
         if self.hypernet is None:
             return self.encoder(x), None
-        parts = (self.generator, self.encoder, torch.zeros(LAYERS, WIDTH), self.hypernet)
-        return hyperstyle.invert(*parts, x, self.passes)[:2]
+        average = torch.zeros(LAYERS, WIDTH, device=x.device)
+        parts = (self.generator, self.encoder, average, self.hypernet)
+        return hyperstyle.invert(*parts, x, passes)[:2]
 
-    def transfer(self, pictures: np.ndarray, neutral: np.ndarray, k: float, alpha: float) -> Result:
-        """Return face 0 with face 1's expression.
+    def transfer(self, pictures: np.ndarray, neutral: np.ndarray, options: Options) -> Result:
+        """Transfer the expression of face 1 to face 0.
 
         Args:
             pictures: [2,256,256,3] in [-1, 1].
             neutral: [18,512], the neutral direction, of unit norm.
-            k: Equation 2's.
-            alpha: Equation 4's.
+            options: k, alpha and the number of passes.
         """
-        import torch
-        from torch.nn import functional
-
-        direction = torch.from_numpy(neutral)
-        codes, deltas = self.invert(inversions.nchw(pictures))
+        direction = torch.from_numpy(neutral).to(inversions.device())
+        codes, deltas = self.invert(inversions.nchw(pictures), options.passes)
         along = (codes * direction).sum((1, 2), keepdim=True)
-        without = codes - along * direction + k * direction
+        without = codes - along * direction + options.k * direction
         drawn = self.generator.synthesis(without, deltas)
-        again, changes = self.invert(functional.adaptive_avg_pool2d(drawn.clamp(-1, 1), 256))
+        shown = functional.adaptive_avg_pool2d(drawn.clamp(-1, 1), 256)
+        again, changes = self.invert(shown, options.passes)
         source, target = (codes - again).split(1)
-        result = alpha * target + (1 - alpha) * source + again[:1]
+        result = options.alpha * target + (1 - options.alpha) * source + again[:1]
         own = None if changes is None else [None if d is None else d[:1] for d in changes]
         picture = self.generator.synthesis(result, own)
-        drawn = picture.numpy().transpose(0, 2, 3, 1)
-        return Result(codes[:1].numpy(), result.numpy(), drawn)
+        arrays = (codes[:1], result, picture.permute(0, 2, 3, 1))
+        return Result(*(machine.on_host(each) for each in arrays))
 
 
-def _psp(options: Options) -> tuple[Inverter, Reference]:
-    from benchmarks.torch_models.encoders import GradualStyleEncoder
-
+def _psp() -> tuple[Inverter, Reference]:
     generator, encoder = _generator(), inversions.settled(GradualStyleEncoder())
     state = {f"encoder.{key}": value for key, value in inversions.arrays(encoder).items()}
     mean, float32 = np.zeros((LAYERS, WIDTH), np.float32), inversions.Options()
     config, table, _ = convert_psp.convert(state, "gradual", LAYERS, mean)
     ours = inversions.loaded(psp.Encoder, config, table, float32)
     inverter = Inverter(inversions.generator_of(generator, mean[0], float32), ours)
-    return inverter, Reference(generator, encoder, None, 0)
+    return inverter, Reference(generator, encoder, None)
 
 
-def _hyperstyle(options: Options) -> tuple[Inverter, Reference]:
-    from benchmarks.torch_models import encoders, hyperstyle
-
+def _hyperstyle() -> tuple[Inverter, Reference]:
     generator = _generator()
     encoder = inversions.settled(encoders.WEncoder())
     hypernet = inversions.settled(hyperstyle.Hypernet())
@@ -151,13 +149,11 @@ def _hyperstyle(options: Options) -> tuple[Inverter, Reference]:
     inverter = inversions.hyperstyle_inverter(
         generator, encoder, hypernet, mean, inversions.Options()
     )
-    return inverter, Reference(generator, encoder, hypernet, options.passes)
+    return inverter, Reference(generator, encoder, hypernet)
 
 
-def _generator():
-    from benchmarks.torch_models.stylegan2 import Generator
-
-    return inversions.settled(Generator(1024, stylegan2.GeneratorConfig.published(1024).channels))
+def _generator() -> Generator:
+    return inversions.settled(Generator(stylegan2.GeneratorConfig.published(1024).channels))
 
 
 def _compare(
@@ -178,11 +174,12 @@ def _compare(
         return Result(np.asarray(found.w_plus[:1]), np.asarray(result.w_plus), picture)
 
     def theirs() -> Result:
-        return reference.transfer(pictures, neutral, options.k, options.alpha)
+        return reference.transfer(pictures, neutral, options)
 
+    calls: dict[str, Callable[[], Result]]
     calls = {"emojax": ours, "torch": theirs} if options.torch else {"emojax": ours}
-    results = {name: call() for name, call in calls.items()}  # a warm-up for the times
-    figures = {}
+    results = {name: call() for name, call in calls.items()}  # also the warm-up
+    figures: dict[str, float] = {}
     if options.repeats:
         times = machine.seconds_in_turns(calls, warmup=0, repeats=options.repeats)
         figures = {f"{name}_s": taken["best_s"] for name, taken in times.items()}
@@ -201,7 +198,7 @@ def _differences(ours: Result, theirs: Result) -> dict[str, float]:
     }
     found = {name: float(value) for name, value in found.items()}
     if not max(found.values()) < TOLERANCE:
-        raise UserError(f"the transfer is not torch's: {found}, wanted below {TOLERANCE}")
+        raise UserError(f"the results differ from PyTorch's by {found}, wanted below {TOLERANCE}")
     return found
 
 

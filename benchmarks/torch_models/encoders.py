@@ -1,4 +1,4 @@
-"""IR-SE-50 encoders in PyTorch, under the published key names: pSp and the W encoder."""
+"""IR-SE-50 encoders in PyTorch with the published parameter names: pSp and the W encoder."""
 
 import torch
 from torch import nn
@@ -10,17 +10,22 @@ STAGES = ((64, 64, 3), (64, 128, 4), (128, 256, 14), (256, 512, 3))
 
 
 class SqueezeExcite(nn.Module):
-    def __init__(self, channels):
+    """Channel gate computed from the channel means."""
+
+    def __init__(self, channels: int) -> None:
         super().__init__()
         self.fc1 = nn.Conv2d(channels, channels // 16, 1, bias=False)
         self.fc2 = nn.Conv2d(channels // 16, channels, 1, bias=False)
 
-    def forward(self, x):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Map [B, C, H, W] to [B, C, H, W]."""
         return x * torch.sigmoid(self.fc2(F.relu(self.fc1(x.mean((2, 3), keepdim=True)))))
 
 
-class Unit(nn.Module):
-    def __init__(self, inputs, outputs, stride):
+class ResidualUnit(nn.Module):
+    """`bottleneck_IR_SE`."""
+
+    def __init__(self, inputs: int, outputs: int, stride: int) -> None:
         super().__init__()
         if inputs == outputs:
             self.shortcut_layer = nn.MaxPool2d(1, stride)
@@ -36,24 +41,27 @@ class Unit(nn.Module):
             SqueezeExcite(outputs),
         )
 
-    def forward(self, x):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Map [B, I, H, W] to [B, O, H/stride, W/stride]."""
         return self.res_layer(x) + self.shortcut_layer(x)
 
 
 class Trunk(nn.Module):
-    def __init__(self):
+    """IR-SE-50."""
+
+    def __init__(self) -> None:
         super().__init__()
         stem = nn.Conv2d(3, 64, 3, 1, 1, bias=False)
         self.input_layer = nn.Sequential(stem, nn.BatchNorm2d(64), nn.PReLU(64))
         units = [
-            Unit(outputs if index else inputs, outputs, 1 if index else 2)
+            ResidualUnit(outputs if index else inputs, outputs, 1 if index else 2)
             for inputs, outputs, count in STAGES
             for index in range(count)
         ]
         self.body = nn.Sequential(*units)
 
-    def stages(self, x):
-        """Features after the second, third and fourth stage."""
+    def stages(self, x: torch.Tensor) -> list[torch.Tensor]:
+        """Return the features after the second, third and fourth stage."""
         x, kept = self.input_layer(x), []
         for index, unit in enumerate(self.body):
             x = unit(x)
@@ -63,7 +71,9 @@ class Trunk(nn.Module):
 
 
 class StyleHead(nn.Module):
-    def __init__(self, steps):
+    """Stride-2 convolutions down to one pixel and a linear layer (map2style)."""
+
+    def __init__(self, steps: int) -> None:
         super().__init__()
         layers = []
         for _ in range(steps):
@@ -71,36 +81,43 @@ class StyleHead(nn.Module):
         self.convs = nn.Sequential(*layers)
         self.linear = EqualLinear(512, 512)
 
-    def forward(self, x):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Map [B, 512, 2^steps, 2^steps] to [B, 512]."""
         return self.linear(self.convs(x).flatten(1))
 
 
 class GradualStyleEncoder(Trunk):
-    def __init__(self, n_styles=18):
+    """pSp's encoder."""
+
+    def __init__(self, n_styles: int = 18) -> None:
         super().__init__()
-        steps = [4 if i < 3 else 5 if i < 7 else 6 for i in range(n_styles)]
-        self.styles = nn.ModuleList(StyleHead(count) for count in steps)
+        self.steps = [4 if i < 3 else 5 if i < 7 else 6 for i in range(n_styles)]
+        self.styles = nn.ModuleList(StyleHead(count) for count in self.steps)
         self.latlayer1 = nn.Conv2d(256, 512, 1)
         self.latlayer2 = nn.Conv2d(128, 512, 1)
 
-    def forward(self, x):
-        """Pictures [B, 3, 256, 256] to codes [B, L, 512], without the mean latent."""
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Map pictures [B, 3, 256, 256] to codes [B, L, 512], without the mean latent."""
         fine, middle, coarse = self.stages(x)
         middle = _doubled(coarse) + self.latlayer1(middle)
         fine = _doubled(middle) + self.latlayer2(fine)
         maps = {4: coarse, 5: middle, 6: fine}
-        return torch.stack([head(maps[len(head.convs) // 2]) for head in self.styles], 1)
+        return torch.stack(
+            [head(maps[steps]) for head, steps in zip(self.styles, self.steps, strict=True)], 1
+        )
 
 
 class WEncoder(Trunk):
-    def __init__(self):
+    """HyperStyle's encoder into W."""
+
+    def __init__(self) -> None:
         super().__init__()
         self.linear = EqualLinear(512, 512)
 
-    def forward(self, x):
-        """Pictures [B, 3, 256, 256] to one code each, [B, 512], without the mean latent."""
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Map pictures [B, 3, 256, 256] to codes [B, 512], without the mean latent."""
         return self.linear(self.stages(x)[-1].mean((2, 3)))
 
 
-def _doubled(x):
+def _doubled(x: torch.Tensor) -> torch.Tensor:
     return F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=True)

@@ -1,12 +1,15 @@
-"""StyleGAN2 generator in PyTorch: the originals' way of computing it, and the fastest we know.
+"""StyleGAN2 generator in PyTorch, in the published form and in the fastest form known to us.
 
-Key names are rosinality's. `form="original"` modulates the weights per sample, convolves in groups
-and filters by zero insertion and a 4x4 depthwise convolution, as the published code does where its
-CUDA extension is not compiled. `form="best"` modulates the activations, demodulates the output by a
-small matrix product and filters separably; meant for channels_last and `torch.compile`.
+Parameter names are rosinality's. `form="original"` modulates the weights of every sample, uses
+grouped convolutions, and filters by zero insertion and a 4x4 depthwise convolution, as the
+published code does without its CUDA extension. `form="best"` modulates the activations, demodulates
+the output with a small matrix product and filters separably; it is meant for channels_last and
+`torch.compile`.
 """
 
 import math
+from collections.abc import Callable, Sequence
+from typing import Literal
 
 import torch
 from torch import nn
@@ -14,54 +17,83 @@ from torch.nn import functional as F
 
 FIR = (1.0, 3.0, 3.0, 1.0)
 
+Form = Literal["original", "best"]
+Deltas = Sequence[torch.Tensor | None]
+
 
 class EqualLinear(nn.Module):
-    def __init__(self, inputs: int, outputs: int, bias: float = 0.0, lr_mul: float = 1.0):
+    """Linear layer with equalised learning rate."""
+
+    def __init__(self, inputs: int, outputs: int, bias: float = 0.0, lr_mul: float = 1.0) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.randn(outputs, inputs) / lr_mul)
         self.bias = nn.Parameter(torch.full((outputs,), bias / lr_mul))
         self.scale, self.lr_mul = lr_mul / math.sqrt(inputs), lr_mul
 
-    def forward(self, x):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Map [..., in] to [..., out]."""
         return F.linear(x, self.weight * self.scale, self.bias * self.lr_mul)
 
 
 class PixelNorm(nn.Module):
-    def forward(self, z):
+    """Normalisation of z to unit mean square."""
+
+    def forward(self, z: torch.Tensor) -> torch.Tensor:
+        """Map [B, D] to [B, D]."""
         return z * torch.rsqrt(z.square().mean(1, keepdim=True) + 1e-8)
 
 
 class MappingLayer(EqualLinear):
-    def forward(self, x):
+    """Linear layer and leaky ReLU of the mapping network."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Map [B, D] to [B, D]."""
         return F.leaky_relu(super().forward(x), 0.2) * math.sqrt(2)
 
 
 class ModulatedConv(nn.Module):
-    def __init__(self, inputs, outputs, kernel, style_dim, demodulate, up, form):
+    """Modulated convolution; `up` doubles height and width."""
+
+    def __init__(
+        self,
+        inputs: int,
+        outputs: int,
+        kernel: int,
+        style_dim: int,
+        demodulate: bool,
+        up: bool,
+        form: Form,
+    ) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.randn(1, outputs, inputs, kernel, kernel))
         self.modulation = EqualLinear(style_dim, inputs, bias=1.0)
         self.scale = 1 / math.sqrt(inputs * kernel**2)
         self.demodulate, self.up, self.padding = demodulate, up, kernel // 2
-        self.forward = self.original if form == "original" else self.best
+        self.forward: Callable[..., torch.Tensor] = (
+            self.original if form == "original" else self.best
+        )
         self.filter = filter_original if form == "original" else filter_separable
 
-    def original(self, x, w, delta=None):
+    def original(
+        self, x: torch.Tensor, w: torch.Tensor, delta: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """Convolve [B, I, H, W] in groups, with weights modulated by w [B, D] for every sample."""
         batch, inputs, height, width = x.shape
         weight = self.weight if delta is None else self.weight * (1 + delta)
         weight = self.scale * weight * self.modulation(w)[:, None, :, None, None]
         if self.demodulate:
             weight = weight * torch.rsqrt(weight.square().sum([2, 3, 4], keepdim=True) + 1e-8)
-        weight = weight.to(x.dtype)  # modulated in float32, multiplied in x's
+        weight = weight.to(x.dtype)  # the modulation, and so the product, is float32
         x = x.reshape(1, batch * inputs, height, width)
         if self.up:
             weight = weight.transpose(1, 2).reshape(batch * inputs, -1, *weight.shape[-2:])
             y = F.conv_transpose2d(x, weight, stride=2, groups=batch)
-            return self.filter(y.view(batch, -1, *y.shape[-2:]), (1, 1))
+            return self.filter(y.view(batch, -1, *y.shape[-2:]))
         y = F.conv2d(x, weight.flatten(0, 1), padding=self.padding, groups=batch)
         return y.view(batch, -1, *y.shape[-2:])
 
-    def best(self, x, w):
+    def best(self, x: torch.Tensor, w: torch.Tensor) -> torch.Tensor:
+        """Convolve [B, I, H, W] with shared weights, after modulating x by w [B, D]."""
         style = self.modulation(w) * self.scale
         weight = self.weight[0]
         if x.is_contiguous(memory_format=torch.channels_last):
@@ -70,7 +102,7 @@ class ModulatedConv(nn.Module):
         weight_x = weight.to(x.dtype)
         if self.up:
             y = F.conv_transpose2d(x, weight_x.transpose(0, 1), stride=2)
-            y = self.filter(y, (1, 1))
+            y = self.filter(y)
         else:
             y = F.conv2d(x, weight_x, padding=self.padding)
         if self.demodulate:
@@ -79,20 +111,25 @@ class ModulatedConv(nn.Module):
         return y
 
 
-def filter_original(x, padding, up=1):
-    """Rosinality's `upfirdn2d_native`: zero insertion, padding, 4x4 convolution; gain 4."""
+def filter_original(x: torch.Tensor, up: int = 1) -> torch.Tensor:
+    """Filter as rosinality's `upfirdn2d_native` does: zero insertion, padding, 4x4 convolution.
+
+    Args:
+        x: [B, C, H, W].
+        up: 1 filters a transposed convolution's output to [B, C, H - 1, W - 1], 2 doubles the size.
+    """
     batch, channels, height, width = x.shape
     x = x.reshape(-1, 1, height, 1, width, 1)
     x = F.pad(x, [0, up - 1, 0, 0, 0, up - 1]).view(-1, 1, height * up, width * up)
-    x = F.pad(x, (*padding, *padding))
+    x = F.pad(x, (1, 1, 1, 1) if up == 1 else (2, 1, 2, 1))
     fir = torch.tensor(FIR, dtype=x.dtype, device=x.device)
     kernel = torch.outer(fir, fir) / 16
     x = F.conv2d(x, kernel[None, None])
     return x.view(batch, channels, *x.shape[-2:])
 
 
-def filter_separable(x, padding, up=1):
-    """The same filter as two depthwise convolutions of four taps."""
+def filter_separable(x: torch.Tensor, up: int = 1) -> torch.Tensor:
+    """Apply the filter of `filter_original` as two depthwise convolutions of four taps."""
     channels = x.shape[1]
     fir = torch.tensor(FIR, dtype=x.dtype, device=x.device) / 4
     if up == 2:  # zero insertion and filter are one transposed convolution
@@ -104,66 +141,96 @@ def filter_separable(x, padding, up=1):
 
 
 class Noise(nn.Module):
-    def __init__(self):
+    """Noise times a learned strength."""
+
+    def __init__(self) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.zeros(1))
 
-    def forward(self, x, noise):
+    def forward(self, x: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:
+        """Add noise [1, 1, H, W] to x [B, C, H, W]."""
         return x + self.weight.to(x.dtype) * noise.to(x.dtype)
 
 
 class Activate(nn.Module):
-    def __init__(self, channels):
+    """Bias and leaky ReLU times √2."""
+
+    def __init__(self, channels: int) -> None:
         super().__init__()
         self.bias = nn.Parameter(torch.zeros(channels))
 
-    def forward(self, x):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Map [B, C, H, W] to [B, C, H, W]."""
         bias = self.bias.to(x.dtype)[:, None, None]
         return F.leaky_relu(x + bias, 0.2) * math.sqrt(2)
 
 
 class StyledConv(nn.Module):
-    def __init__(self, inputs, outputs, style_dim, up, form):
+    """Modulated 3x3 convolution, noise and activation."""
+
+    def __init__(self, inputs: int, outputs: int, style_dim: int, up: bool, form: Form) -> None:
         super().__init__()
         self.conv = ModulatedConv(inputs, outputs, 3, style_dim, True, up, form)
         self.noise = Noise()
         self.activate = Activate(outputs)
 
-    def forward(self, x, w, noise, *delta):
+    def forward(
+        self, x: torch.Tensor, w: torch.Tensor, noise: torch.Tensor, *delta: torch.Tensor
+    ) -> torch.Tensor:
+        """Map [B, I, H, W] to [B, O, H', W']; `delta` is none or one weight offset."""
         return self.activate(self.noise(self.conv(x, w, *delta), noise))
 
 
 class ToRGB(nn.Module):
-    def __init__(self, inputs, style_dim, form):
+    """Modulated 1x1 convolution to three colours, added to the upsampled skip picture."""
+
+    def __init__(self, inputs: int, style_dim: int, form: Form) -> None:
         super().__init__()
         self.conv = ModulatedConv(inputs, 3, 1, style_dim, False, False, form)
         self.bias = nn.Parameter(torch.zeros(1, 3, 1, 1))
 
-    def forward(self, x, w, skip, *delta):
+    def forward(
+        self, x: torch.Tensor, w: torch.Tensor, skip: torch.Tensor | None, *delta: torch.Tensor
+    ) -> torch.Tensor:
+        """Return the picture [B, 3, H, W] up to this resolution, float32."""
         rgb = self.conv(x, w, *delta).float() + self.bias
         if skip is None:
             return rgb
-        if self.conv.filter is filter_original:
-            return rgb + filter_original(skip, (2, 1), up=2)
-        return rgb + filter_separable(skip, (2, 1), up=2)
+        return rgb + self.conv.filter(skip, up=2)
 
 
 class ConstantInput(nn.Module):
-    def __init__(self, channels):
+    """Learned constant of 4x4 pixels."""
+
+    def __init__(self, channels: int) -> None:
         super().__init__()
         self.input = nn.Parameter(torch.randn(1, channels, 4, 4))
 
 
 class Generator(nn.Module):
-    """rosinality's layout with any table of channels (4, 8, ..., size)."""
+    """Generator in rosinality's layout.
 
-    def __init__(self, size, channels, style_dim=512, n_mlp=8, form="original"):
+    Args:
+        channels: feature maps at 4², 8², ...
+        style_dim: width of z and w.
+        n_mlp: layers of the mapping network.
+        form: see the module.
+
+    Attributes:
+        half_from: resolution from which on convolutions run in bfloat16; None for none.
+        memory_format: memory format of the activations.
+    """
+
+    def __init__(
+        self,
+        channels: Sequence[int],
+        style_dim: int = 512,
+        n_mlp: int = 8,
+        form: Form = "original",
+    ) -> None:
         super().__init__()
-        self.half_from, self.half, self.memory_format = (
-            None,
-            torch.bfloat16,
-            torch.contiguous_format,
-        )
+        self.half_from: int | None = None
+        self.memory_format = torch.contiguous_format
         mapping = [MappingLayer(style_dim, style_dim, lr_mul=0.01) for _ in range(n_mlp)]
         self.style = nn.Sequential(PixelNorm(), *mapping)
         self.input = ConstantInput(channels[0])
@@ -179,11 +246,12 @@ class Generator(nn.Module):
             for j in (2 * i - 1, 2 * i):
                 self.noises.register_buffer(f"noise_{j}", torch.randn(1, 1, 4 * 2**i, 4 * 2**i))
 
-    def forward(self, z):
+    def forward(self, z: torch.Tensor) -> torch.Tensor:
+        """Map z [B, D] to pictures [B, 3, size, size]."""
         return self.synthesis(self.style(z)[:, None].expand(-1, 2 * len(self.to_rgbs) + 2, -1))
 
-    def synthesis(self, w_plus, deltas=None):
-        """W+ codes [B, L, D] to pictures [B, 3, size, size]; deltas in HyperStyle's order."""
+    def synthesis(self, w_plus: torch.Tensor, deltas: Deltas | None = None) -> torch.Tensor:
+        """Map W+ codes [B, L, D] to pictures [B, 3, size, size]; deltas in HyperStyle's order."""
         delta = [() if d is None else (d,) for d in deltas or [None] * (3 * len(self.to_rgbs) + 2)]
         noises = [getattr(self.noises, f"noise_{i}") for i in range(len(self.convs) + 1)]
         x = self.input.input.expand(len(w_plus), -1, -1, -1).contiguous(
@@ -193,7 +261,7 @@ class Generator(nn.Module):
         skip = self.to_rgb1(x, w_plus[:, 1], None, *delta[1])
         for k in range(len(self.to_rgbs)):
             if self.half_from and 8 * 2**k >= self.half_from:
-                x = x.to(self.half)
+                x = x.to(torch.bfloat16)
             i = 2 * k
             x = self.convs[i](x, w_plus[:, i + 1], noises[i + 1], *delta[3 * k + 2])
             x = self.convs[i + 1](x, w_plus[:, i + 2], noises[i + 2], *delta[3 * k + 3])

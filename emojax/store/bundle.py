@@ -215,9 +215,9 @@ def home() -> Path | None:
     `~/.local/share` on Linux, `~/Library/Application Support` on macOS, `%LOCALAPPDATA%` on
     Windows. None where there is no such folder, as for a user without a home.
     """
-    if chosen := os.environ.get("EMOJAX_HOME"):
-        return Path(chosen).expanduser()
     try:
+        if chosen := os.environ.get("EMOJAX_HOME"):
+            return Path(chosen).expanduser()
         if sys.platform == "darwin":
             data = Path.home() / "Library" / "Application Support"
         elif sys.platform == "win32":

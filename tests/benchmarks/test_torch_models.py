@@ -16,7 +16,7 @@ def test_stylegan2_draws_the_recorded_picture(form):
     case, name = "stylegan2_256_cm1", "z_trunc1"
     golden = oracles.golden(case)
     channels = list(oracles.manifest(case)["config"]["channels"].values())
-    model = Generator(256, channels, form=form).eval()
+    model = Generator(channels, form=form).eval()
     model.load_state_dict(_without_filters(oracles.state_dict(case)))
     with torch.inference_mode():
         picture = model(torch.from_numpy(golden["in.z0"])).numpy()
@@ -26,13 +26,29 @@ def test_stylegan2_draws_the_recorded_picture(form):
     assert oracles.rel_err(area, truth) <= bound
 
 
+@pytest.mark.parametrize("form", ["original", "best"])
+def test_stylegan2_computes_in_bfloat16(form):
+    from benchmarks.torch_models.stylegan2 import Generator
+
+    torch.manual_seed(0)
+    model = Generator((16, 16, 16, 8), style_dim=32, form=form).eval()
+    z = torch.randn(2, 32)
+    with torch.inference_mode():
+        exact = model(z)
+        model.half_from = 8
+        coarse = model(z)
+    assert coarse.dtype == torch.float32
+    error = float((coarse - exact).norm() / exact.norm())
+    assert 1e-4 < error < 3e-2  # eight bits of mantissa through six convolutions
+
+
 def test_stylegan2_takes_deltas():
     from benchmarks.torch_models.stylegan2 import Generator
 
     case, name = "stylegan2_deltas", "default"
     golden, call = oracles.golden(case), oracles.manifest(case)["calls"]["default"]
     channels = list(oracles.manifest(case)["config"]["channels"].values())
-    model = Generator(256, channels).eval()
+    model = Generator(channels).eval()
     model.load_state_dict(_without_filters(oracles.state_dict(case)))
     drawn = oracles.inputs(case)
     deltas = [None] * oracles.manifest(case)["config"]["n_deltas"]
