@@ -87,9 +87,8 @@ class Options:
     def _check_bundle(self) -> None:
         """Check the parts of the bundle, the emotions, and the targets' names."""
         bundle = bundles.find(self.bundle)
-        for inverter in self.inverters:
-            for part in (GENERATOR, *INVERTER_PARTS[inverter], EMOTION):
-                bundle.metadata(part)
+        inverters = [part for name in self.inverters for part in INVERTER_PARTS[name]]
+        bundle.check(GENERATOR, *inverters, EMOTION)
         if not (self.sources or self.tfds):
             ground_truth.look_up(bundle, self.ground_truth)
         classes = [str(name).lower() for name in bundle.metadata(EMOTION)["config"]["classes"]]
