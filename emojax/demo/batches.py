@@ -45,7 +45,7 @@ _EMOTION_DEVIATIONS = (0.22, 0.12, 0.18, 0.13, 0.40, 0.30, 0.25, 0.23)
 def latents(key: jax.Array, *, count: int) -> jax.Array:
     """Draw normal latents [count, 64], scaled to unit mean square.
 
-    StyleGAN2's mapping network normalises its input, so the length of a latent must carry nothing.
+    StyleGAN2's mapping network normalises its input: a latent's length must carry no information.
     """
     z = jax.random.normal(key, (count, LATENT_SIZE))
     return z * jax.lax.rsqrt(jnp.mean(jnp.square(z), -1, keepdims=True))
@@ -87,9 +87,9 @@ def with_emotion(faces: Params, emotion: str) -> Params:
 @functools.partial(jax.jit, static_argnames="count")
 def balanced(key: jax.Array, *, count: int) -> Params:
     """Draw faces: even rows with balanced emotions (`sample_balanced`), odd rows as `latents`."""
-    often, seldom = jax.random.split(key)
-    natural = faces_of(latents(often, count=count))
-    even = jax.vmap(sample_balanced)(jax.random.split(seldom, count))
+    natural_key, even_key = jax.random.split(key)
+    natural = faces_of(latents(natural_key, count=count))
+    even = jax.vmap(sample_balanced)(jax.random.split(even_key, count))
     second = jnp.arange(count) % 2 == 0
 
     def choose(a: jax.Array, b: jax.Array) -> jax.Array:

@@ -58,7 +58,7 @@ class DrawnPeople:
     identity = tuple(factor.name for factor in FACTORS)
 
     def __init__(self, resolution: int, seed: int, *, photographed: bool) -> None:
-        """Draw nothing yet.
+        """Hold the settings; pictures are drawn by the methods.
 
         Args:
             resolution: side of the pictures.

@@ -101,7 +101,7 @@ def load(bundle: Bundle, resolution: int, *, name: str = SOURCES, seed: int = 0)
 
 
 def look_up(bundle: Bundle, name: str) -> tuple[Path, str]:
-    """Return a bundle's file of names, and what it says for one name; nothing is imported.
+    """Return a bundle's file of names, and the callable that it has for one name, not imported.
 
     Raises:
         UserError: the bundle has no such file, or the file no such name.

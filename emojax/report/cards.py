@@ -141,6 +141,6 @@ def _bars(
         if full:
             colour = STRONGEST if is_strongest else BAR
             pen.rectangle((edges[0], edges[1], edges[0] + full, edges[3]), colour)
-        said = f"{100 * value:.0f} %"
+        percent = f"{100 * value:.0f} %"
         ink = INK if is_strongest else SOFT
-        pen.text((left + side, y + line / 2), said, ink, letters, anchor="rm")
+        pen.text((left + side, y + line / 2), percent, ink, letters, anchor="rm")

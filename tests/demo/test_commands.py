@@ -12,7 +12,7 @@ import pytest
 from emojax.demo import dataset, faces, report, train
 from emojax.demo.training import run as training
 from emojax.demo.training.recipe import PROFILES
-from emojax.latents import directions
+from emojax.latents import directions, usable_range
 from emojax.runtime.errors import UserError
 from emojax.store import bundle
 from emojax.store.parts import GENERATOR
@@ -73,14 +73,18 @@ def test_the_report_is_a_readable_table():
     assert "PSNR on the photo domain           " in text
 
 
-def test_directions_of_a_new_bundle_are_fitted_to_its_own_faces(tmp_path):
+def test_directions_of_a_new_bundle_are_fitted_to_its_own_faces(tmp_path, monkeypatch):
+    for name, few in {"FACES": 4, "OTHERS": 8, "STEPS": 2}.items():
+        monkeypatch.setattr(usable_range, name, few)
     folder = small_world.write_whole(tmp_path / "small")
     before = directions.load(bundle.find(folder))
     run = training.Run(PROFILES["cpu"], tmp_path / "work", 0)
-    for _ in range(2):  # scores of an earlier run are not reused
-        training.fit_bundle_directions(run, folder, 96)
+    (run.work / "scores").mkdir(parents=True)
+    (run.work / "scores" / "settings.json").write_text("{}")  # of an earlier run, not reused
+    training.fit_bundle_directions(run, folder, 96)
     found = directions.load(bundle.find(folder), bundle.find(folder).sha256(GENERATOR))
     assert found.names == before.names
     assert found.coefficients.shape == before.coefficients.shape
     assert np.abs(found.coefficients - before.coefficients).max() > 1e-3
     assert found.metadata["samples"] + found.metadata["held_out"] == 96
+    assert found.usable is not None

@@ -212,8 +212,8 @@ def sample(key: jax.Array) -> jax.Array:
 def emotion_weights(latent: jax.Array) -> jax.Array:
     """Return the emotion weights [8] of a latent [64]; they sum to one."""
     offsets = np.array(list(EMOTION_OFFSETS.values()), np.float32)
-    felt = _EMOTION_SHARPNESS * (latent[: len(offsets)] + offsets)
-    logits = jnp.insert(felt, EMOTIONS.index("neutral"), 0.0)
+    scaled = _EMOTION_SHARPNESS * (latent[: len(offsets)] + offsets)
+    logits = jnp.insert(scaled, EMOTIONS.index("neutral"), 0.0)
     return jax.nn.softmax(logits)
 
 
@@ -230,8 +230,8 @@ def params(latent: jax.Array) -> Params:
         )
     first = len(EMOTION_OFFSETS) + 1
     factors = {factor.name: factor(latent[first + i]) for i, factor in enumerate(FACTORS)}
-    nothing = jnp.zeros(())
-    identity = Identity(**factors, hat=nothing, earrings=nothing)
+    none = jnp.zeros(())
+    identity = Identity(**factors, hat=none, earrings=none)
     intensity = _INTENSITY(latent[first - 1])
     return express(identity, emotion_weights(latent), intensity)
 

@@ -63,7 +63,7 @@ def action_units(face: Params) -> ActionUnits:
     return dict(zip(ACTION_UNITS, face.action_units, strict=True))
 
 
-def look(face: Params, x: jax.Array, y: jax.Array) -> Frame:
+def undo_pose(face: Params, x: jax.Array, y: jax.Array) -> Frame:
     """Return the coordinates on a face of the pixels at x, y [R, R]: zoom and pose undone."""
     who = face.identity
     pixel = 2 / x.shape[-1] / who.zoom

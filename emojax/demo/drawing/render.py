@@ -16,7 +16,7 @@ from emojax.demo.drawing.frame import (
     action_units,
     head_outline,
     in_bands,
-    look,
+    undo_pose,
 )
 from emojax.demo.drawing.shapes import pixel_grid
 
@@ -42,7 +42,7 @@ def render(face: Params, resolution: int = 128) -> jax.Array:
     """
     who, units = face.identity, action_units(face)
     grid = jnp.broadcast_arrays(*pixel_grid(resolution))
-    frame = in_bands(lambda x, y: look(face, x, y), *grid)
+    frame = in_bands(lambda x, y: undo_pose(face, x, y), *grid)
     outline = in_bands(lambda f: head_outline(f, face), frame)
     style = in_bands(lambda f, h: hair.hair_shape(f, h, who), frame, outline)
     lips = in_bands(lambda f: mouth.mouth_shape(f, who, units), frame)
