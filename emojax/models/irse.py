@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from emojax.nn.modulated_conv import conv
+from emojax.nn.conv import conv
 
 BATCH_NORM_EPSILON = 1e-5
 REDUCTION = 16

@@ -1,8 +1,8 @@
-"""StyleGAN2's generator: z to w by the mapping network, W+ codes to pictures by synthesis.
+"""StyleGAN2's generator: a mapping network from z to w and a synthesis network from W+ to pictures.
 
 Sources: rosinality/stylegan2-pytorch `model.py` and NVlabs/stylegan2-ada-pytorch
-`training/networks.py` (they are the same network under other names), yuval-alaluf/hyperstyle
-`models/stylegan2/model.py` for the weight deltas.
+`training/networks.py`, which are the same network with different parameter names;
+yuval-alaluf/hyperstyle `models/stylegan2/model.py` for the weight offsets.
 """
 
 import dataclasses
@@ -25,16 +25,17 @@ Noise = Sequence[jax.Array] | str
 
 @dataclasses.dataclass(frozen=True)
 class GeneratorConfig:
-    """What a generator is made of.
+    """Dimensions and precision of a generator.
 
     Attributes:
-        channels: feature maps at 4², 8², ... up to the picture's size.
-        style_dim: width of w.
-        z_dim: width of z.
+        channels: feature maps at 4², 8², ... up to the size of the picture.
+        style_dim: length D of w.
+        z_dim: length of z.
         n_mlp: layers of the mapping network.
-        lr_mlp: learning-rate multiplier the mapping weights are stored divided by.
-        conv_clamp: NVlabs' limit on every convolution's output, or None.
-        bfloat16_from: blocks of this resolution and above compute in bfloat16; None: none does.
+        lr_mlp: learning-rate multiplier of the mapping network; its weights are stored divided by
+            it.
+        conv_clamp: NVlabs' limit on the output of every convolution, or None.
+        bfloat16_from: resolution from which on blocks compute in bfloat16; None for float32.
     """
 
     channels: tuple[int, ...]
@@ -47,36 +48,42 @@ class GeneratorConfig:
 
     @classmethod
     def published(cls, size: int, *, channel_base: int = 32768) -> "GeneratorConfig":
-        """Return the published shape: channel_base/resolution feature maps, at most 512.
+        """Return the published dimensions: channel_base/resolution feature maps, at most 512.
 
-        32768 is rosinality's channel multiplier 2 and NVlabs' config-f, 16384 is multiplier 1.
+        A `channel_base` of 32768 is rosinality's channel multiplier 2 and NVlabs' config-f, 16384
+        is multiplier 1.
         """
         resolutions = [4 * 2**i for i in range(int(np.log2(size)) - 1)]
         return cls(channels=tuple(min(512, channel_base // r) for r in resolutions))
 
     @property
     def size(self) -> int:
-        """Height and width of the picture."""
+        """Height and width of the picture in pixels."""
         return 4 * 2 ** (len(self.channels) - 1)
 
     @property
     def n_latent(self) -> int:
-        """Number of w codes a picture takes (L): 18 at 1024²."""
+        """Number of style vectors L of a W+ code: 18 at 1024²."""
         return 2 * len(self.channels)
 
     @property
     def n_deltas(self) -> int:
-        """Number of convolutions HyperStyle counts: 26 at 1024²."""
+        """Number of convolutions including ToRGB, as HyperStyle counts them: 26 at 1024²."""
         return 3 * len(self.channels) - 1
 
     @property
     def noise_sizes(self) -> tuple[int, ...]:
-        """Resolution of each styled convolution's noise picture."""
+        """Resolution of the noise of each styled convolution."""
         return tuple(4 * 2 ** ((i + 1) // 2) for i in range(2 * len(self.channels) - 1))
+
+    def dtype_at(self, resolution: int) -> np.dtype:
+        """Return the dtype of the convolutions at a resolution."""
+        half = self.bfloat16_from is not None and resolution >= self.bfloat16_from
+        return jnp.dtype(jnp.bfloat16 if half else jnp.float32)
 
 
 class StyledConv(nnx.Module):
-    """Modulated 3x3 convolution, noise, bias, leaky ReLU times √2, clamp."""
+    """Modulated 3x3 convolution, noise, bias, leaky ReLU times √2 and clamp."""
 
     def __init__(
         self,
@@ -98,7 +105,7 @@ class StyledConv(nnx.Module):
     def __call__(
         self, x: jax.Array, w: jax.Array, noise: jax.Array | None, delta: jax.Array | None
     ) -> jax.Array:
-        """Map x [B, H, W, I] with style w [B, D] to [B, H', W', O]; noise broadcasts to it."""
+        """Map x [B, H, W, I] with style w [B, D] to [B, H', W', O]; noise is broadcast to that."""
         y = modulated_conv(x, self.weight[...], self.modulation(w), up=self.up, delta=delta)
         if noise is not None:
             y = y + self.noise_strength[...] * noise
@@ -106,7 +113,7 @@ class StyledConv(nnx.Module):
 
 
 class ToRGB(nnx.Module):
-    """Modulated 1x1 convolution to three colours, without demodulation; float32."""
+    """Modulated 1x1 convolution to float32 RGB, without demodulation."""
 
     def __init__(self, config: GeneratorConfig, inputs: int, *, rngs: nnx.Rngs) -> None:
         self.clamp = config.conv_clamp
@@ -121,7 +128,7 @@ class ToRGB(nnx.Module):
         return _clamped(rgb + self.bias[...], self.clamp)
 
     def kernel(self, w: jax.Array, delta: jax.Array | None) -> jax.Array:
-        """Return the modulated kernels [B, I, 3] of codes w [B, D]: tiny."""
+        """Return the modulated kernels [B, I, 3] of codes w [B, D]."""
         kernel = self.weight[...]
         if delta is not None:
             kernel = kernel * (1 + delta)
@@ -131,7 +138,7 @@ class ToRGB(nnx.Module):
 
 
 class Mapping(nnx.Module):
-    """z to w: normalisation to unit mean square, then `n_mlp` layers."""
+    """Mapping network: normalisation of z to unit mean square, then `n_mlp` layers."""
 
     def __init__(self, config: GeneratorConfig, *, rngs: nnx.Rngs) -> None:
         widths = [config.z_dim] + [config.style_dim] * config.n_mlp
@@ -149,7 +156,7 @@ class Mapping(nnx.Module):
 
 
 class Synthesis(nnx.Module):
-    """W+ codes to pictures: blocks of doubling resolution and a skip chain of RGB pictures."""
+    """Synthesis network: blocks of doubling resolution with RGB skip connections."""
 
     def __init__(self, config: GeneratorConfig, *, rngs: nnx.Rngs) -> None:
         self.config = config
@@ -172,35 +179,35 @@ class Synthesis(nnx.Module):
         resolution: int | None = None,
         window: windows.Box | None = None,
     ) -> jax.Array:
-        """Draw pictures.
+        """Synthesise pictures.
 
         Args:
-            w_plus: [B, L, D], one code a layer.
-            noise: "const" (the stored pictures), "none", or one array a styled convolution,
+            w_plus: [B, L, D] codes in W+.
+            noise: "const" for the stored noise, "none", or an array for each styled convolution,
                 [B or 1, r, r, 1] (see `draw_noise`).
-            deltas: HyperStyle's kernel changes, n_deltas entries (conv1, to_rgb1, then two
-                convolutions and a to_rgb a block), each None or [(B,) k, k, I, O].
-            resolution: stop at this resolution: the skip chain's picture there. Default: full size.
-            window: top, bottom, left, right of the part that is wanted, in its pixels. The rest is
-                not computed. Default: all.
+            deltas: HyperStyle's relative weight offsets, `n_deltas` entries (conv1, to_rgb1, then
+                two convolutions and a to_rgb for each block), each None or [(B,) k, k, I, O].
+            resolution: return the skip connection's picture at this resolution. Default: the full
+                size.
+            window: top, bottom, left, right of the part to compute, in pixels at `resolution`.
+                Default: all.
 
         Returns:
-            [B, h, w, 3] float32, about [-1, 1], not clipped: r² pixels, or the window's.
+            [B, h, w, 3] float32, about [-1, 1] and not clipped; h = w = resolution without window.
         """
         config, size = self.config, resolution or self.config.size
-        options: Any = {"noise": noise, "deltas": deltas, "window": window}
-        first = config.bfloat16_from or 2 * size  # beyond the picture: never
+        options: Any = {"noise": noise, "deltas": deltas}
+        first = config.bfloat16_from or 2 * size  # never without bfloat16
         if fused_synthesis.fits(config.channels) and size >= max(8, first):
-            before = dict(
-                self.trace(w_plus, noise=noise, deltas=deltas, resolution=max(4, first // 2))
-            )
+            before = dict(self.trace(w_plus, resolution=max(4, first // 2), **options))
             deltas = [None] * config.n_deltas if deltas is None else deltas
-            drawn = [_noise_of(conv, noise, i) for i, conv in enumerate(self.convs)]
+            noises = [_noise_of(conv, noise, i) for i, conv in enumerate(self.convs)]
             box = window or (0, size, 0, size)
-            return fused_synthesis.draw(self, w_plus, before, drawn, deltas, size, box)
-        for name, x in self.trace(w_plus, resolution=resolution, **options):
-            if name.startswith("skip"):
-                picture = x
+            return fused_synthesis.synthesise(self, w_plus, before, noises, deltas, size, box)
+        picture = None
+        for name, x in self.trace(w_plus, resolution=resolution, window=window, **options):
+            picture = x if name.startswith("skips") else picture
+        assert picture is not None  # every resolution has a skip connection
         return picture
 
     def trace(
@@ -212,17 +219,15 @@ class Synthesis(nnx.Module):
         resolution: int | None = None,
         window: windows.Box | None = None,
     ) -> Iterator[tuple[str, jax.Array]]:
-        """Yield (name, array) after every layer: `convs.i`, `to_rgbs.i`, and the sum `skips.i`.
+        """Yield (name, array) of every layer: `convs.i`, `to_rgbs.i`, and their sums `skips.i`.
 
-        Arguments as in `__call__`. `convs.0` is rosinality's conv1; block i of NVlabs' at
-        resolution 4·2^i holds convs 2i-1 and 2i. With a window, arrays hold what the next block
-        reads and some pixels around it; the last sum is cut to the window.
+        Arguments are those of `__call__`. `convs.0` is rosinality's conv1; NVlabs' block i, of
+        resolution 4·2^i, contains convs 2i-1 and 2i. With a window, arrays cover what the next
+        block reads and some pixels around it, and the last sum is cut to the window.
         """
         config = self.config
         _check(config, w_plus, noise, deltas, resolution)
         deltas = [None] * config.n_deltas if deltas is None else deltas
-        delta_of_conv = [d for i, d in enumerate(deltas) if i % 3 != 1]
-        delta_of_rgb = [d for i, d in enumerate(deltas) if i % 3 == 1]
         x = jnp.broadcast_to(self.const[...], (w_plus.shape[0], *self.const.shape))
         skip, box = None, (0, 4, 0, 4)
         last = resolution or config.size
@@ -235,24 +240,20 @@ class Synthesis(nnx.Module):
                 box, within = windows.doubled(held[size // 2]), box
                 x = windows.cut(x, held[size // 2], within)
                 skip = windows.cut(skip, held[size // 2], within)
-            half = config.bfloat16_from is not None and size >= config.bfloat16_from
-            x = x.astype(jnp.bfloat16 if half else jnp.float32)
+            x = x.astype(config.dtype_at(size))
             for j in (0,) if i == 0 else (2 * i - 1, 2 * i):
-                conv = self.convs[j]
-                drawn = _noise_of(conv, noise, j)
-                drawn = drawn if drawn is None else windows.cut(drawn, box, (0, size, 0, size))
-                x = conv(x, w_plus[:, j], drawn, delta_of_conv[j])
+                added = _noise_of(self.convs[j], noise, j, box)
+                x = self.convs[j](x, w_plus[:, j], added, deltas[j + (j + 1) // 2])
                 yield f"convs.{j}", x
-            rgb = to_rgb(x, w_plus[:, 2 * i + 1], delta_of_rgb[i])
+            rgb = to_rgb(x, w_plus[:, 2 * i + 1], deltas[3 * i + 1])
             yield f"to_rgbs.{i}", rgb
             skip = rgb if skip is None else upsample(skip) + rgb
-            if window and size == last:
-                skip = windows.cut(skip, window, box)
+            skip = windows.cut(skip, window, box) if window and size == last else skip
             yield f"skips.{i}", skip
 
 
 class Generator(nnx.Module):
-    """The mapping network, the synthesis network and the mean latent `latent_avg` [D]."""
+    """Mapping network, synthesis network and the mean latent `latent_avg` [D]."""
 
     def __init__(self, config: GeneratorConfig, *, rngs: nnx.Rngs) -> None:
         self.config = config
@@ -263,12 +264,12 @@ class Generator(nnx.Module):
     def w_plus(
         self, w: jax.Array, *, truncation: float | jax.Array = 1.0, cutoff: int | None = None
     ) -> jax.Array:
-        """Spread codes over the layers and pull them towards the mean latent.
+        """Broadcast codes to W+ and apply the truncation trick.
 
         Args:
-            w: [B, D], or [B, L, D] which is truncated as it is.
-            truncation: ψ in latent_avg + ψ (w - latent_avg); 1 leaves w alone.
-            cutoff: only the first layers are truncated; None: all.
+            w: [B, D], or [B, L, D], which is only truncated.
+            truncation: ψ in latent_avg + ψ (w - latent_avg); 1 leaves w unchanged.
+            cutoff: number of layers to truncate, the first ones; None for all.
 
         Returns:
             [B, L, D].
@@ -291,22 +292,22 @@ class Generator(nnx.Module):
         noise: Noise = "const",
         resolution: int | None = None,
     ) -> jax.Array:
-        """Draw pictures [B, r, r, 3] from z [B, z_dim]; see `w_plus` and `Synthesis`."""
+        """Synthesise pictures [B, r, r, 3] from z [B, z_dim]; see `w_plus` and `Synthesis`."""
         w_plus = self.w_plus(self.mapping(z), truncation=truncation, cutoff=cutoff)
         return self.synthesis(w_plus, noise=noise, resolution=resolution)
 
 
 def mix(first: jax.Array, second: jax.Array, index: int) -> jax.Array:
-    """Style mixing: the layers before `index` from the first W+ code, the rest from the second."""
+    """Mix styles: layers before `index` of the first W+ code, the others of the second."""
     return jnp.concatenate([first[:, :index], second[:, index:]], 1)
 
 
 def draw_noise(config: GeneratorConfig, keys: jax.Array) -> list[jax.Array]:
-    """Draw random noise pictures [B, r, r, 1], one list entry a styled convolution.
+    """Draw Gaussian noise [B, r, r, 1] for each styled convolution.
 
     Args:
         config: the generator's.
-        keys: one key a sample [B], so that a sample's noise does not depend on its batch.
+        keys: [B], a key for each sample, so that its noise does not depend on the batch.
     """
     return [
         jax.vmap(lambda key, i=i, r=r: jax.random.normal(jax.random.fold_in(key, i), (r, r, 1)))(
@@ -317,7 +318,7 @@ def draw_noise(config: GeneratorConfig, keys: jax.Array) -> list[jax.Array]:
 
 
 def mean_latent(generator: Generator, key: jax.Array, samples: int = 100_000) -> jax.Array:
-    """Return the mean w [D] of `samples` mapped normals, where a file holds no mean of its own."""
+    """Estimate the mean latent [D] from `samples` random z, for files that do not contain it."""
     rows = 10_000
 
     def add(total: jax.Array, key: jax.Array) -> tuple[jax.Array, None]:
@@ -329,10 +330,15 @@ def mean_latent(generator: Generator, key: jax.Array, samples: int = 100_000) ->
     return jax.lax.scan(add, zero, jax.random.split(key, batches))[0] / batches
 
 
-def _noise_of(conv: StyledConv, noise: Noise, index: int) -> jax.Array | None:
-    if isinstance(noise, str):
-        return conv.noise[...][None, :, :, None] if noise == "const" else None
-    return noise[index]
+def _noise_of(
+    conv: StyledConv, noise: Noise, index: int, box: windows.Box | None = None
+) -> jax.Array | None:
+    """Return the noise [1 or B, h, w, 1] of a styled convolution, cut to a box."""
+    if noise == "none":
+        return None
+    chosen = conv.noise[...][None, :, :, None] if isinstance(noise, str) else noise[index]
+    side = chosen.shape[1]
+    return windows.cut(chosen, box, (0, side, 0, side)) if box else chosen
 
 
 def _clamped(x: jax.Array, limit: float | None) -> jax.Array:
@@ -346,7 +352,7 @@ def _check(
     deltas: Sequence[jax.Array | None] | None,
     resolution: int | None,
 ) -> None:
-    """Raise ValueError where an argument does not fit the generator."""
+    """Raise ValueError if an argument does not fit the generator."""
     wanted = (config.n_latent, config.style_dim)
     if w_plus.ndim != 3 or w_plus.shape[1:] != wanted:
         raise ValueError(

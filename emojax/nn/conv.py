@@ -5,15 +5,24 @@ here uses forms that are fast there, and XLA's own convolution on every other pl
 """
 
 import functools
+import math
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import jax
 import jax.numpy as jnp
 from jax import lax
 
+from emojax.nn import winograd
+
 Pads = tuple[tuple[int, int], tuple[int, int]]
 """Zeros before and after, along height and width."""
+
+SAME3: Pads = ((1, 1), (1, 1))
+"""Padding that preserves the size under a 3x3 kernel."""
+
+_PIXELS = 1024
+"""Output pixels per step of the CPU gradient of a kernel; more would not stay in the cache."""
 
 Convolve = Callable[[jax.Array, jax.Array, int, str | Pads], jax.Array]
 """(x, kernel, stride, padding) to the output."""
@@ -24,7 +33,9 @@ Gradients = Callable[[jax.Array, jax.Array, jax.Array, int, str | Pads], Pair]
 """(x, kernel, gradient of the output, stride, padding) to the gradients of x and kernel."""
 
 
-def library(x: jax.Array, kernel: jax.Array, stride: int, padding: str | Pads) -> jax.Array:
+def library(
+    x: jax.Array, kernel: jax.Array, stride: int, padding: str | Sequence[tuple[int, int]]
+) -> jax.Array:
     """Return XLA's convolution of x [B,H,W,I] with kernel [h,w,I/groups,O]."""
     return lax.conv_general_dilated(
         x,
@@ -69,6 +80,135 @@ def with_cpu_form(forward: Convolve, gradients: Gradients) -> Convolve:
     differentiable = jax.custom_vjp(convolve, nondiff_argnums=(2, 3))
     differentiable.defvjp(keep, backward)
     return differentiable
+
+
+def conv(x: jax.Array, kernel: jax.Array, *, stride: int = 1, padding: int | Pads = 0) -> jax.Array:
+    """Correlate x [B,H,W,I] with kernel [k,k,I,O].
+
+    Args:
+        x: input.
+        kernel: weights.
+        stride: step along both axes.
+        padding: zeros on every side, or ((top, bottom), (left, right)).
+
+    Returns:
+        [B,H',W',O] in the input's dtype.
+    """
+    pads = ((padding, padding), (padding, padding)) if isinstance(padding, int) else padding
+    return _conv(x, kernel, stride, pads)
+
+
+def _dense(x: jax.Array, kernel: jax.Array, stride: int, padding: str | Pads) -> jax.Array:
+    if padding == SAME3 and winograd.pays(x, kernel, stride):
+        return winograd.conv3x3(x, kernel, stride)
+    pads = _pads(x, kernel.shape, stride, padding)
+    if _output_size(x, kernel, stride, pads) == (1, 1):
+        return _one_pixel(x, kernel, pads)
+    return library(x, kernel, stride, padding)
+
+
+def _output_size(
+    x: jax.Array, kernel: jax.Array, stride: int, pads: Sequence[tuple[int, int]]
+) -> tuple[int, ...]:
+    """Return the height and width of the output."""
+    sizes = zip(x.shape[1:3], pads, kernel.shape[:2], strict=True)
+    return tuple((size + sum(pad) - taps) // stride + 1 for size, pad, taps in sizes)
+
+
+def _one_pixel(x: jax.Array, kernel: jax.Array, pads: Sequence[tuple[int, int]]) -> jax.Array:
+    """Correlate to a single pixel, by one matrix product of the window and the whole kernel.
+
+    XLA's CPU backend would transpose the kernel first, which takes ten times as long.
+    """
+    height, width, _, outputs = kernel.shape
+    window = jnp.pad(x, ((0, 0), *pads, (0, 0)))[:, :height, :width]
+    return (window.reshape(len(x), -1) @ kernel.reshape(-1, outputs))[:, None, None]
+
+
+def _dense_gradients(
+    x: jax.Array, kernel: jax.Array, dy: jax.Array, stride: int, padding: str | Pads
+) -> Pair:
+    pads = _pads(x, kernel.shape, stride, padding)
+    d_kernel = _kernel_gradient(x, kernel.shape, dy, stride, pads)
+    if stride > 1:
+        return _strided_input_gradient(x.shape, kernel, dy, stride, pads), d_kernel
+    around = [
+        (taps - 1 - before, taps - 1 - after)
+        for taps, (before, after) in zip(kernel.shape[:2], pads, strict=True)
+    ]
+    # Transposed explicitly: inside a loop, the CPU backend is slow for any other order of axes.
+    turned = kernel[::-1, ::-1].swapaxes(2, 3)
+    return library(dy, turned, 1, around), d_kernel
+
+
+def _strided_input_gradient(
+    shape: tuple[int, ...],
+    kernel: jax.Array,
+    dy: jax.Array,
+    stride: int,
+    pads: Sequence[tuple[int, int]],
+) -> jax.Array:
+    """Return the gradient of the input, phase by phase of the stride.
+
+    Pixels of one phase are covered by every stride-th tap only, so each phase is a small
+    convolution of dy. XLA's CPU backend dilates dy with zeros instead: stride² times the
+    multiplications, and no fast kernel.
+    """
+    lows = [before for before, _ in pads]
+    counts = [-(-(size + low) // stride) for size, low in zip(shape[1:3], lows, strict=True)]
+
+    def phase(row: int, column: int) -> jax.Array:
+        taps = kernel[row::stride, column::stride]
+        if 0 in taps.shape:
+            return jnp.zeros((shape[0], *counts, shape[3]), dy.dtype)
+        around = [
+            (seen - 1, count - out)
+            for seen, count, out in zip(taps.shape[:2], counts, dy.shape[1:3], strict=True)
+        ]
+        return library(dy, taps[::-1, ::-1].swapaxes(2, 3), 1, around)
+
+    rows = [jnp.stack([phase(i, j) for j in range(stride)], 3) for i in range(stride)]
+    whole = jnp.stack(rows, 2)  # [B,H/s,s,W/s,s,I]
+    whole = whole.reshape(shape[0], counts[0] * stride, counts[1] * stride, shape[3])
+    return whole[:, lows[0] : lows[0] + shape[1], lows[1] : lows[1] + shape[2]]
+
+
+def _kernel_gradient(
+    x: jax.Array,
+    shape: tuple[int, ...],
+    dy: jax.Array,
+    stride: int,
+    pads: Sequence[tuple[int, int]],
+) -> jax.Array:
+    """Return the gradient of the kernel as matrix products of dy and the slices under each tap.
+
+    Pictures are taken `_PIXELS` output pixels at a time, so that slices stay in the cache; all at
+    once would take 1.8 times as long. XLA's CPU backend computes this gradient as a convolution
+    with a picture-sized kernel, for which it has no fast form: the small kernels of `up_conv` take
+    13 times as long.
+    """
+    height, width, inputs, outputs = shape
+    size = [stride * (side - 1) + 1 for side in dy.shape[1:3]]
+    count = math.gcd(len(x), max(1, _PIXELS // math.prod(dy.shape[1:3])))
+    x = jnp.pad(x, ((0, 0), *pads, (0, 0)))
+
+    def add(total: jax.Array, few: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, None]:
+        x, dy = few
+        seen = [
+            x[:, i : i + size[0] : stride, j : j + size[1] : stride]
+            for i in range(height)
+            for j in range(width)
+        ]
+        rows = jnp.concatenate(seen, -1).reshape(-1, height * width * inputs)
+        return total + dy.reshape(-1, outputs).T @ rows, None
+
+    few = (x.reshape(-1, count, *x.shape[1:]), dy.reshape(-1, count, *dy.shape[1:]))
+    start = jnp.zeros((outputs, height * width * inputs), x.dtype)
+    total, _ = lax.scan(add, start, few)  # [O,k·k·I]: faster with the longer axis last
+    return total.T.reshape(shape)
+
+
+_conv = with_cpu_form(_dense, _dense_gradients)
 
 
 def depthwise(x: jax.Array, kernel: jax.Array, stride: int = 1, padding: str = "SAME") -> jax.Array:

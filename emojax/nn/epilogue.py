@@ -1,14 +1,13 @@
-"""What follows a generator's convolution, in one pass over memory: Pallas kernels for NVIDIA GPUs.
+"""Fused epilogues of the generator's convolutions: Pallas kernels for NVIDIA GPUs.
 
-A layer is a convolution and then noise, demodulation, bias, activation, and the *next* layer's
-modulation; after an up-sampling convolution the FIR filter comes first, after the last convolution
-of a block the colours follow. XLA makes several kernels of that, each of which reads and writes the
-whole layer, and one for the filter that takes five times as long as its bytes need. `filtered` and
-`coloured` read the convolution's output once and write each result once.
+A convolution is followed by demodulation, noise, bias, activation and the modulation of the *next*
+layer; an upsampling convolution first by the FIR filter, and the last convolution of a block also
+by ToRGB. XLA compiles these to several kernels, each of which reads and writes the whole layer; its
+kernel for the filter takes five times as long as its memory traffic does. `filter_and_finish` and
+`finish_to_rgb` read the output of the convolution once and write each result once.
 
-Each has a reference in plain JAX, which its gradients are taken of, and which tests hold the kernel
-against. `pallas.mode` says whether the kernels run; where they do not, the generator computes as
-`emojax.nn.modulated_conv` says.
+Each kernel has a reference in plain JAX, whose gradients it uses and which tests compare it with.
+`pallas.mode` tells whether kernels run; otherwise the generator uses `emojax.nn.modulated_conv`.
 """
 
 import dataclasses
@@ -23,23 +22,23 @@ from emojax.nn.layers import SQRT2
 from emojax.nn.modulated_conv import INNER, OUTER, upsample
 
 SLOPE = 0.2
-"""Of the leaky ReLU."""
+"""Slope of the leaky ReLU."""
 
 ROWS = 4
-"""Rows of the phases that one program filters: each reads its neighbours' rows again."""
+"""Rows of the phases that a program of the filter kernel computes; it reads three more."""
 
 FILTERED, COLOURED = 512, 2048
-"""Values of one row that a program of 128 threads holds at a time, in the two kernels."""
+"""Values of a row that a program of 128 threads holds at a time, in the filter and RGB kernels."""
 
 
 class Finish(NamedTuple):
-    """What a layer does to its convolution's sums; float32.
+    """Parameters of the operations after a convolution, float32.
 
     Attributes:
         scale: demodulation [B, O].
-        noise: [1, H, W], or [B, H, W] where samples have their own.
+        noise: [1, H, W], or [B, H, W] for individual noise.
         bias: [O].
-        gain: the next layer's modulation [B, O]; None where no layer follows.
+        gain: modulation of the next layer [B, O]; None after the last layer.
     """
 
     scale: jax.Array
@@ -48,13 +47,14 @@ class Finish(NamedTuple):
     gain: jax.Array | None
 
 
-class Colours(NamedTuple):
-    """ToRGB with its modulation, and the skip chain so far; float32.
+class ToRGB(NamedTuple):
+    """Parameters of ToRGB and the skip connection, float32.
 
     Attributes:
-        kernel: [B, 3, O].
+        kernel: modulated kernels [B, 3, O].
         bias: [3].
-        skip: [B, 3, H/2, W/2], which is doubled and added; None at the first resolution.
+        skip: picture [B, 3, H/2, W/2] of the resolution below, which is upsampled and added; None
+            at the first resolution.
     """
 
     kernel: jax.Array
@@ -64,12 +64,12 @@ class Colours(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """What is known when compiling.
+    """Static parameters of the kernels.
 
     Attributes:
-        clamp: NVlabs' limit on every layer's output, or None.
+        clamp: NVlabs' limit on the output of every layer, or None.
         interpret: run in Pallas' interpreter.
-        box: top, bottom, left, right of what `coloured` keeps.
+        box: top, bottom, left, right of the part that `finish_to_rgb` computes.
     """
 
     clamp: float | None = None
@@ -77,40 +77,42 @@ class Plan:
     box: tuple[int, int, int, int] = (0, 0, 0, 0)
 
 
-def filtered(phases: jax.Array, finish: Finish, *, clamp: float | None = None) -> jax.Array:
-    """Filter the four phases of an up-sampling convolution, interleave and finish them.
+def filter_and_finish(
+    phases: jax.Array, finish: Finish, *, clamp: float | None = None
+) -> jax.Array:
+    """Apply the FIR filter to the phases of an upsampling convolution, then the epilogue.
 
     Args:
         phases: [B, H+1, W+1, 4·O], see `modulated_conv.phases`.
-        finish: its noise is [., 2H, 2W].
+        finish: the epilogue; its noise is [1 or B, 2H, 2W].
         clamp: limit on the output before the gain.
 
     Returns:
-        [B, 2H, 2W, O] in the phases' dtype: input of the next layer's convolution.
+        [B, 2H, 2W, O] in the dtype of the phases, the input of the next convolution.
     """
     return _filtered(Plan(clamp, pallas.mode() == "interpret"), phases, *finish)
 
 
-def coloured(
+def finish_to_rgb(
     y: jax.Array,
     finish: Finish,
-    colours: Colours,
+    colours: ToRGB,
     box: tuple[int, int, int, int],
     *,
     clamp: float | None = None,
 ) -> tuple[jax.Array | None, jax.Array]:
-    """Finish a block's last convolution, take its colours and add them to the skip chain.
+    """Apply the epilogue of a block's last convolution, ToRGB and the skip connection.
 
     Args:
-        y: the convolution's sums [B, H, W, O].
-        finish: its noise is [., H, W].
-        colours: see there.
-        box: top, bottom, left, right of what is kept: h × w pixels.
-        clamp: limit on the output before colours and gain.
+        y: output of the convolution [B, H, W, O].
+        finish: the epilogue; its noise is [1 or B, H, W].
+        colours: ToRGB.
+        box: top, bottom, left, right of the part to compute, h × w pixels.
+        clamp: limit on the output before ToRGB and gain, and on ToRGB's.
 
     Returns:
-        The next layer's input [B, h, w, O] in y's dtype, None without a gain; and the skip chain
-        [B, 3, h, w], float32.
+        The input of the next convolution [B, h, w, O] in the dtype of y (None without gain), and
+        the picture [B, 3, h, w], float32.
     """
     return _coloured(Plan(clamp, pallas.mode() == "interpret", box), y, finish, colours)
 
@@ -135,12 +137,9 @@ def _filter(plan: Plan, phases: jax.Array, *finish: jax.Array) -> jax.Array:
 
 
 def _filter_kernel(
-    plan: Plan,
-    shape: tuple[int, int, int],
-    tile: tuple[int, int],
-    *refs: Any,
+    plan: Plan, shape: tuple[int, int, int], tile: tuple[int, int], *refs: Any
 ) -> None:
-    """Filter `ROWS` rows of one sample, a tile of pixels × channels wide."""
+    """Compute `ROWS` rows of phases of one sample, for a tile of pixels × channels."""
     pl = pallas.pallas()
     (height, width, outputs), (across, wide) = shape, tile
     phases, scale, noise, bias, gain, y = refs
@@ -167,26 +166,26 @@ def _filter_kernel(
         even.append(row(first + i + 1, 0))
         odd.append(row(first + i + 2, 1))
         kept = inside & (first + i < height)
+        mask = jnp.broadcast_to(kept[:, None], (across, wide))
         for q in range(2):
             sides = [[each[q] for each in rows] for rows in (even[i : i + 2], odd[i : i + 3])]
             for p, value in enumerate(_filter_pair(*sides)):
                 place = (first + i, jnp.int32(p), pl.ds(left, across), jnp.int32(q))
                 added = pallas.load(noise.at[(picture, *place)], kept)[:, None] + bias
                 value = _activated(value * scale + added, plan.clamp) * gain
-                mask = jnp.broadcast_to(kept[:, None], (across, wide))
                 pallas.store(y.at[(sample, *place, channels)], value, mask)
 
 
 def _filter_pair(even: list[jax.Array], odd: list[jax.Array]) -> tuple[jax.Array, jax.Array]:
-    """Filter u[2j], u[2j+2] and u[2j-1], u[2j+1], u[2j+3] into y[2j], y[2j+1]."""
+    """Return y[2j], y[2j+1] of u[2j], u[2j+2] and u[2j-1], u[2j+1], u[2j+3]."""
     (e0, e1), (o0, o1, o2) = even, odd
     return INNER * (e0 + o1) + OUTER * (e1 + o0), INNER * (e1 + o1) + OUTER * (e0 + o2)
 
 
-def filtered_reference(
+def filter_and_finish_reference(
     phases: jax.Array, finish: Finish, *, clamp: float | None = None
 ) -> jax.Array:
-    """Do what `filtered` does, in plain JAX."""
+    """Compute `filter_and_finish` in plain JAX."""
     batch, height, width, channels = phases.shape
     u = phases.astype(jnp.float32).reshape(batch, height, width, 2, 2, channels // 4)
     u = u[:, :, :, ::-1, ::-1].transpose(0, 1, 3, 2, 4, 5)  # u[-1], u[0], u[1] ... u[2H]
@@ -206,7 +205,7 @@ def _filtered_forward(plan: Plan, *args: jax.Array) -> tuple[jax.Array, tuple[ja
 
 
 def _filter_reference(plan: Plan, phases: jax.Array, *finish: jax.Array) -> jax.Array:
-    return filtered_reference(phases, Finish(*finish), clamp=plan.clamp)
+    return filter_and_finish_reference(phases, Finish(*finish), clamp=plan.clamp)
 
 
 def _filtered_backward(plan: Plan, args: tuple, dy: jax.Array) -> tuple[jax.Array, ...]:
@@ -222,7 +221,7 @@ def _coloured(plan: Plan, *args: Any) -> tuple[jax.Array | None, jax.Array]:
 
 
 def _colour(
-    plan: Plan, y: jax.Array, finish: Finish, colours: Colours
+    plan: Plan, y: jax.Array, finish: Finish, colours: ToRGB
 ) -> tuple[jax.Array | None, jax.Array]:
     batch, _, _, outputs = y.shape
     top, bottom, left, right = plan.box
@@ -244,7 +243,7 @@ def _colour(
 def _colour_kernel(
     plan: Plan, names: tuple[str, ...], shape: tuple[int, int, int], *refs: Any
 ) -> None:
-    """Finish and colour one row of one sample, `across` pixels of it with all their channels."""
+    """Compute `across` pixels of one row of one sample, with all their channels."""
     pl = pallas.pallas()
     height, width, across = shape
     ref = dict(zip(names, refs, strict=False))
@@ -277,7 +276,7 @@ def _colour_kernel(
 def _doubled(
     skip: Any, sample: jax.Array, colour: jax.Array, row: jax.Array, columns: jax.Array, inside: Any
 ) -> jax.Array:
-    """Return pixels of the doubled skip picture: each mixes the nearest two along both axes."""
+    """Return pixels of the upsampled skip picture, each from the nearest two along both axes."""
     _, _, height, width = skip.shape
 
     def nearest(at: jax.Array, size: int) -> list[tuple[jax.Array, jax.Array, float]]:
@@ -294,15 +293,15 @@ def _doubled(
     return total
 
 
-def coloured_reference(
+def finish_to_rgb_reference(
     y: jax.Array,
     finish: Finish,
-    colours: Colours,
+    colours: ToRGB,
     box: tuple[int, int, int, int],
     *,
     clamp: float | None = None,
 ) -> tuple[jax.Array | None, jax.Array]:
-    """Do what `coloured` does, in plain JAX."""
+    """Compute `finish_to_rgb` in plain JAX."""
     dtype, (top, bottom, left, right) = y.dtype, box
     y = _finished(y, finish, clamp)[:, top:bottom, left:right]
     rgb = jnp.einsum("bhwo,bco->bchw", y, colours.kernel, precision="highest")
@@ -319,8 +318,8 @@ def _coloured_forward(plan: Plan, *args: Any) -> tuple[Any, Any]:
     return _coloured(plan, *args), args
 
 
-def _colour_reference(plan: Plan, y: jax.Array, finish: Finish, colours: Colours) -> Any:
-    return coloured_reference(y, finish, colours, plan.box, clamp=plan.clamp)
+def _colour_reference(plan: Plan, y: jax.Array, finish: Finish, colours: ToRGB) -> Any:
+    return finish_to_rgb_reference(y, finish, colours, plan.box, clamp=plan.clamp)
 
 
 def _coloured_backward(plan: Plan, args: tuple, dy: Any) -> tuple[Any, ...]:
@@ -331,7 +330,7 @@ _coloured.defvjp(_coloured_forward, _coloured_backward)
 
 
 def _where_it_runs(plan: Plan, kernel: Any, reference: Any, args: tuple) -> Any:
-    """Call the kernel on an NVIDIA GPU and in the interpreter, the reference on other devices."""
+    """Call the kernel on NVIDIA GPUs and in the interpreter, the reference on other devices."""
     kernel, reference = functools.partial(kernel, plan), functools.partial(reference, plan)
     if plan.interpret:
         return kernel(*args)
@@ -339,6 +338,7 @@ def _where_it_runs(plan: Plan, kernel: Any, reference: Any, args: tuple) -> Any:
 
 
 def _finished(y: jax.Array, finish: Finish, clamp: float | None) -> jax.Array:
+    """Apply the epilogue without its gain."""
     y = y.astype(jnp.float32) * finish.scale[:, None, None] + finish.noise[..., None] + finish.bias
     return _activated(y, clamp)
 
@@ -352,5 +352,5 @@ def _clamped(x: jax.Array, clamp: float | None) -> jax.Array:
 
 
 def _row(ref: Any, sample: jax.Array, channels: Any) -> jax.Array:
-    """Read a tile's channels of [B, O] or [O] as [1, channels]."""
+    """Read channels of [B, O] or [O] as [1, channels]."""
     return (ref[sample, channels] if len(ref.shape) == 2 else ref[channels])[None]

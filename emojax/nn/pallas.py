@@ -1,8 +1,8 @@
-"""Where Pallas kernels run, and the few calls of Pallas that they need.
+"""Availability of Pallas kernels, and the calls of Pallas that they use.
 
-Kernels are for NVIDIA GPUs, by Pallas' Triton backend, which jax 0.11 calls deprecated: with a
-release of jax that has it no more, all runs without them. Pallas is imported when a kernel is
-called, not before: it takes a fifth of a second.
+Kernels are compiled for NVIDIA GPUs by Pallas' Triton backend, which is deprecated since jax 0.11.
+Without it everything runs without kernels. Pallas is imported when a kernel is called, since the
+import takes 0.2 s.
 """
 
 import os
@@ -13,16 +13,16 @@ import jax
 import jax.numpy as jnp
 
 SWITCH = "EMOJAX_KERNELS"
-"""Environment variable: "off" turns the kernels off, "interpret" interprets them on any device."""
+"""Environment variable: "off" disables the kernels, "interpret" interprets them on any device."""
 
 WARPS = 4
-"""Of 32 threads a program."""
+"""Warps of 32 threads in each program."""
 
 Mode = Literal["off", "interpret", "cuda"]
 
 
 def mode() -> Mode:
-    """Say how the kernels run here: on an NVIDIA GPU unless `EMOJAX_KERNELS` is "off"."""
+    """Return how kernels run: "cuda" on NVIDIA GPUs, unless `EMOJAX_KERNELS` says otherwise."""
     wanted = os.environ.get(SWITCH, "")
     if wanted in ("off", "interpret"):
         return wanted
@@ -34,7 +34,7 @@ def mode() -> Mode:
 def call(
     body: Callable[..., None], shapes: Any, grid: tuple[int, int], *, interpret: bool
 ) -> Callable[..., Any]:
-    """Return a function of arrays that runs `body` once for every place of the grid."""
+    """Return a function of arrays that runs `body` once for every program of the grid."""
     parameters = _triton().CompilerParams(num_warps=WARPS, num_stages=1)
     return pallas().pallas_call(
         body, shapes, grid=grid, interpret=interpret, compiler_params=parameters
@@ -42,17 +42,17 @@ def call(
 
 
 def like(x: jax.Array, shape: tuple[int, ...], dtype: Any) -> jax.ShapeDtypeStruct:
-    """Describe a result that differs from device to device as x does."""
+    """Describe a result that varies over the same mesh axes as x."""
     return jax.ShapeDtypeStruct(shape, dtype, manual_axis_type=jax.typeof(x).manual_axis_type)
 
 
 def load(ref: Any, mask: jax.Array) -> jax.Array:
-    """Read as float32, 0 where masked."""
+    """Read as float32, with 0 where the mask is False."""
     return _triton().load(ref, mask=mask, other=0.0).astype(jnp.float32)
 
 
 def store(ref: Any, values: jax.Array, mask: jax.Array) -> None:
-    """Write in the reference's dtype, nothing where masked."""
+    """Write where the mask is True, in the dtype of the reference."""
     _triton().store(ref, values.astype(ref.dtype), mask=mask)
 
 
@@ -64,7 +64,7 @@ def pallas() -> Any:
 
 
 def _triton() -> Any:
-    """Return Pallas' Triton dialect; None in a release of jax that has it no more."""
+    """Return Pallas' Triton dialect; None if this release of jax has none."""
     try:
         from jax.experimental.pallas import triton
     except ImportError:

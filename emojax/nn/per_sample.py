@@ -1,7 +1,7 @@
-"""Convolution with a kernel of its own for every sample, as HyperStyle's refined generators need.
+"""Convolution with an individual kernel for every sample, as HyperStyle's generators need.
 
-Grouped convolutions are slow everywhere. Small pictures become one batched matrix product over
-patches; large ones go one sample after another, each then being work enough for a device.
+Grouped convolutions are slow on every platform. For small pictures one batched matrix product over
+patches is faster; large pictures are better computed sample by sample.
 """
 
 import jax
@@ -9,10 +9,14 @@ import jax.numpy as jnp
 
 
 def conv(x: jax.Array, kernels: jax.Array, padding: int) -> jax.Array:
-    """Correlate each sample of x [B, H, W, I] with its kernel of [B, k, k, I, O].
+    """Correlate each sample of x with its kernel, by a batched product of patches [H'·W', k²·I].
 
-    One product of patches [H'·W', k²·I] a sample: the patches are k² times the input, so this is
-    for small pictures.
+    Patches take k² times the memory of the input, so this is for small pictures.
+
+    Args:
+        x: [B, H, W, I].
+        kernels: [B, k, k, I, O].
+        padding: zeros on every side.
 
     Returns:
         [B, H', W', O] in x's dtype.

@@ -88,8 +88,8 @@ def _fixed_point(x: jax.Array, matrix: np.ndarray, axis: int) -> jax.Array:
     """Run one pass of Resample.c's 8-bit code exactly, so that ties are rounded as Pillow does.
 
     Parts of a weight's bits are multiplied separately, so that each sum of products with 0..255
-    stays below 2^24, where float32 is exact: two halves of 11 bits on a CPU; elsewhere 8, 7 and 7
-    bits, which bfloat16 holds exactly, as it does 0..255: one product on matrix units.
+    stays below 2^24, where float32 is exact: two parts of 11 bits on a CPU; elsewhere 8, 7 and 7
+    bits, which like 0..255 are exact in bfloat16, in a single product on matrix units.
     """
     fixed = np.floor(matrix * 2**BITS + 0.5).astype(np.int64)
     return lax.platform_dependent(
@@ -111,7 +111,7 @@ def _by_thirds(x: jax.Array, fixed: np.ndarray, axis: int) -> jax.Array:
 
 
 def _bits(fixed: np.ndarray, *places: int) -> list[np.ndarray]:
-    """Cut whole numbers into float32 parts that start at these bits, the highest with the sign."""
+    """Split integers into float32 parts that start at these bits, the highest with the sign."""
     rest, parts = fixed, []
     for place in places:
         parts.append((rest >> place).astype(np.float32))
@@ -120,7 +120,7 @@ def _bits(fixed: np.ndarray, *places: int) -> list[np.ndarray]:
 
 
 def _rounded(sums: list[jax.Array], *places: int) -> jax.Array:
-    """Put the parts' sums together and round to 0..255 as Pillow's `clip8` does."""
+    """Combine the sums of the parts and round to 0..255 as Pillow's `clip8` does."""
     pairs = zip(sums, places, strict=True)
     total = sum(part.astype(jnp.int32) << place for part, place in pairs) + (1 << (BITS - 1))
     return jnp.clip(total >> BITS, 0, 255).astype(jnp.float32)

@@ -1,8 +1,7 @@
-"""Which part of each layer a part of the picture depends on.
+"""Part of each layer of a generator that a part of the picture depends on.
 
-A generator is local: a pixel depends on the pixels around it at every resolution, and on the code.
-Where only a part of the picture is wanted (the face that a classifier looks at), the rest need not
-be computed.
+A pixel depends on the code and on the pixels around it at every resolution. If only a part of the
+picture is used, such as a classifier's face crop, the rest need not be computed.
 """
 
 import math
@@ -10,25 +9,25 @@ import math
 import jax
 
 Box = tuple[int, int, int, int]
-"""Top, bottom, left, right in pixels; bottom and right are the first ones outside."""
+"""Top, bottom, left, right in pixels; bottom and right are exclusive."""
 
 REACH = 3
-"""Pixels at the border of an up-sampled box that miss a neighbour after the up-convolution (two)
-and the convolution that follows (one)."""
+"""Pixels at the edge of an upsampled box that depend on pixels outside of it: two after the
+upsampling convolution and one after the next."""
 
 GRAIN = 4
-"""Sides of boxes are multiples of it: whole tiles for Winograd's convolution and for copies."""
+"""Edges of boxes are multiples of this, so that they divide into Winograd tiles."""
 
 
 def held(size: int, window: Box) -> dict[int, Box]:
-    """Return the box of each resolution below `size` that the next block has to read.
+    """Return, for each resolution below `size`, the box that the next block reads.
 
-    Blocks read a box, double it and pad it with zeros, which spoils `REACH` pixels inside its
-    edges, unless the edge is that of the picture. What is spoilt is not in the next box.
+    A block reads a box, upsamples it and pads it with zeros, which makes `REACH` pixels at its
+    edges wrong, except at the edges of the picture. The next box does not contain these pixels.
 
     Args:
         size: side of the picture.
-        window: what is wanted of it.
+        window: part of the picture to compute.
     """
     boxes, wanted, side = {}, window, size
     while side > 4:
@@ -38,7 +37,7 @@ def held(size: int, window: Box) -> dict[int, Box]:
 
 
 def _halved(low: int, high: int, side: int) -> tuple[int, int]:
-    """Return what a block reads along one axis to make [low, high) of twice the resolution."""
+    """Return what a block reads along one axis to compute [low, high) of twice the resolution."""
     low = max(0, (low - REACH) // 2) // GRAIN * GRAIN
     high = math.ceil(math.ceil((high + REACH) / 2) / GRAIN) * GRAIN
     return low, min(side, high)
@@ -51,7 +50,7 @@ def doubled(box: Box) -> Box:
 
 
 def cut(x: jax.Array, box: Box, within: Box, axis: int = 1) -> jax.Array:
-    """Cut a box out of x, which holds the box `within`; rows are at `axis`, columns follow."""
+    """Cut a box out of x, which covers the box `within`; `axis` is that of rows, before columns."""
     for at, (low, high, start) in enumerate(
         ((box[0], box[1], within[0]), (box[2], box[3], within[2]))
     ):

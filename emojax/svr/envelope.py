@@ -201,20 +201,24 @@ def newton_step(
         # A free intercept has no curvature if no row is on a curved part: add a little.
         least = jnp.where(problem.has_intercept > 0, 1e-3 * sigma, 1.0)
         matrix = matrix.at[d, d].max(least)
-        scale = lax.rsqrt(jnp.diagonal(matrix))
-        matrix = matrix * scale * scale[:, None] + _JITTER * jnp.eye(d + 1)
-        factor = jnp.linalg.cholesky(matrix)
-        right = -gradient.at[:d].add(-centre * gradient[d]) * scale
-        half = lax.linalg.triangular_solve(factor, right[:, None], left_side=True, lower=True)
-        step = lax.linalg.triangular_solve(
-            factor, half, left_side=True, lower=True, transpose_a=True
-        )
-        step = step[:, 0] * scale
-        step = step.at[d].add(-centre @ step[:d]) * border
-        return step, jnp.min(jnp.diagonal(factor)) ** 2
+        step, pivot = _solve(matrix, -gradient.at[:d].add(-centre * gradient[d]))
+        return step.at[d].add(-centre @ step[:d]) * border, pivot
 
     step, pivot = lax.map(lambda each: solve(*each), (gram, gradient.T, sigma, lent.share))
     return step.T, jnp.min(pivot)
+
+
+def _solve(matrix: jax.Array, right: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Solve a positive definite system; return also its least Cholesky pivot at unit diagonal."""
+    scale = lax.rsqrt(jnp.diagonal(matrix))
+    matrix = matrix * scale * scale[:, None] + _JITTER * jnp.eye(right.size)
+    factor = jnp.linalg.cholesky(matrix)
+    right = (right * scale)[:, None]
+    half = lax.linalg.triangular_solve(factor, right, left_side=True, lower=True)
+    solution = lax.linalg.triangular_solve(
+        factor, half, left_side=True, lower=True, transpose_a=True
+    )
+    return solution[:, 0] * scale, jnp.min(jnp.diagonal(factor)) ** 2
 
 
 class _Bracket(NamedTuple):

@@ -166,17 +166,7 @@ class LinearSVR(MultiOutputMixin, RegressorMixin, BaseEstimator):
         )
         rows, targets = checked
         weight = _check_sample_weight(sample_weight, rows, dtype=np.float64)
-        penalised: Intercept = "penalised" if self.penalise_intercept else "free"
-        config = SVRConfig(
-            loss=self.loss,
-            C=self.C,
-            epsilon=self.epsilon,
-            intercept=penalised if self.fit_intercept else "none",
-            intercept_scaling=self.intercept_scaling,
-            tol=self.tol,
-            max_iter=self.max_iter,
-        )
-        fit = fit_svr(rows, targets, config, sample_weight=weight)
+        fit = fit_svr(rows, targets, self._config(), sample_weight=weight)
         if not fit.converged.all():
             warnings.warn(
                 f"duality gap {fit.gap.max():.1e} after {self.max_iter} steps; raise max_iter.",
@@ -188,6 +178,18 @@ class LinearSVR(MultiOutputMixin, RegressorMixin, BaseEstimator):
         self.primal_, self.dual_, self.gap_ = fit.primal, fit.dual, fit.gap
         self.n_iter_ = fit.iterations
         return self
+
+    def _config(self) -> SVRConfig:
+        intercept: Intercept = "penalised" if self.penalise_intercept else "free"
+        return SVRConfig(
+            loss=self.loss,
+            C=self.C,
+            epsilon=self.epsilon,
+            intercept=intercept if self.fit_intercept else "none",
+            intercept_scaling=self.intercept_scaling,
+            tol=self.tol,
+            max_iter=self.max_iter,
+        )
 
     def predict(self, X: ArrayLike) -> np.ndarray:
         """Return predictions [n] or [n, k] for X [n, d]."""

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from emojax.nn import epilogue, modulated_conv, pallas
-from emojax.nn.epilogue import Colours, Finish
+from emojax.nn.epilogue import Finish, ToRGB
 
 
 @pytest.fixture(autouse=True)
@@ -34,13 +34,13 @@ def test_filtered_is_up_conv_and_what_follows(outputs, clamp, rows, monkeypatch)
     x, kernel = drawn(2, 5, 6, 3), drawn(3, 3, 3, outputs, seed=5)
     end = finish(2, 10, 12, outputs, own=clamp is not None)
     phases = modulated_conv.phases(x, kernel)
-    wanted = epilogue.filtered_reference(phases, end, clamp=clamp)
+    wanted = epilogue.filter_and_finish_reference(phases, end, clamp=clamp)
     y = modulated_conv.up_conv(x, kernel) * end.scale[:, None, None]
     y = jnp.where((y := y + end.noise[..., None] + end.bias) >= 0, y, 0.2 * y) * np.sqrt(2)
     y = y if clamp is None else jnp.clip(y, -clamp, clamp)
     whole = y * end.gain[:, None, None]
     np.testing.assert_allclose(wanted, whole, rtol=1e-5, atol=1e-5)
-    found = epilogue.filtered(phases, end, clamp=clamp)
+    found = epilogue.filter_and_finish(phases, end, clamp=clamp)
     np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=1e-5)
 
 
@@ -49,10 +49,10 @@ def test_coloured_is_its_reference(last, box, monkeypatch):
     monkeypatch.setattr(epilogue, "COLOURED", 32)
     y = drawn(2, 8, 12, 8)
     end = finish(2, 8, 12, 8, gain=not last)
-    colours = Colours(drawn(2, 3, 8, seed=6), drawn(3, seed=7), drawn(2, 3, 4, 6, seed=8))
+    colours = ToRGB(drawn(2, 3, 8, seed=6), drawn(3, seed=7), drawn(2, 3, 4, 6, seed=8))
     for each in (colours, colours._replace(skip=None)):
-        wanted = epilogue.coloured_reference(y, end, each, box, clamp=2.0)
-        found = epilogue.coloured(y, end, each, box, clamp=2.0)
+        wanted = epilogue.finish_to_rgb_reference(y, end, each, box, clamp=2.0)
+        found = epilogue.finish_to_rgb(y, end, each, box, clamp=2.0)
         assert (found[0] is None) == last
         jax.tree.map(
             lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5), found, wanted
@@ -61,16 +61,16 @@ def test_coloured_is_its_reference(last, box, monkeypatch):
 
 def test_gradients_are_the_references():
     phases, end = drawn(1, 3, 4, 16), finish(1, 4, 6, 4)
-    y, colours = drawn(1, 4, 6, 4), Colours(drawn(1, 3, 4), drawn(3), drawn(1, 3, 2, 3))
+    y, colours = drawn(1, 4, 6, 4), ToRGB(drawn(1, 3, 4), drawn(3), drawn(1, 3, 2, 3))
     box = (0, 4, 1, 6)
     for kernel, reference in (
         (
-            lambda a, f, _: epilogue.filtered(a[0], f),
-            lambda a, f, _: epilogue.filtered_reference(a[0], f),
+            lambda a, f, _: epilogue.filter_and_finish(a[0], f),
+            lambda a, f, _: epilogue.filter_and_finish_reference(a[0], f),
         ),
         (
-            lambda a, f, c: epilogue.coloured(a[1], f, c, box),
-            lambda a, f, c: epilogue.coloured_reference(a[1], f, c, box),
+            lambda a, f, c: epilogue.finish_to_rgb(a[1], f, c, box),
+            lambda a, f, c: epilogue.finish_to_rgb_reference(a[1], f, c, box),
         ),
     ):
 
