@@ -38,8 +38,6 @@ if TYPE_CHECKING:  # jax is imported after the flags have been checked
 SCORES = ("l2", "psnr", "ms_ssim")
 SHEET_ROWS = 64
 """Pictures shown on the sheet."""
-SMALLEST_MS_SSIM = 176
-"""Side in pixels below which MS-SSIM's five scales do not fit."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -189,10 +187,10 @@ def _write_overview(done: list[Job], options: Options, resolution: int) -> None:
             for end in ("-aligned", "")
         )
         scores = score(aligned, drawn)
-        rows.append([job.name, *("" if each is None else f"{each:.6g}" for each in scores)])
+        rows.append([job.name, *(f"{scores[x]:.6g}" if x in scores else "" for x in SCORES)])
         if len(shown) < 2 * SHEET_ROWS:
             shown += [aligned, drawn]
-            labels += [job.name, f"L2 {scores[0]:.4f}"]
+            labels += [job.name, f"L2 {scores['l2']:.4f}"]
     text = io.StringIO()
     csv.writer(text).writerows([["name", *SCORES], *rows])
     with replacing(options.out / "scores.csv") as aside:
@@ -202,15 +200,14 @@ def _write_overview(done: list[Job], options: Options, resolution: int) -> None:
     images.write(options.out / "sheet.png", sheet)
 
 
-def score(picture: np.ndarray, reconstruction: np.ndarray) -> tuple[float, float, float | None]:
-    """Return L2, PSNR and MS-SSIM of two uint8 pictures; no MS-SSIM below 176 pixels."""
-    from emojax.metrics import image_quality
+def score(picture: np.ndarray, reconstruction: np.ndarray) -> dict[str, float]:
+    """Return L2, PSNR and, from 176 pixels on, MS-SSIM of two uint8 pictures."""
+    import jax.numpy as jnp
 
-    a, b = (images.to_float(each)[None] for each in (picture, reconstruction))
-    similar = None
-    if len(picture) >= SMALLEST_MS_SSIM:
-        similar = float(image_quality.ms_ssim(a, b)[0])
-    return float(image_quality.l2(a, b)[0]), float(image_quality.psnr(a, b)[0]), similar
+    from emojax.metrics.image_quality import reconstruction_error
+
+    a, b = (jnp.asarray(images.to_float(each)[None]) for each in (picture, reconstruction))
+    return {name: float(value[0]) for name, value in reconstruction_error(a, b).items()}
 
 
 def _report(done: list[Job], failed: list[UserError], options: Options) -> None:
