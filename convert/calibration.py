@@ -114,7 +114,7 @@ def _classified(codes: np.ndarray, generator: Generator, emotion: EmotionNet) ->
 @functools.cache
 def _program(mesh: jax.sharding.Mesh) -> Callable[..., jax.Array]:
     return devices.over_samples(
-        scorer.judged,
+        scorer.probabilities_of,
         mesh,
         split=(False, False, True),
         compiler_options=xla_options.options(dense=True),

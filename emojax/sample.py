@@ -11,9 +11,9 @@ take as aligned. A seed is a sample id: the same face in every batch, on every d
 import dataclasses
 import math
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import numpy as np
 
@@ -26,9 +26,6 @@ from emojax.runtime.flags import at_least
 from emojax.runtime.progress import progress
 from emojax.store import bundle
 from emojax.store.parts import GENERATOR
-
-if TYPE_CHECKING:  # jax is imported after the flags have been checked
-    from emojax.models.stylegan2 import Generator
 
 SHEET_SIDE = 256
 """Side of a face on the sheet at most."""
@@ -67,6 +64,7 @@ def main(options: Options) -> None:
     place = bundle.find(options.bundle)
     place.check(GENERATOR)
     from emojax.runtime import devices
+    from emojax.scoring.sampling import sample_pictures
 
     devices.use_cores()
     generator = place.load(GENERATOR, bfloat16_from=options.bfloat16_from)
@@ -74,7 +72,16 @@ def main(options: Options) -> None:
     if options.resolution not in (None, *sizes):
         raise UserError(f"--resolution is {options.resolution}, this generator draws {sizes}")
     with progress("drawing", len(ids), "faces") as shown:
-        pictures = draw(generator, ids, options, advance=shown.advance)
+        pictures = sample_pictures(
+            generator,
+            ids,
+            options.truncation,
+            cutoff=options.cutoff,
+            noise=options.noise,
+            resolution=options.resolution,
+            batch=options.batch,
+            advance=shown.advance,
+        )
         if options.out.suffix:
             _write_sheet(ids, list(pictures), options)
             return
@@ -82,52 +89,6 @@ def main(options: Options) -> None:
         for number, picture in zip(ids, pictures, strict=True):
             images.write(options.out / f"seed{number}.png", picture)
     print(f"{len(ids)} faces: {options.out}/seed*.png")
-
-
-def draw(
-    generator: "Generator",
-    ids: Sequence[int],
-    options: Options,
-    *,
-    advance: Callable[[int], object] = lambda _: None,
-) -> Iterator[np.ndarray]:
-    """Yield the picture uint8 [S,S,3] of each id, in batches of one size over all local devices.
-
-    Args:
-        generator: draws them.
-        ids: sample ids.
-        options: the flags.
-        advance: told the number of faces after each batch.
-    """
-    import functools
-
-    import jax
-    import jax.numpy as jnp
-
-    from emojax.runtime import devices, xla_options
-    from emojax.runtime.batching import batches
-    from emojax.scoring.sampling import sample
-
-    size = min(options.batch, len(ids))
-    mesh = devices.local_mesh(most=size)
-    size -= size % mesh.size
-    settings = functools.partial(
-        sample, cutoff=options.cutoff, noise=options.noise, resolution=options.resolution
-    )
-    program = devices.over_samples(
-        settings,
-        mesh,
-        split=(False, False, True, False),
-        compiler_options=xla_options.options(dense=True),
-    )
-    generator = devices.everywhere(generator, mesh)
-    key, truncation = jax.random.key(0), jnp.float32(options.truncation)
-    chosen = np.asarray(ids, np.uint32)
-    for index in batches(len(ids), size):
-        pictures = program(generator, key, chosen[index], truncation)
-        count = min(size, len(ids) - int(index[0]))
-        yield from images.to_uint8(np.asarray(pictures)[:count])
-        advance(count)
 
 
 def _write_sheet(ids: Sequence[int], pictures: Sequence[np.ndarray], options: Options) -> None:

@@ -97,19 +97,8 @@ def fit(scored: Scored, config: FitConfig) -> Directions:
     """
     names = tuple(name.lower() for name in scored.settings.classes)
     codes, probabilities = scored.codes.astype(np.float32, copy=False), scored.probabilities
-    train = round(len(codes) * (1 - config.held_out))
-    if train < 2 or len(codes) - train < 2:
-        raise UserError(
-            f"{len(codes)} scored samples of which {config.held_out:g} are held out: wanted at "
-            "least 2 to fit and 2 to validate on; score more"
-        )
+    train = _training_size(names, probabilities, config)
     x, y = codes[:train], probabilities[:train]
-    constant = (np.ptp(y, axis=0) == 0) | (np.ptp(probabilities[train:], axis=0) == 0)
-    if constant.any():
-        raise UserError(
-            f"the probability of {names[int(constant.argmax())]} is the same in all samples: score "
-            "more, or use a classifier that tells these pictures apart"
-        )
     found = _METHODS[config.method](x, y, config)
     quality = validate(found, x, y, codes[train:], probabilities[train:], config.method)
     mean = x.mean(0, dtype=np.float64)
@@ -127,6 +116,29 @@ def fit(scored: Scored, config: FitConfig) -> Directions:
     }
     sigma = _deviations(x, mean, units)
     return Directions(names, found.coefficients, found.intercepts, mean, sigma, metadata)
+
+
+def _training_size(names: tuple[str, ...], probabilities: np.ndarray, config: FitConfig) -> int:
+    """Return how many of the samples are fitted.
+
+    Raises:
+        UserError: too few samples, or a class whose probability never changes.
+    """
+    count = len(probabilities)
+    train = round(count * (1 - config.held_out))
+    if train < 2 or count - train < 2:
+        raise UserError(
+            f"{count} scored samples of which {config.held_out:g} are held out: wanted at least 2 "
+            "to fit and 2 to validate on; score more"
+        )
+    parts = probabilities[:train], probabilities[train:]
+    constant = np.any([np.ptp(part, axis=0) == 0 for part in parts], axis=0)
+    if constant.any():
+        raise UserError(
+            f"the probability of {names[int(constant.argmax())]} is the same in all samples: score "
+            "more, or use a classifier that tells these pictures apart"
+        )
+    return train
 
 
 def doubts(found: Directions) -> list[str]:

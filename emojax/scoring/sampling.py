@@ -1,13 +1,20 @@
 """Codes and pictures of sample ids: sample i draws z from `fold_in(key, i)`.
 
 A sample is therefore the same in any batch, on any device and in any process, but for float32
-rounding. All functions are pure, for use inside a jitted program, except `sample_codes`, which is
-one.
+rounding. `draw_z`, `draw_w` and `sample` are pure functions for use inside a jitted program.
 """
 
-import jax
+import functools
+from collections.abc import Callable, Iterator, Sequence
 
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from emojax.faces import images
 from emojax.models.stylegan2 import Generator, draw_noise
+from emojax.runtime import devices, xla_options
+from emojax.runtime.batching import batches
 
 
 def draw_z(key: jax.Array, ids: jax.Array, width: int) -> jax.Array:
@@ -71,3 +78,44 @@ def sample(
     else:
         drawn = noise
     return generator(z, truncation=truncation, cutoff=cutoff, noise=drawn, resolution=resolution)
+
+
+def sample_pictures(
+    generator: Generator,
+    ids: Sequence[int],
+    truncation: float = 1.0,
+    *,
+    cutoff: int | None = None,
+    noise: str = "const",
+    resolution: int | None = None,
+    batch: int = 8,
+    advance: Callable[[int], object] = lambda _: None,
+) -> Iterator[np.ndarray]:
+    """Yield the picture uint8 [S,S,3] of each sample id, in batches over all local devices.
+
+    Args:
+        generator: the network.
+        ids: sample ids.
+        truncation: see `sample`, as are cutoff, noise and resolution.
+        cutoff: see `sample`.
+        noise: see `sample`.
+        resolution: see `sample`.
+        batch: pictures per call, on all devices together.
+        advance: told the number of pictures after each batch.
+    """
+    size = min(batch, len(ids))
+    mesh = devices.local_mesh(most=size)
+    size -= size % mesh.size
+    program = devices.over_samples(
+        functools.partial(sample, cutoff=cutoff, noise=noise, resolution=resolution),
+        mesh,
+        split=(False, False, True, False),
+        compiler_options=xla_options.options(dense=True),
+    )
+    placed, key = devices.everywhere(generator, mesh), jax.random.key(0)
+    chosen = np.asarray(ids, np.uint32)
+    for index in batches(len(ids), size):
+        drawn = program(placed, key, chosen[index], jnp.float32(truncation))
+        count = min(size, len(ids) - int(index[0]))
+        yield from images.to_uint8(np.asarray(drawn)[:count])
+        advance(count)

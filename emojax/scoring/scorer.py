@@ -1,12 +1,12 @@
-"""Generated faces scored for emotions: id -> z -> w -> picture -> probabilities, and their table.
+"""Emotion scores of generated faces: sample id to z, w, picture and probabilities, compiled as one.
 
-Sample i draws from `fold_in(key, i)`, so its row does not depend on batch, devices or hosts, but
-for float32 rounding: codes to 1e-5; probabilities too, save where rounding tips a pixel over the
-edge of a grey level (0.5 % of samples, by up to 5e-3, with tiny random networks at 16²). The whole
-way is one compiled program; no picture leaves the device.
+Sample i draws from `fold_in(key, i)`, so batch size, devices and hosts change its row by float32
+rounding only: codes to 1e-5, and probabilities too, except where rounding moves a pixel to the next
+grey level (0.5 % of samples, by up to 5e-3, with tiny random networks at 16²). No picture leaves
+the device.
 
-Rows go into a table (`emojax.store.score_table`) a chunk at a time, while the next ones are
-computed. A kill loses no more than the chunk being written and the two calls after it.
+Rows are written into a score table (`emojax.store.score_table`) chunk by chunk, while the next ones
+are computed. A run that is killed loses at most the chunk being written and two calls after it.
 """
 
 import functools
@@ -29,7 +29,7 @@ from emojax.scoring.sampling import draw_w
 from emojax.store.score_table import ScoreSettings, ScoreTable
 
 
-def judged(
+def probabilities_of(
     generator: Generator,
     emotion: EmotionNet,
     codes: jax.Array,
@@ -39,7 +39,7 @@ def judged(
 ) -> jax.Array:
     """Return the probabilities [B, K] of the pictures of codes [B, D] or [B, L, D].
 
-    Only what the classifier looks at is drawn: 54 % of an aligned face's picture. A pure function
+    Only what the classifier sees is drawn: 54 % of the picture of an aligned face. A pure function
     for use inside a larger program.
     """
     size = resolution or generator.config.size
@@ -59,26 +59,31 @@ def score(
     resolution: int | None = None,
     crop: classifier.Crop = "face",
 ) -> tuple[jax.Array, jax.Array]:
-    """Draw and judge some samples; a pure function, meant for `jax.jit`.
+    """Return codes and emotion probabilities of sample ids; a pure function, meant for `jax.jit`.
 
     Args:
-        generator: draws; its stored noise pictures are used.
-        emotion: judges.
+        generator: with its stored noise.
+        emotion: the classifier.
         key: the run's key.
         ids: sample ids [B].
         truncation: ψ, a scalar.
-        resolution: score the skip chain's picture there.
+        resolution: side of the generator's intermediate picture to score; None: full size.
         crop: see `emojax.scoring.classifier.preprocess`.
 
     Returns:
         Truncated codes [B, D] and probabilities [B, K], float32.
     """
     w = draw_w(generator, key, ids, truncation)
-    return w, judged(generator, emotion, w, resolution=resolution, crop=crop)
+    return w, probabilities_of(generator, emotion, w, resolution=resolution, crop=crop)
 
 
 class Scorer:
-    """`score` compiled for all local devices, weights placed once."""
+    """`score` compiled for all local devices, with the weights placed on them once.
+
+    Attributes:
+        mesh: the devices.
+        batch: samples per call, on all of them together.
+    """
 
     def __init__(
         self,
@@ -91,10 +96,10 @@ class Scorer:
         """Place the weights.
 
         Args:
-            generator: of the settings.
-            emotion: of the settings.
-            settings: the run's.
-            batch: samples a call, on all local devices together; at most a chunk, rounded down
+            generator: the one that the settings name.
+            emotion: the classifier that the settings name.
+            settings: of the run.
+            batch: samples per call, on all local devices together; at most a chunk, rounded down
                 to a multiple of their number. Default: see `default_batch`.
         """
         resolution = settings.resolution or generator.config.size
@@ -109,19 +114,19 @@ class Scorer:
         self._truncation = jnp.float32(settings.truncation)
 
     def __call__(self, ids: Iterable[int]) -> tuple[jax.Array, jax.Array]:
-        """Start on at most `batch` ids; return codes and probabilities [batch, ...] to come.
+        """Dispatch at most `batch` ids; return codes and probabilities [batch, ...].
 
-        Rows beyond the ids given repeat the last one.
+        Returns before they are computed. Rows beyond the ids given repeat the last one.
         """
-        ids = np.fromiter(ids, np.uint32)
-        padded = np.pad(ids, (0, self.batch - len(ids)), "edge")
+        given = np.fromiter(ids, np.uint32)
+        padded = np.pad(given, (0, self.batch - len(given)), "edge")
         return self._program(*self._models, self._key, jnp.asarray(padded), self._truncation)
 
     def results(
         self, batches: Iterable[Sequence[int]]
     ) -> Iterator[tuple[Sequence[int], np.ndarray, np.ndarray]]:
-        """Yield (ids, codes, probabilities) of each batch; the next is computed meanwhile."""
-        ahead = deque()
+        """Yield (ids, codes, probabilities) of each batch while the next is computed."""
+        ahead: deque[tuple[Sequence[int], tuple[jax.Array, jax.Array]]] = deque()
         for ids in batches:
             ahead.append((ids, self(ids)))
             if len(ahead) > 1:
@@ -137,45 +142,45 @@ def run(
     *,
     advance: Callable[[int], Any] = lambda _: None,
 ) -> None:
-    """Score chunks of a table; compute goes on while the last one is written.
+    """Score chunks of a table; each is written while the next is computed.
 
     Args:
         scorer: compiled for the table's settings.
-        table: where the rows go.
+        table: takes the rows.
         chunks: those to score; see `share`.
-        advance: told the number of rows whenever some are safe.
+        advance: told the number of rows when a chunk is on disk.
 
     Raises:
-        UserError: a result is NaN, or the disk refuses.
+        UserError: a result is NaN, or a chunk cannot be written.
     """
     settings = table.settings
     batches = [ids for chunk in chunks for ids in split(settings.rows(chunk), scorer.batch)]
     parts: list[list[np.ndarray]] = []
 
-    def write(chunk: int, codes: tuple[np.ndarray, ...], probabilities: tuple[np.ndarray, ...]):
+    def write(chunk: int, codes: Sequence[np.ndarray], probabilities: Sequence[np.ndarray]) -> None:
         table.write(chunk, np.concatenate(codes), np.concatenate(probabilities))
         advance(len(settings.rows(chunk)))
 
-    with ThreadPoolExecutor(1) as writer:  # leaving it waits for the write under way
-        under_way: Future | None = None
+    with ThreadPoolExecutor(1) as writer:  # at its end waits for the last write
+        writing: Future[None] | None = None
         for ids, *part in scorer.results(batches):
             _refuse_nan(ids, *part)
             parts.append(part)
             chunk = ids[0] // settings.chunk
             if ids[-1] == settings.rows(chunk)[-1]:
-                if under_way:
-                    under_way.result()  # raises what the write raised
-                under_way = writer.submit(write, chunk, *zip(*parts, strict=True))
+                if writing:
+                    writing.result()  # raises what the write raised
+                writing = writer.submit(write, chunk, *zip(*parts, strict=True))
                 parts = []
-        if under_way:
-            under_way.result()
+        if writing:
+            writing.result()
 
 
 def share(chunks: Iterable[int]) -> list[int]:
-    """Return the chunks that this process works on: c modulo the number of processes is its own.
+    """Return the chunks of this process: those whose number modulo the number of processes is its.
 
-    By the chunk's number, not its place in the list: processes that look at different moments see
-    different chunks missing, and must still leave none out.
+    The chunk's number decides, not its position in the list: processes that read the table at
+    different times find different chunks missing, and must still leave none out.
     """
     return [chunk for chunk in chunks if chunk % jax.process_count() == jax.process_index()]
 
@@ -196,12 +201,12 @@ def default_batch(resolution: int) -> int:
 
 
 class Deviation(NamedTuple):
-    """How far probabilities at a lower resolution are from the full picture's.
+    """Difference of the probabilities at a lower resolution from the full picture's.
 
     Attributes:
         samples: number of samples compared.
         mean: mean absolute difference of a probability.
-        most: largest one.
+        most: largest absolute difference.
         same_top: share of samples whose most probable class is the same.
         correlation: {class: Pearson correlation over the samples}.
     """
@@ -232,7 +237,7 @@ def deviation(probabilities: np.ndarray, full: np.ndarray, classes: tuple[str, .
 def _program(
     resolution: int | None, crop: classifier.Crop, mesh: jax.sharding.Mesh
 ) -> Callable[..., tuple[jax.Array, jax.Array]]:
-    """`score` for a mesh; jax compiles it once a process and batch size."""
+    """Compile `score` for a mesh; once per process and batch size."""
     return parallel.over_samples(
         functools.partial(score, resolution=resolution, crop=crop),
         mesh,
