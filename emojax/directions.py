@@ -1,7 +1,7 @@
 """Fit emotion directions to scored samples: the paper's regression, or another method.
 
-    python -m emojax.directions scores/ --bundle ffhq
-    python -m emojax.directions scores/ --bundle ffhq --method extremes --out extremes.npz
+    emojax directions scores/ --bundle ffhq
+    emojax directions scores/ --bundle ffhq --method extremes --out extremes.npz
 
 Fits one direction per emotion, validates it on held-out samples, measures how far it can be
 followed before faces break, and writes the file. Figures 4 and 5 of the paper are plotted into the
@@ -32,7 +32,7 @@ class Options:
     """Flags of `emojax directions`."""
 
     scores: tyro.conf.Positional[Path]
-    """Folder that emojax.score filled, wholly or in part."""
+    """Folder that emojax score filled, wholly or in part."""
     bundle: str = bundle.DEFAULT
     """Name or folder of the bundle whose generator was scored."""
     out: Path | None = None

@@ -1,8 +1,8 @@
 """Fréchet (and kernel) distance between two sets of pictures.
 
-    python -m emojax.fid results/ originals/
-    python -m emojax.fid results/ ffhq_statistics.npz --bundle ffhq
-    python -m emojax.fid results/ tfds:celeb_a:test --kid --bundle ffhq
+    emojax fid results/ originals/
+    emojax fid results/ ffhq_statistics.npz --bundle ffhq
+    emojax fid results/ tfds:celeb_a:test --kid --bundle ffhq
 
 Lower is closer. Each set is a folder, a statistics file (.npz with mu and sigma, ours or
 clean-fid's), or a prepared TensorFlow data set whose examples have an "image", as tfds:NAME:SPLIT.

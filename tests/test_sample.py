@@ -1,4 +1,4 @@
-"""`python -m emojax.sample`: the same face whatever the batch, and clear sentences."""
+"""`emojax sample`: the same face whatever the batch, and clear sentences."""
 
 import subprocess
 import sys

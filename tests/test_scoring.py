@@ -1,4 +1,4 @@
-"""`python -m emojax.score`: the same table however it came about, and whole after any kill."""
+"""`emojax score`: the same table however it came about, and whole after any kill."""
 
 import dataclasses
 import json
@@ -260,7 +260,7 @@ def test_folders_of_something_else(world, tmp_path):
     (tmp_path / "letter.txt").write_text("dear")
     with pytest.raises(UserError, match="holds something else than results"):
         score.main(options(world, tmp_path))
-    with pytest.raises(UserError, match=r"no scores in .*: make them with 'python -m emojax.score"):
+    with pytest.raises(UserError, match=r"no scores in .*: make them with 'emojax score"):
         ScoreTable.open(tmp_path)
     (tmp_path / "settings.json").write_text('{"classes": [1]}')
     with pytest.raises(UserError, match="holds no settings of a score table"):

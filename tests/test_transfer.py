@@ -157,7 +157,7 @@ def test_all_emotions_make_a_grid(folder, tmp_path):
     [
         ("psp", r"has no psp .*: make it with 'emojax convert psp FILE"),
         ("emotion", r"has no emotion .*: make it with 'emojax convert emotion FILE"),
-        ("directions.npz", "has no directions: make them with 'python -m emojax.score"),
+        ("directions.npz", "has no directions: make them with 'emojax score"),
         ("samples", r"has no sample picture samples/source.png: give pictures of your own"),
     ],
 )

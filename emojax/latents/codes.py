@@ -101,7 +101,7 @@ class Inversion:
                 return cls(jnp.asarray(stored["w_plus"]), vectors, **about)
         except (OSError, KeyError, TypeError, ValueError, zipfile.BadZipFile) as error:
             raise UserError(
-                f"{file} is not an inversion ({error}): wanted a .npz of python -m emojax.invert"
+                f"{file} is not an inversion ({error}): wanted a .npz of emojax invert"
             ) from error
 
 

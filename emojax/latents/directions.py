@@ -229,7 +229,7 @@ class Directions:
         ) as error:
             raise UserError(
                 f"{file} is not a sound directions file ({error}): write it again with "
-                "'python -m emojax.directions'"
+                "'emojax directions'"
             ) from error
 
 
@@ -242,8 +242,8 @@ def file_of(bundle: Bundle) -> Path:
     file = bundle.file(FILE)
     if file is None:
         raise UserError(
-            f"bundle {bundle} has no directions: make them with 'python -m emojax.score --bundle "
-            f"{bundle} --out scores' and 'python -m emojax.directions scores --bundle {bundle}'"
+            f"bundle {bundle} has no directions: make them with 'emojax score --bundle "
+            f"{bundle} --out scores' and 'emojax directions scores --bundle {bundle}'"
         )
     return file
 

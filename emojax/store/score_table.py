@@ -118,9 +118,7 @@ class ScoreTable:
             UserError: there is none, or it is damaged.
         """
         if not (folder / run_settings.FILE).is_file():
-            raise UserError(
-                f"no scores in {folder}: make them with 'python -m emojax.score --out {folder}'"
-            )
+            raise UserError(f"no scores in {folder}: make them with 'emojax score --out {folder}'")
         return cls._opened(folder, _settings(folder))
 
     @classmethod

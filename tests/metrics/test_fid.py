@@ -275,9 +275,9 @@ def test_help_has_an_example_a_line_and_needs_no_jax() -> None:
     done = subprocess.run([sys.executable, "-c", told], capture_output=True, text=True)
     lines = done.stdout.splitlines()
     assert lines[-1] == "False", done.stderr
-    examples = [line.strip() for line in lines if line.strip().startswith("python -m emojax.fid ")]
+    examples = [line.strip() for line in lines if line.strip().startswith("emojax fid ")]
     assert len(examples) == 3
-    assert examples[0] == "python -m emojax.fid results/ originals/"
+    assert examples[0] == "emojax fid results/ originals/"
 
 
 class Painted(tfds.core.GeneratorBasedBuilder):

@@ -1,4 +1,4 @@
-"""`python -m emojax.figures`: every figure from small networks, and a page that stands alone."""
+"""`emojax figures`: every figure from small networks, and a page that stands alone."""
 
 import base64
 import dataclasses
