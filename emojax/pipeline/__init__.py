@@ -3,7 +3,7 @@
     pipe = emojax.load("demo")
     me, friend = pipe.invert("me.jpg", "friend.jpg")
     pipe.transfer(me, friend).image.save("result.png")
-    pipe.edit(me, happiness=12, anger=-4).image
+    pipe.edit(me, happiness=4, anger=-4).image
     pipe.emotions("me.jpg")
 
 Everything that comes back is `Faces`: codes, pictures and emotion probabilities of one or more
