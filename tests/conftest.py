@@ -62,12 +62,25 @@ def pytest_collection_modifyitems(items):
     items.sort(key=lambda item: item.path not in slow)
 
 
+PUBLISHED_SIZE = (
+    "tests/latents/test_inversion_recorded.py",
+    "tests/models/test_psp.py",
+    "tests/models/test_stylegan2.py",
+)
+"""Files that hold networks of the published size: one process runs them, one after the other."""
+
+
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config, log):
-    """Keep the tests of a file in one process: they share fixtures and compiled programs."""
+    """Keep the tests of a file in one process, which share fixtures and compiled programs."""
     if config.getoption("dist") != "load":  # the user wants it otherwise
         return None
     from xdist.scheduler import LoadFileScheduling
 
+    class Scheduling(LoadFileScheduling):
+        def _split_scope(self, nodeid):
+            file = super()._split_scope(nodeid)
+            return "published size" if file.endswith(PUBLISHED_SIZE) else file
+
     config.option.loadscopereorder = False
-    return LoadFileScheduling(config, log)
+    return Scheduling(config, log)
