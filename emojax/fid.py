@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING
 import tyro
 
 from emojax.runtime.cli import cli
+from emojax.runtime.compile_cache import cache_folder
 from emojax.runtime.errors import UserError
 from emojax.runtime.files import sha256
 from emojax.store import bundle
@@ -52,7 +53,7 @@ class Options:
     """Write the first set's statistics here (.npz)."""
     batch: int | None = None
     """Pictures per device and call."""
-    cache: Path = Path(os.environ.get("XDG_CACHE_HOME", "~/.cache"), "emojax", "fid")
+    cache: Path = cache_folder() / "fid"
     """Folder in which statistics are kept, by the contents of the pictures."""
     data_dir: Path | None = None
     """Folder of prepared TFDS data sets; default: TFDS's own."""

@@ -21,17 +21,15 @@ def keep_programs() -> None:
     """Switch the cache on by variables that JAX reads when it is imported; call it before."""
     if os.environ.get(SWITCH, "").lower() == "off" or _FOLDER in os.environ:
         return
-    folder = cache_folder()
-    if folder is None:
+    try:
+        folder = cache_folder().expanduser()
+    except RuntimeError:  # a user without a home
         return
     os.environ[_FOLDER] = str(folder / "programs")
     for name, value in _ALL.items():
         os.environ.setdefault(name, value)
 
 
-def cache_folder() -> Path | None:
-    """Return the user's cache folder for emojax; None for a user without a home."""
-    try:
-        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "emojax"
-    except RuntimeError:
-        return None
+def cache_folder() -> Path:
+    """Return the user's cache folder for emojax; it may begin with `~`, for help texts to show."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache", "emojax")
