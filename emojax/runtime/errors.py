@@ -18,3 +18,23 @@ def printable(text: str) -> str:
     return "".join(
         each if each.isprintable() or each == "\n" else repr(each)[1:-1] for each in text
     )
+
+
+def shortened(text: object, most: int) -> str:
+    r"""Return a text from outside as a message quotes it: printable, on one line, and not long.
+
+    Args:
+        text: a name, a path or the message of another library.
+        most: characters; of a longer text the middle is left out.
+
+    Returns:
+        The text; line breaks of it are written out, as \n.
+    """
+    found = str(text)
+    if len(found) > 2 * most:  # before anything is done with a megabyte
+        found = found[:most] + found[-most:]
+    found = printable(found).replace("\n", r"\n")
+    if len(found) <= most:
+        return found
+    head = (most - 5) * 2 // 3
+    return f"{found[:head]} ... {found[head + 5 - most :]}"
