@@ -19,8 +19,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import tyro
 
-from emojax.faces import images, video
+from emojax.faces import images
 from emojax.faces.photo_reader import SIZE, Portrait, check_face
+from emojax.film import loops
 from emojax.runtime.choices import K, Normaliser, Projection
 from emojax.runtime.cli import cli
 from emojax.runtime.errors import UserError
@@ -116,7 +117,7 @@ def main(options: Options) -> None:
     report = _report(pipe, drawn, files, options)
     write_json(out / "transfer.json", report)
     if options.video:
-        video.write(options.video, _film(drawn, options.frames))
+        loops.write(options.video, _film(drawn, options.frames))
     score = report["results"][-1]
     print(
         f"emotion score {score['emotion_score']:.3f} ({score['before']['emotion_score']:.3f} "
@@ -137,7 +138,7 @@ def check(options: Options) -> list[float]:
     check_face(options.source_face, "--source-face")
     check_face(options.target_face, "--target-face")
     if options.video:
-        video.check(options.video)
+        loops.check(options.video)
     for file in (options.source, options.target):
         if file:
             images.read(file)

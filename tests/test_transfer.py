@@ -13,7 +13,8 @@ import pytest
 from PIL import Image
 
 from emojax import edit, transfer
-from emojax.faces import images, video
+from emojax.faces import images
+from emojax.film import loops
 from emojax.latents import inversion, normalisers
 from emojax.runtime.cli import run_command
 from emojax.runtime.errors import UserError
@@ -228,7 +229,7 @@ def test_an_unaligned_sample_of_the_users_is_refused_where_it_is_too_small(folde
 @pytest.mark.parametrize("suffix", [".gif", ".webp"])
 def test_a_video_has_all_its_frames_enlarged(tmp_path, suffix):
     file = tmp_path / f"film{suffix}"
-    video.write(file, [np.full((64, 64, 3), level, np.uint8) for level in (0, 120, 240)])
+    loops.write(file, [np.full((64, 64, 3), level, np.uint8) for level in (0, 120, 240)])
     with Image.open(file) as film:
         assert film.n_frames == 3
         assert film.size == (256, 256)
@@ -238,7 +239,7 @@ def test_a_video_has_all_its_frames_enlarged(tmp_path, suffix):
 def test_an_mp4_without_ffmpeg_is_one_sentence(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "imageio_ffmpeg", None)
     with pytest.raises(UserError, match=r"run 'pip install imageio-ffmpeg', or write a \.gif"):
-        video.check(tmp_path / "film.mp4")
+        loops.check(tmp_path / "film.mp4")
 
 
 def test_an_mp4_is_whole_or_not_there(tmp_path, monkeypatch):
@@ -257,11 +258,11 @@ def test_an_mp4_is_whole_or_not_there(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "imageio_ffmpeg", stand_in)
     frames = [np.full((256, 258, 3), level, np.uint8) for level in (1, 2, 3, 4, 5)]
     file = tmp_path / "film.mp4"
-    video.write(file, frames[:3])
+    loops.write(file, frames[:3])
     whole = b"".join(frame.tobytes() for frame in frames[:3])
     assert file.read_bytes() == whole
     with pytest.raises(UserError, match=r"cannot write .*film\.mp4 .disk full"):
-        video.write(file, frames)
+        loops.write(file, frames)
     assert file.read_bytes() == whole
     assert names_in(tmp_path) == {"film.mp4"}
 

@@ -1,0 +1,1 @@
+"""Videos: faces followed over frames, edited as one person, and put back."""
