@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from convert.reader.checkpoint_file import release
-from emojax.runtime.errors import UserError
 from emojax.store.parts import ConfigT, Part
 
 if TYPE_CHECKING:
@@ -154,7 +153,7 @@ def apply(
     if found := sorted(found) + sorted(unknown):
         from emojax.store import weights  # late, as in `expected`
 
-        raise UserError(f"the file does not hold this network; {weights.report(found)}")
+        raise weights.mismatch("the file does not hold this network", found)
     return table, left
 
 

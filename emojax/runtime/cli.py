@@ -70,7 +70,7 @@ def run_command(command: Callable[[], None]) -> int:
             command()
         sys.stdout.flush()
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {error}", *error.notes, sep="\n  ", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)

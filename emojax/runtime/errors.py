@@ -1,23 +1,32 @@
 """The one exception that a user is meant to read."""
 
+from collections.abc import Iterable
+
+LONGEST = 300
+"""Characters of a message or a note."""
+
 
 class UserError(ValueError):
     """Something the user can put right.
 
     The message is one sentence that says what was received, what was wanted and what to do. It may
-    quote names out of files, so characters that a terminal would act on are escaped.
+    quote files and libraries, so it is made one printable line of at most `LONGEST` characters.
+
+    Args:
+        message: the sentence.
+        notes: what belongs below it, such as a list of all tensors that differ; each becomes one
+            line of the same kind. Python shows them below a traceback, a command below the error.
     """
 
-    def __init__(self, message: object) -> None:
-        """Keep the message, printable."""
-        super().__init__(printable(str(message)))
+    def __init__(self, message: object, notes: Iterable[str] = ()) -> None:
+        super().__init__(shortened(message, LONGEST))
+        for note in notes:
+            self.add_note(shortened(note, LONGEST))
 
-
-def printable(text: str) -> str:
-    r"""Return a text whose control characters are written out, as \x1b; line breaks stay."""
-    return "".join(
-        each if each.isprintable() or each == "\n" else repr(each)[1:-1] for each in text
-    )
+    @property
+    def notes(self) -> list[str]:
+        """The lines below the sentence."""
+        return list(getattr(self, "__notes__", ()))
 
 
 def shortened(text: object, most: int) -> str:
@@ -28,12 +37,12 @@ def shortened(text: object, most: int) -> str:
         most: characters; of a longer text the middle is left out.
 
     Returns:
-        The text; line breaks of it are written out, as \n.
+        The text; what a terminal would act on is written out, as \n and \x1b.
     """
     found = str(text)
     if len(found) > 2 * most:  # before anything is done with a megabyte
         found = found[:most] + found[-most:]
-    found = printable(found).replace("\n", r"\n")
+    found = "".join(each if each.isprintable() else repr(each)[1:-1] for each in found)
     if len(found) <= most:
         return found
     head = (most - 5) * 2 // 3

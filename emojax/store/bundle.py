@@ -298,7 +298,7 @@ def save(
     network: Any = part.network_class()
     expected = weights.flatten(weights.abstract(network, config))
     if found := weights.problems(expected, arrays):
-        raise UserError(f"{part.name} not written; {weights.report(found)}")
+        raise weights.mismatch(f"{part.name} not written", found)
     stored = {
         "network": network.__name__,
         "config": dataclasses.asdict(cast(Any, config)),

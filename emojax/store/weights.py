@@ -27,7 +27,7 @@ import orbax.checkpoint as ocp
 import tensorstore
 from flax import nnx
 
-from emojax.runtime.errors import UserError
+from emojax.runtime.errors import UserError, shortened
 
 Model = TypeVar("Model", bound=nnx.Module)
 
@@ -118,7 +118,7 @@ def load(model: Model, arrays: Arrays, *, what: str = "weights") -> Model:
     """
     expected = flatten(model)
     if found := problems(expected, arrays):
-        raise UserError(f"{what} do not fit the model; {report(found)}")
+        raise mismatch(f"{what} do not fit the model", found)
     graph, state = nnx.split(model)
     variables = {".".join(map(str, path)): (path, var) for path, var in nnx.to_flat_state(state)}
     # an array is in memory twice while it is copied: the largest first, while memory is emptiest
@@ -131,11 +131,21 @@ def load(model: Model, arrays: Arrays, *, what: str = "weights") -> Model:
     return nnx.merge(graph, nnx.from_flat_state(filled))
 
 
-def report(found: list[str], limit: int = 60) -> str:
-    """Return the lines of `problems` under a count, cut after `limit` lines of 200 characters."""
+def mismatch(what: str, found: list[str], limit: int = 60) -> UserError:
+    """Return the error for the lines of `problems`.
+
+    The sentence has their number and the first of them; all, up to a limit, are notes below it.
+
+    Args:
+        what: what is wrong, the beginning of the sentence.
+        found: the lines, one or more.
+        limit: how many of them to list.
+    """
+    first = f"{what}; {len(found)} tensors differ: {shortened(found[0], 100)}"
+    if len(found) == 1:
+        return UserError(first)
     more = [f"... and {len(found) - limit} more"] if len(found) > limit else []
-    lines = [line[:200].replace("\n", "\\n") for line in found[:limit]]  # names are from files
-    return "\n  ".join([f"{len(found)} tensors differ:", *lines, *more])
+    return UserError(f"{first}, ...", [*found[:limit], *more])
 
 
 def count(arrays: Arrays) -> int:
@@ -322,8 +332,8 @@ def _damage(folder: Path) -> Iterator[None]:
 
 
 def _brief(error: Exception) -> str:
-    """Return the beginning of an error's message, on one line."""
-    return " ".join(str(error).split())[:200]
+    """Return an error's message as a short line."""
+    return shortened(error, 100)
 
 
 def _is_float(dtype: np.dtype) -> bool:
