@@ -19,7 +19,7 @@ from emojax.latents.directions import FILE, Directions
 from emojax.latents.fit_config import FitConfig
 from emojax.runtime.cli import cli
 from emojax.runtime.errors import UserError
-from emojax.store import bundle
+from emojax.store import bundle, run_settings
 from emojax.store.bundle import Bundle
 from emojax.store.parts import GENERATOR
 
@@ -50,6 +50,10 @@ class Options:
 def main(options: Options) -> None:
     """Fit, validate, write and plot."""
     place = bundle.find(options.bundle)
+    if not (options.scores / run_settings.FILE).is_file():  # before the file that may be there
+        raise UserError(
+            f"no scores in {options.scores}: make them with 'emojax score --out {options.scores}'"
+        )
     file = _destination(place, options)
     from emojax.store.score_table import ScoreTable  # late, as all that imports jax
 

@@ -3,6 +3,7 @@
     emojax edit
     emojax edit me.jpg --bundle ffhq --emotion happiness --k 0..12 --steps 7
     emojax edit me.jpg --bundle ffhq --emotion all --inverter hyperstyle
+    emojax edit me.jpg --bundle ffhq --emotion happiness --k 8 --paste --video smile.mp4
     emojax edit me.jpg --bundle ffhq --emotion fear,surprise --k 15 --layers 4:8
 
 Writes sheet.png (a strip, or with --emotion all a grid of emotions by k), one picture for each
@@ -16,13 +17,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import numpy as np
 import tyro
 
-from emojax.faces import images
-from emojax.faces.photo_reader import check_face
+from emojax.faces import images, photo_reader
+from emojax.faces.photo_reader import Photograph, check_face
+from emojax.film import loops
 from emojax.latents import directions
 from emojax.latents.directions import Directions
-from emojax.runtime.choices import EMOTIONS, Unit
+from emojax.runtime.choices import EMOTIONS, PasteForm, Unit
 from emojax.runtime.cli import cli
 from emojax.runtime.errors import UserError
 from emojax.runtime.files import make_folder, sha256, write_json
@@ -57,6 +60,17 @@ class Options:
     """Only these layers of the generator, such as 4:8: from the fifth to the eighth."""
     face: str = "only"
     """Which face of a photograph with several: largest, or a number from the left, from 1."""
+    paste: bool = False
+    """Also put every edit back into the photograph."""
+    paste_form: PasteForm = "change"
+    """change: what the edit changes is added to the photograph within the face, so that hair,
+    background, colours and grain stay the photograph's. crop: the generated face replaces the
+    whole square that was cut out."""
+    video: Path | None = None
+    """Also write a .mp4, .gif or .webp of the way through the range of k and back; of a single k,
+    from 0."""
+    frames: int = 48
+    """Frames of the way there."""
     out: Path = Path("edited")
     """Folder for the results."""
     common: tyro.conf.OmitArgPrefixes[PipelineFlags] = dataclasses.field(
@@ -78,14 +92,14 @@ class Move(NamedTuple):
 
 def main(options: Options) -> None:
     """Edit one face and write what came of it."""
-    check(options)
+    photo = check(options)
     layers = layer_range(options.layers)
     with progress("reading the networks", unit="edits") as shown:
         from emojax.pipeline import Pipeline
 
         pipe = Pipeline(options.common)
         moves = _moves(pipe, options)
-        portrait = pipe.read(options.photo or pipe.sample_photo("source"), face=options.face)
+        portrait = pipe.read(photo or pipe.sample_photo("source"), face=options.face)
         shown.describe("inverting the face")
         found = pipe.invert(portrait)
         rows = []
@@ -94,9 +108,14 @@ def main(options: Options) -> None:
             rows.append(pipe.edit(found, move.amounts, unit=options.unit, layers=layers))
             pipe.render(rows[-1:])
             shown.advance(len(rows[-1]))
+        if options.video:
+            shown.describe("drawing the video")
+            film = _film(pipe, found, moves, options)
     out = make_folder(options.out)
     _remove_earlier(out)
     edits = _write(out, pipe, moves, rows)
+    if options.paste:
+        _write_pasted(out, rows, edits, options.paste_form)
     file = portrait.file
     report = {
         "photo": {"file": str(file), "sha256": sha256(file) if file else None},
@@ -106,14 +125,17 @@ def main(options: Options) -> None:
         **pipe.about(),
     }
     write_json(out / REPORT, report)
+    if options.video:
+        loops.write(options.video, film)
     print(f"{len(edits)} edits: {out}/sheet.png, {out}/{REPORT}")
 
 
-def check(options: Options) -> None:
-    """Refuse what no run could use, before anything slow.
+def check(options: Options) -> Photograph | None:
+    """Refuse what no run could use, before anything slow; return the photograph, decoded.
 
     Raises:
-        UserError: a flag out of range, an unknown emotion, or a photograph that is missing or none.
+        UserError: a flag out of range, an unknown emotion, a video that could not be written, or
+            a photograph that is missing or none.
     """
     options.common.check()
     check_face(options.face)
@@ -121,8 +143,10 @@ def check(options: Options) -> None:
     if options.k is not None:
         spread("--k", options.k, options.steps)
     at_least("--steps", options.steps, 2)
-    if options.photo:
-        images.read(options.photo)
+    at_least("--frames", options.frames, 2)
+    if options.video:
+        loops.check(options.video)
+    photo = photo_reader.read(options.photo) if options.photo else None
     place = bundle.find(options.common.bundle)
     place.check(GENERATOR, *INVERTER_PARTS[options.common.inverter], EMOTION)
     if options.emotion != ALL:
@@ -130,6 +154,7 @@ def check(options: Options) -> None:
         known = Directions.load(file) if file else directions.load(place)
         for name in names_in(options.emotion):
             known.index(name)
+    return photo
 
 
 def names_in(text: str) -> list[str]:
@@ -188,6 +213,31 @@ def _write(
     return edits
 
 
+def _write_pasted(
+    out: Path, rows: "list[Faces]", edits: list[dict[str, Any]], form: PasteForm
+) -> None:
+    """Write the photograph with each edit, and name it in what the report says of the edit."""
+    photos = (photo for faces in rows for photo in faces.paste(form))
+    for edit, photo in zip(edits, photos, strict=True):
+        edit["pasted"] = f"pasted-{edit['file']}"
+        images.write(out / edit["pasted"], photo)
+
+
+def _film(
+    pipe: "Pipeline", found: "Faces", moves: list[Move], options: Options
+) -> list[np.ndarray]:
+    """Return the pictures of the way through each row's range of k and back."""
+    layers, pictures = layer_range(options.layers), []
+    for move in moves:
+        path = {
+            name: np.linspace(k[0] if len(k) > 1 else 0.0, k[-1], options.frames).tolist()
+            for name, k in move.amounts.items()
+        }
+        there = list(pipe.edit(found, path, unit=options.unit, layers=layers).pictures)
+        pictures += there + there[-2:0:-1]
+    return pictures
+
+
 def _label(k: dict[str, float]) -> str:
     if len(set(k.values())) == 1:
         return f"{' + '.join(k)} {next(iter(k.values())):+.3g}"
@@ -216,7 +266,7 @@ def _remove_earlier(out: Path) -> None:
     """Remove the pictures that the report of an earlier run in this folder names."""
     try:
         edits: Sequence[dict] = json.loads((out / REPORT).read_text())["edits"]
-        names = [str(each["file"]) for each in edits]
+        names = [str(each[key]) for each in edits for key in ("file", "pasted") if key in each]
     except (OSError, ValueError, TypeError, KeyError):
         return
     for name in names:

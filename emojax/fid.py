@@ -147,7 +147,7 @@ def measure(place: str, network: "FeatureExtractor", options: Options) -> Measur
     if place.endswith(".npz"):
         return Measured(_of_network(fid.load(Path(place)), network, place))
     source, contents = _source(place, options)
-    key = _sha256_of(f"{network.fingerprint} {contents}")[:32]
+    key = _sha256_of(f"{network.fingerprint} {contents} {features.DECODING}")[:32]
     cached = options.cache.expanduser() / f"{key}.npz"
     if cached.is_file() and not options.kid:
         logging.info("%s: statistics from %s", place, cached)

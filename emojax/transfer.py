@@ -14,17 +14,16 @@ are explained in `emojax.latents.normalisers`.
 
 import dataclasses
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import tyro
 
-from emojax.faces import images
-from emojax.faces.photo_reader import SIZE, Portrait, check_face
+from emojax.faces import images, photo_reader
+from emojax.faces.photo_reader import Photograph, Portrait, check_face
 from emojax.film import loops
-from emojax.runtime.choices import K, Normaliser, Projection
+from emojax.runtime.choices import K, Normaliser, PasteForm, Projection
 from emojax.runtime.cli import cli
-from emojax.runtime.errors import UserError
 from emojax.runtime.files import make_folder, sha256, write_json
 from emojax.runtime.flags import PipelineFlags, at_least, spread
 from emojax.runtime.progress import Progress, progress
@@ -71,11 +70,29 @@ class Options:
     """Frames of the way there."""
     paste: bool = False
     """Also put the result back into the source photograph."""
+    paste_form: PasteForm = "change"
+    """change: what the transfer changes is added to the photograph within the face, so that hair,
+    background, colours and grain stay the photograph's. crop: the generated face replaces the
+    whole square that was cut out."""
     out: Path = Path("transferred")
     """Folder for the results."""
     common: tyro.conf.OmitArgPrefixes[PipelineFlags] = dataclasses.field(
         default_factory=PipelineFlags
     )
+
+
+class Given(NamedTuple):
+    """What the flags give: the alphas, and the photographs, already decoded.
+
+    Attributes:
+        alphas: one for each result.
+        source: None: the bundle's sample.
+        target: None: the bundle's sample.
+    """
+
+    alphas: list[float]
+    source: Photograph | None
+    target: Photograph | None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -104,14 +121,14 @@ class Drawn:
 
 def main(options: Options) -> None:
     """Transfer one expression and write what came of it."""
-    alphas = check(options)
+    given = check(options)
     with progress("reading the networks", 4, "steps") as shown:
         from emojax.pipeline import Pipeline
 
         pipe = Pipeline(options.common)
-        photos = _read(pipe, options)
+        photos = _cut_out(pipe, given, options)
         out = make_folder(options.out)
-        drawn = draw(pipe, photos, alphas, options, shown)
+        drawn = draw(pipe, photos, given.alphas, options, shown)
     files = _write_results(out, drawn, options)
     _write_sheet(out / "sheet.png", pipe, drawn)
     report = _report(pipe, drawn, files, options)
@@ -125,8 +142,8 @@ def main(options: Options) -> None:
     )
 
 
-def check(options: Options) -> list[float]:
-    """Refuse what no run could use, before anything slow; return the alphas.
+def check(options: Options) -> Given:
+    """Refuse what no run could use, before anything slow; return what the flags give.
 
     Raises:
         UserError: a flag out of range, a picture that is missing or none, or a bundle without a
@@ -139,27 +156,21 @@ def check(options: Options) -> list[float]:
     check_face(options.target_face, "--target-face")
     if options.video:
         loops.check(options.video)
-    for file in (options.source, options.target):
-        if file:
-            images.read(file)
+    files = (options.source, options.target)
+    photos = [photo_reader.read(file) if file else None for file in files]
     place = bundle.find(options.common.bundle)
     place.check(GENERATOR, *INVERTER_PARTS[options.common.inverter], EMOTION)
-    return alphas
+    return Given(alphas, *photos)
 
 
-def _read(pipe: "Pipeline", options: Options) -> tuple[Portrait, Portrait]:
+def _cut_out(pipe: "Pipeline", given: Given, options: Options) -> tuple[Portrait, Portrait]:
     source = pipe.read(
-        options.source or pipe.sample_photo("source"),
+        given.source or pipe.sample_photo("source"),
         face=options.source_face,
         flag="--source-face",
     )
-    if options.paste and source.quad is None:
-        raise UserError(
-            f"--paste puts the face back into its photograph, {source.name} is an aligned face "
-            "already: leave --paste out"
-        )
     target = pipe.read(
-        options.target or pipe.sample_photo("target"),
+        given.target or pipe.sample_photo("target"),
         face=options.target_face,
         flag="--target-face",
     )
@@ -232,14 +243,14 @@ def _combined(inverted: "Faces", prepared: "Prepared", alphas: list[float]) -> "
 
 def _write_results(out: Path, drawn: Drawn, options: Options) -> list[str]:
     """Write a picture for each alpha and normaliser; return the names of the results."""
-    from emojax.faces.paste import paste
+    from emojax.faces.paste import put_back
 
-    source = drawn.photos[0]
+    source, before = drawn.photos[0], drawn.stages["inverted"].pictures[0]
     marks = [""] if len(drawn.alphas) == 1 else [f"-{alpha:.2f}" for alpha in drawn.alphas]
     for mark, picture in zip(marks, drawn.results.pictures, strict=True):
         images.write(out / f"result{mark}.png", picture)
-        if options.paste and source.quad is not None:
-            photo = paste(source.photo, picture, source.quad, size=SIZE)
+        if options.paste:
+            photo = put_back(source, picture, before, options.paste_form)
             images.write(out / f"pasted{mark}.png", photo)
     for name, faces in drawn.compared.items():
         images.write(out / f"result-{name}.png", faces.pictures[0])

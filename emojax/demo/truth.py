@@ -96,6 +96,15 @@ class DrawnPeople:
         parts = [self._batch(ids[rows], shown) for rows in index_batches(len(ids), _BATCH)]
         return jax.tree.map(lambda *each: np.concatenate(each)[: len(ids)], *parts)
 
+    def faces(self, ids: Sequence[int] | np.ndarray, emotion: str | None = None) -> Params:
+        """Return the faces [N, ...] of people, with the expression of a target where one is named.
+
+        Raises:
+            UserError: unknown emotion.
+        """
+        faces = _faces(self.seed, np.asarray(ids, np.uint32), photographed=self.photographed)
+        return faces if emotion is None else _expressed(faces, self._target(emotion)[1])
+
     def _target(self, emotion: str) -> tuple[int, Params]:
         """Return the number of an emotion's target, and a face with its expression."""
         if emotion not in EMOTIONS:
@@ -114,7 +123,7 @@ class DrawnPeople:
             faces = _expressed(faces, shown)
         pictures = batches.draw(faces, self.resolution)
         if self.photographed:
-            pictures = _photographed(self.seed, ids, pictures)
+            pictures = photographed(self.seed, ids, pictures)
         pixels = to_pixels(pictures)[:count]
         if self.photographed:
             rows = zip(ids.tolist(), pixels, strict=False)
@@ -156,8 +165,8 @@ def _expressed(faces: Params, shown: Params) -> Params:
 
 
 @jax.jit
-def _photographed(seed: int, ids: jax.Array, pictures: jax.Array) -> jax.Array:
-    """Apply the camera of each id to its picture."""
+def photographed(seed: int, ids: jax.Array, pictures: jax.Array) -> jax.Array:
+    """Apply the camera of each id [N] to its picture [N, R, R, 3] in [-1, 1]."""
 
     def take(person: jax.Array, picture: jax.Array) -> jax.Array:
         key = jax.random.fold_in(jax.random.key(seed), person)

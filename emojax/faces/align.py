@@ -7,18 +7,22 @@ top left, anticlockwise.
 """
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
 from scipy import ndimage
 
+from emojax.faces import images
 from emojax.runtime.errors import UserError
 
 LEFT_EYE, RIGHT_EYE = slice(36, 42), slice(42, 48)
 MOUTH_CORNERS = (48, 54)
 ALIGNED = 0.1
 """A square picture counts as aligned when its quad is this near its frame, by its side."""
+FARTHEST = 4
+"""Landmarks farther outside than this, by the picture's longer side, are taken for wrong."""
 
 
 class CropPlan(NamedTuple):
@@ -58,7 +62,7 @@ def quad_of(landmarks: np.ndarray) -> np.ndarray:
     across = right - left
     down = (corners[0] + corners[1]) * 0.5 - eyes
     x = across - np.flipud(down) * [-1, 1]
-    x /= np.hypot(*x)
+    x /= np.hypot(*x) or 1.0  # points in one place have no direction: a quad without extent
     x *= max(np.hypot(*across) * 2.0, np.hypot(*down) * 1.8)
     y = np.flipud(x) * [-1, 1]
     centre = eyes + down * 0.1
@@ -98,7 +102,7 @@ def prepare(picture: np.ndarray, quad: np.ndarray, size: int) -> tuple[Image.Ima
     shrink = int(side / size * 0.5)
     if shrink > 1:
         whole = (int(np.rint(image.width / shrink)), int(np.rint(image.height / shrink)))
-        image = image.resize(whole, Image.Resampling.LANCZOS)
+        image = images.resample(image, whole, Image.Resampling.LANCZOS)
         quad, side = quad / shrink, side / shrink
     border = max(int(np.rint(side * 0.1)), 3)
     left, top, right, bottom = _bounds(quad)
@@ -152,13 +156,31 @@ def is_aligned(picture: np.ndarray, quad: np.ndarray) -> bool:
     return height == width and float(np.abs(quad - frame).max()) <= ALIGNED * width
 
 
-def choose(
-    quads: list[np.ndarray], face: str, *, name: str = "the picture", flag: str = "--face"
-) -> np.ndarray:
-    """Return the quad [4,2] of the face wanted.
+def is_within(picture: np.ndarray, points: np.ndarray) -> bool:
+    """Say whether a face can be cut out: it has an extent, and its middle lies in the picture.
 
     Args:
-        quads: one for each face found.
+        picture: uint8 [H,W,3].
+        points: landmarks [5,2] or [68,2]; the face may be cut by the picture's border.
+    """
+    longest = max(picture.shape[:2])
+    if not (np.isfinite(points).all() and np.abs(points).max() <= FARTHEST * longest):
+        return False
+    if np.ptp(points, axis=0).max() < 1:  # less than a pixel
+        return False
+    quad = quad_of(points)
+    x, y = quad.mean(0)
+    inside = 0 <= x < picture.shape[1] and 0 <= y < picture.shape[0]
+    return inside and 1 <= side_of(quad) <= FARTHEST * longest
+
+
+def choose(
+    quads: Sequence[np.ndarray], face: str, *, name: str = "the picture", flag: str = "--face"
+) -> int:
+    """Return the index of the face wanted.
+
+    Args:
+        quads: one for each face found, from left to right.
         face: "only", "largest", or the number of the face counted from the left, from 1.
         name: what an error calls the picture.
         flag: the flag that chooses a face, for an error.
@@ -172,7 +194,7 @@ def choose(
             "with --align never"
         )
     if face == "largest":
-        return max(quads, key=side_of)
+        return int(np.argmax([side_of(quad) for quad in quads]))
     if face == "only" and len(quads) > 1:
         raise UserError(
             f"{len(quads)} faces found in {name}: choose with {flag} largest, or {flag} 1 to "
@@ -181,4 +203,4 @@ def choose(
     number = 1 if face == "only" else int(face)
     if not 1 <= number <= len(quads):
         raise UserError(f"no face {number} in {name}: it has {len(quads)}, counted from the left")
-    return sorted(quads, key=lambda quad: quad[:, 0].mean())[number - 1]
+    return number - 1

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from emojax.faces import images
 from emojax.runtime.errors import UserError
 
 
@@ -48,10 +49,5 @@ def open_data_set(name: str, split: str, data_dir: Path | None = None) -> DataSe
     return DataSet(
         f"{builder.info.full_name}:{split}:{len(data)}",
         len(data),
-        lambda number: _rgb(np.asarray(data[number]["image"])),
+        lambda number: images.over_white(np.asarray(data[number]["image"])),
     )
-
-
-def _rgb(picture: np.ndarray) -> np.ndarray:
-    """Repeat the channel of grey [H,W,1] pictures, drop transparency."""
-    return picture.repeat(3, -1) if picture.shape[-1] == 1 else picture[..., :3]

@@ -5,19 +5,41 @@ preprocessing and network. Conventions of the encoders' `configs/transforms_conf
 `utils/common.py`.
 """
 
+import contextlib
+import functools
 import os
+import threading
+import warnings
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
+from emojax.faces import modes
 from emojax.runtime.errors import UserError
 from emojax.runtime.files import replacing
 
-SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
+SUFFIXES = frozenset(
+    {
+        *(".avif", ".bmp", ".gif", ".heic", ".heif", ".jpeg", ".jpg", ".png", ".ppm", ".tif"),
+        *(".tiff", ".webp"),
+    }
+)
 """Names that are taken for pictures when a folder is given."""
+
+FORMATS = ("PNG", "JPEG", "MPO", "WEBP", "AVIF", "HEIF", "TIFF", "GIF", "BMP", "PPM", "JPEG2000")
+"""Formats that are read. Others that Pillow knows are not pictures of a camera, and some of them
+run other programs."""
+
+MOST_PIXELS = 89_000_000
+"""Pixels of the largest picture that is decoded; from slightly more on Pillow itself warns."""
+
+_LIMIT = f"{MOST_PIXELS // 1_000_000} million pixels, make it smaller first"
+_HEIC_BRANDS = frozenset({b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"})
+_OPENING = threading.Lock()
+"""Held while warnings are errors: filters of warnings belong to the whole process."""
 
 
 def find(paths: Iterable[str | os.PathLike]) -> list[Path]:
@@ -46,30 +68,91 @@ def find(paths: Iterable[str | os.PathLike]) -> list[Path]:
     return found
 
 
-def read(file: str | os.PathLike) -> np.ndarray:
-    """Return a picture file as uint8 [H,W,3], turned upright by its EXIF orientation.
+def read(file: str | os.PathLike, *, upright: bool = True) -> np.ndarray:
+    """Return a picture file as uint8 [H,W,3]: the one way in for pictures from outside.
+
+    Of an animation the first frame is taken, transparent parts are shown over white, grey of 16 or
+    32 bits and of floats is scaled to 8 bits; see `modes.to_rgb`.
+
+    Args:
+        file: its format is known by its content, not by its name.
+        upright: turn the picture by its EXIF orientation.
 
     Raises:
-        UserError: the file is missing, not a picture, damaged or absurdly large.
+        UserError: the file is missing, not a picture, damaged or too large.
     """
+    if not os.path.exists(file):
+        raise UserError(f"no file {file}: give the path of a picture")
+    if not os.path.isfile(file):  # reading from a pipe would wait for ever
+        raise UserError(f"{file} is not a file: give the path of a picture")
     try:
-        with Image.open(file) as picture:
-            return decode(picture)
-    except FileNotFoundError as error:
-        raise UserError(f"no file {file}: give the path of a picture") from error
+        with _opened(file) as picture:
+            return decode(picture, name=str(file), upright=upright)
+    except UserError:
+        raise
     except UnidentifiedImageError as error:
-        raise UserError(
-            f"{file} is not a picture: wanted a PNG, JPEG, WebP, TIFF or BMP file"
-        ) from error
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise UserError(f"{file} is not a picture: wanted {_wanted(file)}") from error
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise UserError(f"{file} is too large: wanted at most {_LIMIT}") from error
+    except Exception as error:  # damaged files make Pillow raise almost anything
         raise UserError(
             f"{file} cannot be decoded ({error}): wanted an undamaged picture"
         ) from error
 
 
-def decode(picture: Image.Image) -> np.ndarray:
-    """Return a PIL image as uint8 [H,W,3], turned upright by its EXIF orientation."""
-    return np.asarray(ImageOps.exif_transpose(picture).convert("RGB"))
+def decode(picture: Image.Image, *, name: str = "the picture", upright: bool = True) -> np.ndarray:
+    """Return a PIL image as uint8 [H,W,3]; see `read`.
+
+    Args:
+        picture: any mode.
+        name: what an error calls it.
+        upright: turn it by its EXIF orientation.
+
+    Raises:
+        UserError: it is too large or empty, or holds numbers that are no grey levels.
+    """
+    if not 0 < picture.width * picture.height <= MOST_PIXELS:
+        raise UserError(f"{name} is {picture.width}x{picture.height}: wanted at most {_LIMIT}")
+    if upright and picture.getexif().get(ExifTags.Base.Orientation, 1) != 1:
+        picture = ImageOps.exif_transpose(picture)
+    try:
+        return np.asarray(modes.to_rgb(picture))
+    except UserError as error:
+        raise UserError(f"{name} cannot be used: {error}") from error
+
+
+def over_white(picture: np.ndarray) -> np.ndarray:
+    """Return uint8 [H,W,1], [H,W,3] or [H,W,4] (with opacity) as uint8 [H,W,3]."""
+    image = Image.fromarray(picture[..., 0] if picture.shape[-1] == 1 else picture)
+    return np.asarray(modes.to_rgb(image))
+
+
+def _opened(file: str | os.PathLike) -> Image.Image:
+    """Open a file of one of `FORMATS`; too many pixels raise Pillow's warning as an error."""
+    formats = _formats()
+    with _OPENING, warnings.catch_warnings():
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        return Image.open(file, formats=formats)
+
+
+@functools.cache
+def _formats() -> tuple[str, ...]:
+    """Return those of `FORMATS` that are installed; HEIC's come with pillow-heif."""
+    with contextlib.suppress(ImportError):
+        import pillow_heif  # pyright: ignore[reportMissingImports] - the extra "heic"
+
+        pillow_heif.register_heif_opener()
+    Image.init()
+    return tuple(name for name in FORMATS if name in Image.OPEN)
+
+
+def _wanted(file: str | os.PathLike) -> str:
+    """Say what is wanted in place of a file that is none of the installed formats."""
+    with open(file, "rb") as stream:
+        head = stream.read(32)
+    if head[4:8] == b"ftyp" and head[8:12] in _HEIC_BRANDS:
+        return "HEIC with its decoder (run 'pip install pillow-heif'), or the picture as JPEG"
+    return "a PNG, JPEG, WebP, AVIF, TIFF, GIF or BMP file"
 
 
 def write(file: str | os.PathLike, picture: np.ndarray) -> None:
@@ -86,7 +169,17 @@ def resize(picture: np.ndarray, side: int) -> np.ndarray:
     """Resize uint8 [H,W,3] to [side,side,3] as the encoders do: Pillow's bilinear, any aspect."""
     if picture.shape[:2] == (side, side):
         return picture
-    return np.asarray(Image.fromarray(picture).resize((side, side), Image.Resampling.BILINEAR))
+    image = Image.fromarray(picture)
+    return np.asarray(resample(image, (side, side), Image.Resampling.BILINEAR))
+
+
+def resample(image: Image.Image, size: tuple[int, int], kind: Image.Resampling) -> Image.Image:
+    """Resize a PIL image to (width, height), horizontally first, whatever Pillow is installed.
+
+    The originals were published when every Pillow resized horizontally, then vertically, rounding
+    in between. Pillow 13 chooses the order by its cost; in two calls it has no choice.
+    """
+    return image.resize((size[0], image.height), kind).resize(size, kind)
 
 
 def to_float(picture: np.ndarray) -> np.ndarray:

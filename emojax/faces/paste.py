@@ -1,17 +1,98 @@
-"""Back into the photograph: the inverse of the alignment, with soft edges.
+"""Back into the photograph: the inverse of the alignment, by what changed or as a whole.
 
-`align.crop` cuts a square that lies askew in the photograph, so the way back is one affine map. The
-face is drawn over the photograph through a mask that falls off towards the square's edges, where
-the generator's hair and background never quite fit.
+`align.crop` cuts a square that lies askew in the photograph, so the way back is one affine map.
+`paste_change` adds what an edit changed, the edited face minus its reconstruction, to the
+photograph, within the face and where something changed: hair, background, grain and colours stay
+the photograph's own. `paste` replaces the whole square, which falls off towards its edges.
 """
+
+from typing import NamedTuple, get_args
 
 import numpy as np
 from PIL import Image
+from scipy import ndimage
 
-from emojax.faces import align
+from emojax.faces import align, face_mask
+from emojax.faces.photo_reader import SIZE, Portrait
+from emojax.runtime.choices import PasteForm
+from emojax.runtime.errors import UserError
 
 FEATHER = 0.15
-"""Width of the soft edge, as a share of the square's side."""
+"""Width of the soft edge of `paste`, as a share of the square's side."""
+CHANGED = (2.0, 8.0)
+"""Mean change in grey levels up to which nothing is pasted, and from which on all of it is."""
+NEAR = 0.012
+"""Standard deviation, as a share of the square's side, over which a change is averaged."""
+REPLACED = (16.0, 48.0)
+"""Change in grey levels from which on details of the photograph fade, and up to which they do."""
+TONE = 0.06
+"""Standard deviation, as a share of the side, that separates tone from detail."""
+
+
+EDGE = 0.05
+"""Width, as a share of the side, over which a change fades towards the edges of the square."""
+SOFT = 0.03
+"""Standard deviation, as a share of the side, of the soft edge of the face."""
+
+
+class Place(NamedTuple):
+    """Where a face lies in a photograph.
+
+    Attributes:
+        box: left, top, right, bottom of the part of the photograph that holds the square.
+        corners: [4,2] of the square in that part, where pixel i spans [i, i + 1].
+        side: of the square, in pixels of the photograph.
+    """
+
+    box: tuple[int, int, int, int]
+    corners: np.ndarray
+    side: float
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Height and width of the part."""
+        left, top, right, bottom = self.box
+        return bottom - top, right - left
+
+    @property
+    def map_back(self) -> np.ndarray:
+        """The affine map [2,3] from the part to the square, [0, 1] along each side."""
+        across, down = self.corners[3] - self.corners[0], self.corners[1] - self.corners[0]
+        inverse = np.linalg.inv(np.stack([across, down], axis=1))
+        return np.concatenate([inverse, -inverse @ self.corners[:1].T], axis=1)
+
+    def part_of(self, photo: np.ndarray) -> np.ndarray:
+        """Return the part of a photograph, a view."""
+        left, top, right, bottom = self.box
+        return photo[top:bottom, left:right]
+
+
+def put_back(
+    portrait: Portrait, edited: np.ndarray, drawn: np.ndarray, form: PasteForm = "change"
+) -> np.ndarray:
+    """Return the photograph of a portrait with an edit of its face.
+
+    Args:
+        portrait: the face as it was cut out; of a picture that is an aligned face, all of it.
+        edited: uint8 [S,S,3], the edited face as the generator draws it.
+        drawn: uint8 [S,S,3], its reconstruction before the edit; used by "change" only.
+        form: "change" or "crop", see this module.
+
+    Returns:
+        uint8 [H,W,3].
+
+    Raises:
+        UserError: there is no such form.
+    """
+    if form not in get_args(PasteForm):
+        raise UserError(f"paste is {form!r}, wanted {' or '.join(get_args(PasteForm))}")
+    photo, quad, size = portrait.photo, portrait.quad, SIZE
+    if quad is None:
+        size = len(photo)
+        quad = np.array([[0, 0], [0, size], [size, size], [size, 0]]) - 0.5
+    if form == "crop":
+        return paste(photo, edited, quad, size=size)
+    return paste_change(photo, edited, drawn, quad, points=portrait.points, size=size)
 
 
 def paste(
@@ -39,23 +120,70 @@ def paste(
     """
     if not 0 < feather <= 0.5:
         raise ValueError(f"feather is {feather}, wanted above 0 and at most 0.5")
+    place = _place(photo, quad, size)
+    if place is None:
+        return photo.copy()
+    result = photo.copy()
+    region = place.part_of(result)
+    mask = _depth(place, feather)[..., None]
+    region[:] = np.rint(region + mask * (_drawn(face, place) - region))
+    return result
+
+
+def paste_change(
+    photo: np.ndarray,
+    edited: np.ndarray,
+    drawn: np.ndarray,
+    quad: np.ndarray,
+    *,
+    points: np.ndarray | None = None,
+    size: int = 1024,
+) -> np.ndarray:
+    """Return the photograph with what an edit changed.
+
+    Args:
+        photo: uint8 [H,W,3].
+        edited: uint8 [S,S,3], the edited face as the generator draws it.
+        drawn: uint8 [S,S,3], its reconstruction before the edit, by the same generator.
+        quad: [4,2], where the face was cut out, see `align.quad_of`.
+        points: landmarks [5,2] or [68,2] in the photograph; None: where FFHQ has them.
+        size: side that the crop was made with.
+
+    Returns:
+        uint8 [H,W,3]; pixels outside the face and where nothing changed are the photograph's own.
+
+    Raises:
+        ValueError: the two faces have different shapes.
+    """
+    if edited.shape != drawn.shape:
+        raise ValueError(f"the faces are {edited.shape} and {drawn.shape}: wanted one shape")
+    place = _place(photo, quad, size)
+    if place is None:
+        return photo.copy()
+    after, before = _drawn(edited, place), _drawn(drawn, place)
+    change = after - before
+    result = photo.copy()
+    region = place.part_of(result)
+    strength = _blurred(np.abs(change).max(-1), NEAR * place.side)
+    mask = _smoothstep(strength, CHANGED) * _depth(place, EDGE) * _face(place, points)
+    # where much changes, details of the old expression that the reconstruction lacks would stay
+    rest = region - before
+    detail = rest - _blurred(rest, TONE * place.side)
+    change = change - _smoothstep(strength, REPLACED)[..., None] * detail
+    region[:] = np.rint(region + mask[..., None] * change).clip(0, 255)
+    return result
+
+
+def _place(photo: np.ndarray, quad: np.ndarray, size: int) -> Place | None:
+    """Return where a face lies; None where the photograph has nothing of its square."""
     height, width = photo.shape[:2]
     corners = _continuous(quad, size)
     left, top = np.maximum(np.floor(corners.min(0)).astype(int), 0)
     right, bottom = np.minimum(np.ceil(corners.max(0)).astype(int), (width, height))
     if left >= right or top >= bottom:
-        return photo.copy()
-    face = _shrunk(face, align.side_of(quad))
-    map_back = _to_face(corners - (left, top), len(face))
-    box = (int(right - left), int(bottom - top))
-    drawn = Image.fromarray(face).transform(
-        box, Image.Transform.AFFINE, tuple(map_back.flatten()), Image.Resampling.BICUBIC
-    )
-    mask = _mask(map_back, box, len(face), feather)
-    result = photo.copy()
-    region = result[top:bottom, left:right]
-    region[:] = np.rint(region + mask[..., None] * (np.asarray(drawn, np.float32) - region))
-    return result
+        return None
+    box = (int(left), int(top), int(right), int(bottom))
+    return Place(box, corners - (left, top), align.side_of(quad))
 
 
 def _continuous(quad: np.ndarray, size: int) -> np.ndarray:
@@ -67,25 +195,46 @@ def _continuous(quad: np.ndarray, size: int) -> np.ndarray:
     return quad + 0.5 * shrink
 
 
-def _shrunk(face: np.ndarray, side: float) -> np.ndarray:
-    """Return the face no larger than where it goes, so that sampling it does not alias."""
-    wanted = max(int(np.ceil(side)), 1)
-    if len(face) <= wanted:
-        return face
-    return np.asarray(Image.fromarray(face).resize((wanted, wanted), Image.Resampling.LANCZOS))
+def _face(place: Place, points: np.ndarray | None) -> np.ndarray:
+    """Return the mask [h,w] of the face inside the hull of its landmarks."""
+    if points is None:
+        across, down = place.corners[3] - place.corners[0], place.corners[1] - place.corners[0]
+        shares = face_mask.FFHQ_POINTS
+        points = place.corners[0] + shares[:, :1] * across + shares[:, 1:] * down
+    else:
+        points = points + 0.5 - place.box[:2]
+    return face_mask.filled(face_mask.outline(points), place.shape, SOFT * place.side)
 
 
-def _to_face(corners: np.ndarray, side: int) -> np.ndarray:
-    """Return the affine map [2,3] from the photograph to the face's pixels."""
-    across, down = (corners[3] - corners[0]) / side, (corners[1] - corners[0]) / side
-    inverse = np.linalg.inv(np.stack([across, down], axis=1))
-    return np.concatenate([inverse, -inverse @ corners[:1].T], axis=1)
+def _drawn(face: np.ndarray, place: Place) -> np.ndarray:
+    """Return a face [S,S,3] as it lies in its part of the photograph, float32 0..255."""
+    wanted = max(int(np.ceil(place.side)), 1)
+    if len(face) > wanted:  # no larger than where it goes, so that sampling it does not alias
+        face = np.asarray(Image.fromarray(face).resize((wanted, wanted), Image.Resampling.LANCZOS))
+    height, width = place.shape
+    warped = Image.fromarray(face).transform(
+        (width, height),
+        Image.Transform.AFFINE,
+        tuple((place.map_back * len(face)).flatten()),
+        Image.Resampling.BICUBIC,
+    )
+    return np.asarray(warped, np.float32)
 
 
-def _mask(map_back: np.ndarray, box: tuple[int, int], side: int, feather: float) -> np.ndarray:
-    """Return the face's share [h,w] of each pixel: 0 outside, 1 inside, smooth between."""
-    x, y = np.meshgrid(np.arange(box[0]) + 0.5, np.arange(box[1]) + 0.5)
-    at = np.stack([x, y, np.ones_like(x)], -1) @ map_back.T / side  # [h,w,2] in [0, 1]
-    depth = np.minimum(at, 1 - at).min(-1)
-    share = np.clip(depth / feather, 0, 1)
-    return (share * share * (3 - 2 * share)).astype(np.float32)
+def _depth(place: Place, feather: float) -> np.ndarray:
+    """Return the share [h,w] of a square that fades over `feather` of its side at the edges."""
+    height, width = place.shape
+    x, y = np.meshgrid(np.arange(width) + 0.5, np.arange(height) + 0.5)
+    at = np.stack([x, y, np.ones_like(x)], -1) @ place.map_back.T  # [h,w,2] in [0, 1]
+    return _smoothstep(np.minimum(at, 1 - at).min(-1), (0.0, feather)).astype(np.float32)
+
+
+def _smoothstep(values: np.ndarray, ends: tuple[float, float]) -> np.ndarray:
+    share = np.clip((values - ends[0]) / (ends[1] - ends[0]), 0, 1)
+    return share * share * (3 - 2 * share)
+
+
+def _blurred(values: np.ndarray, deviation: float) -> np.ndarray:
+    """Blur [h,w] or [h,w,C] along its first two axes."""
+    sigma = (deviation, deviation, 0)[: values.ndim]
+    return ndimage.gaussian_filter(values, sigma, mode="nearest", truncate=3)

@@ -15,8 +15,24 @@ from emojax.runtime.errors import UserError
 SIZE = 1024
 """Side of the faces cut out of photographs, as FFHQ's."""
 
-Photo = str | os.PathLike[str] | Image.Image | np.ndarray
-"""A path, a PIL image, or an array [H,W,3]: uint8, or float in [-1, 1]."""
+
+@dataclasses.dataclass(frozen=True)
+class Photograph:
+    """A photograph that has been read, so that it is decoded once.
+
+    Attributes:
+        pixels: uint8 [H,W,3].
+        name: for messages and reports.
+        file: where it was read from; None where it came as an image or an array.
+    """
+
+    pixels: np.ndarray
+    name: str = "the picture"
+    file: Path | None = None
+
+
+Photo = str | os.PathLike[str] | Image.Image | np.ndarray | Photograph
+"""A path, a PIL image, an array [H,W,3] (uint8, or float in [-1, 1]), or what `read` returned."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,6 +45,7 @@ class Portrait:
         face: uint8 [S,S,3], aligned; the photo itself where that is a face already.
         quad: [4,2] corners of the face in the photo; None where the photo is the face.
         file: of the photograph; None where it came as an image or an array.
+        points: landmarks [5,2] or [68,2] in the photo; None where none were looked for.
     """
 
     name: str
@@ -36,10 +53,11 @@ class Portrait:
     face: np.ndarray
     quad: np.ndarray | None = None
     file: Path | None = None
+    points: np.ndarray | None = None
 
 
 class PhotoReader:
-    """Reads photographs and cuts out one face of each; what finds the faces is loaded once.
+    """Reads photographs and cuts faces out of them; what finds the faces is loaded once.
 
     Attributes:
         sizes: sides of square pictures that count as aligned faces, smallest first.
@@ -75,7 +93,7 @@ class PhotoReader:
         self._detect = landmarks.from_dlib(dlib_model) if dlib_model else landmarks.from_detector
 
     def __call__(self, photo: Photo, face: str = "only", *, flag: str = "--face") -> Portrait:
-        """Read a photograph and cut a face out.
+        """Read a photograph and cut one face out.
 
         Args:
             photo: see `Photo`.
@@ -86,17 +104,30 @@ class PhotoReader:
             UserError: not a picture, no face, or several and none chosen.
         """
         check_face(face, flag)
-        picture, name, file = read(photo)
-        if self.align == "never":
-            return self.aligned(photo)
-        square = picture.shape[0] == picture.shape[1]
-        if self.align == "auto" and square and picture.shape[0] in self.sizes:
-            return Portrait(name, picture, picture, file=file)
-        quads = [align.quad_of(np.asarray(each)) for each in self._points(picture, name)]
-        quad = align.choose(quads, face, name=name, flag=flag)
-        if self.align == "auto" and align.is_aligned(picture, quad):
-            return Portrait(name, picture, picture, file=file)
-        return Portrait(name, picture, align.crop(picture, quad, SIZE), quad, file)
+        whole = read(photo)
+        if self._is_face(whole):
+            return self.aligned(whole)
+        found = self._points(whole)
+        quads = [align.quad_of(each) for each in found]
+        number = align.choose(quads, face, name=whole.name, flag=flag)
+        return self._cut(whole, found[number], quads[number])
+
+    def all_faces(self, photo: Photo) -> list[Portrait]:
+        """Read a photograph and cut out every face, from left to right, as `face` counts them.
+
+        Args:
+            photo: see `Photo`. A picture that is an aligned face has one.
+
+        Raises:
+            UserError: not a picture, or it has no face.
+        """
+        whole = read(photo)
+        if self._is_face(whole):
+            return [self.aligned(whole)]
+        found = self._points(whole)
+        if not found:
+            align.choose([], "only", name=whole.name)
+        return [self._cut(whole, points, align.quad_of(points)) for points in found]
 
     def aligned(self, photo: Photo) -> Portrait:
         """Read a picture that is an aligned face.
@@ -104,33 +135,62 @@ class PhotoReader:
         Raises:
             UserError: not a picture, not square, or smaller than the encoder's input.
         """
-        (picture, name, file), least = read(photo), self.sizes[0]
-        height, width = picture.shape[:2]
+        whole, least = read(photo), self.sizes[0]
+        height, width = whole.pixels.shape[:2]
         if height != width or height < least:
             raise UserError(
-                f"{name} is {width}x{height}: --align never wants squares of {least} pixels or "
-                "more; use --align auto for photographs"
+                f"{whole.name} is {width}x{height}: --align never wants squares of {least} pixels "
+                "or more; use --align auto for photographs"
             )
-        return Portrait(name, picture, picture, file=file)
+        return Portrait(whole.name, whole.pixels, whole.pixels, file=whole.file)
 
-    def _points(self, picture: np.ndarray, name: str) -> list[np.ndarray]:
+    def _is_face(self, whole: Photograph) -> bool:
+        """Say whether a picture is taken as an aligned face without looking for one."""
+        height, width = whole.pixels.shape[:2]
+        known = self.align == "auto" and height == width and height in self.sizes
+        return known or self.align == "never"
+
+    def _cut(self, whole: Photograph, points: np.ndarray, quad: np.ndarray) -> Portrait:
+        """Return one face of a photograph; the photograph itself where the face fills it."""
+        if self.align == "auto" and align.is_aligned(whole.pixels, quad):
+            return Portrait(whole.name, whole.pixels, whole.pixels, None, whole.file, points)
+        face = align.crop(whole.pixels, quad, SIZE)
+        return Portrait(whole.name, whole.pixels, face, quad, whole.file, points)
+
+    def _points(self, whole: Photograph) -> list[np.ndarray]:
+        """Return the landmarks of every face that can be cut out, from left to right.
+
+        Raises:
+            UserError: the landmarks file does not have the picture, or no face lies in it.
+        """
         if self._known is None:
-            return self._detect(picture)
-        if Path(name).name not in self._known:
-            raise UserError(f"{self._file} has no points for {Path(name).name}: add them")
-        return self._known[Path(name).name]
+            found = [np.asarray(each, float) for each in self._detect(whole.pixels)]
+        elif Path(whole.name).name in self._known:
+            found = self._known[Path(whole.name).name]
+        else:
+            name = Path(whole.name).name
+            raise UserError(f"{self._file} has no points for {name}: add them")
+        usable = [each for each in found if align.is_within(whole.pixels, each)]
+        if found and not usable:
+            raise UserError(
+                f"the points of the face lie outside {whole.name}, or all in one place: give the "
+                "right ones with --landmarks"
+            )
+        return sorted(usable, key=lambda points: align.quad_of(points)[:, 0].mean())
 
 
-def read(photo: Photo) -> tuple[np.ndarray, str, Path | None]:
-    """Return a photograph as uint8 [H,W,3], with its name and, if it came as a path, its file.
+def read(photo: Photo) -> Photograph:
+    """Read a photograph; one that has been read already is returned as it is.
 
     Raises:
         UserError: not a picture, or an array that is none.
     """
+    if isinstance(photo, Photograph):
+        return photo
     if isinstance(photo, str | os.PathLike):
-        return images.read(photo), str(photo), Path(photo)
+        return Photograph(images.read(photo), str(photo), Path(photo))
     if isinstance(photo, Image.Image):
-        return images.decode(photo), "the picture", None
+        return Photograph(images.decode(photo))
     array = np.asarray(photo)
     if array.ndim != 3 or array.shape[-1] != 3 or 0 in array.shape:
         raise UserError(
@@ -138,9 +198,9 @@ def read(photo: Photo) -> tuple[np.ndarray, str, Path | None]:
             "array [H, W, 3] of uint8, or of floats in [-1, 1]"
         )
     if array.dtype == np.uint8:
-        return array, "the picture", None
+        return Photograph(array)
     levels = np.rint((images.as_float(array) + 1) * np.float32(127.5))
-    return levels.clip(0, 255).astype(np.uint8), "the picture", None
+    return Photograph(levels.clip(0, 255).astype(np.uint8))
 
 
 def check_face(face: str, flag: str = "--face") -> None:

@@ -20,6 +20,7 @@ import numpy as np
 from flax import nnx
 from PIL import Image
 
+from emojax.faces import images
 from emojax.metrics.fid import Moments
 from emojax.models.inception import Inception
 from emojax.nn.resize import clean_resize
@@ -29,7 +30,8 @@ from emojax.runtime.progress import progress
 
 logger = logging.getLogger(__name__)
 
-EXTENSIONS = {".bmp", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"}
+DECODING = "2: transparency over white, deep grey scaled"
+"""Names how files become pictures; part of the name of kept statistics."""
 PROGRAMS = 8
 """Picture sizes that are compiled separately; pictures of further sizes are resized on the host."""
 BLOCK = 512
@@ -59,8 +61,8 @@ class Source(NamedTuple):
 
     Attributes:
         names: one name for each picture.
-        read: maps a name to uint8 [H,W,3]; raises OSError, ValueError or SyntaxError (which Pillow
-            does) for a picture that cannot be read.
+        read: maps a name to uint8 [H,W,3]; raises UserError, or OSError or ValueError as readers
+            of data sets do, for a picture that cannot be read.
     """
 
     names: Sequence[str]
@@ -93,16 +95,19 @@ def folder(path: Path) -> Source:
     Raises:
         UserError: there is none.
     """
-    names = sorted(str(p) for p in path.rglob("*") if p.suffix.lower() in EXTENSIONS)
+    names = sorted(str(p) for p in path.rglob("*") if p.suffix.lower() in images.SUFFIXES)
     if not names:
-        raise UserError(f"{path} holds no pictures ({', '.join(sorted(EXTENSIONS))})")
+        raise UserError(f"{path} holds no pictures ({', '.join(sorted(images.SUFFIXES))})")
     return Source(names, read_picture)
 
 
 def read_picture(name: str) -> np.ndarray:
-    """Decode a file to RGB, uint8 [H,W,3]; EXIF orientation is ignored, as in clean-fid."""
-    with Image.open(name) as picture:
-        return np.asarray(picture.convert("RGB"))
+    """Decode a file to RGB, uint8 [H,W,3]; EXIF orientation is ignored, as in clean-fid.
+
+    Raises:
+        UserError: it is not a picture, damaged or too large.
+    """
+    return images.read(name, upright=False)
 
 
 def measure(
@@ -162,8 +167,12 @@ def _received(name: str, future: Future[np.ndarray], skipped: list[str]) -> Iter
     """Yield a decoded picture, or note why there is none."""
     try:
         picture = future.result()
-    except (OSError, ValueError, SyntaxError) as error:  # Pillow raises all three
-        skipped.append(f"{name} cannot be read ({error}) and is left out")
+    except UserError as error:
+        skipped.append(f"left out: {error}")
+        logger.warning(skipped[-1])
+        return
+    except (OSError, ValueError) as error:
+        skipped.append(f"left out: {name} cannot be read ({error})")
         logger.warning(skipped[-1])
         return
     yield picture
@@ -214,7 +223,7 @@ def _resized_on_host(picture: np.ndarray, size: int) -> np.ndarray:
     """Resize to float32 [size,size,3] of 0..255, channel by channel in mode "F" as clean-fid."""
     bicubic = Image.Resampling.BICUBIC
     planes = [
-        Image.fromarray(picture[..., i].astype(np.float32)).resize((size, size), bicubic)
+        images.resample(Image.fromarray(picture[..., i].astype(np.float32)), (size, size), bicubic)
         for i in range(picture.shape[-1])
     ]
     return np.clip(np.stack([np.asarray(plane) for plane in planes], -1), 0, 255)

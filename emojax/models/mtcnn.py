@@ -18,6 +18,8 @@ CELL, STRIDE = 12, 2
 """Window and step of the proposal network, in pixels of the scaled picture."""
 BUCKET = 64
 """Scaled pictures are padded to multiples of this side, to limit the number of compiled shapes."""
+MOST_BOXES = 3000
+"""Most probable candidates that are compared with each other; a photograph has a few hundred."""
 POINTS = ("left eye", "right eye", "nose", "left corner of the mouth", "right corner of the mouth")
 """Left and right as seen in the picture."""
 
@@ -188,7 +190,7 @@ def _suppress(
     As in the `mtcnn` package, a suppressed box still suppresses others. Overlap is relative to the
     union, or with `smaller` to the smaller of the two boxes.
     """
-    order = np.argsort(-scores, kind="stable")
+    order = np.argsort(-scores, kind="stable")[:MOST_BOXES]  # memory grows with the square
     boxes = boxes[order]
     area = np.prod(boxes[:, 2:] - boxes[:, :2], 1)
     low = np.maximum(boxes[:, None, :2], boxes[None, :, :2])

@@ -2,15 +2,17 @@
 
 import dataclasses
 import functools
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol
 
 import jax
 import numpy as np
 from PIL import Image
 
+from emojax.faces.paste import put_back
 from emojax.faces.photo_reader import Portrait
 from emojax.latents.codes import Inversion
+from emojax.runtime.choices import PasteForm
 from emojax.runtime.errors import UserError
 from emojax.scoring.classifier import Prediction
 
@@ -39,12 +41,16 @@ class Faces(Sequence["Faces"]):
     Attributes:
         pipeline: what draws and classifies them.
         codes: their codes, for HyperStyle with what refines the generator's kernels.
-        portraits: the photographs they come from; empty where they come from none.
+        portraits: the photographs they come from, one for each face or one for all; empty where
+            they come from none.
+        inverted: these faces before any edit, as they were found in their photographs; None where
+            they are that themselves.
     """
 
     pipeline: Renderer = dataclasses.field(repr=False)
     codes: Inversion
     portraits: tuple[Portrait, ...] = ()
+    inverted: "Faces | None" = dataclasses.field(default=None, repr=False)
 
     def __len__(self) -> int:
         return len(self.codes)
@@ -53,10 +59,12 @@ class Faces(Sequence["Faces"]):
         """Return one face, or some; pictures that are drawn already come along."""
         rows = range(len(self))[index]
         rows = [rows] if isinstance(rows, int) else list(rows)
-        portraits = self.portraits if len(self.portraits) == len(self) else ()
-        part = Faces(
-            self.pipeline, self.codes[rows], tuple(portraits[row] for row in rows if portraits)
-        )
+        portraits, inverted = self.portraits, self.inverted
+        if len(portraits) == len(self):
+            portraits = tuple(portraits[row] for row in rows)
+        if inverted is not None and len(inverted) == len(self):
+            inverted = inverted[index]
+        part = Faces(self.pipeline, self.codes[rows], portraits, inverted)
         for name in ("pictures", "prediction"):
             if name in self.__dict__:
                 part.__dict__[name] = jax.tree.map(lambda a: a[rows], self.__dict__[name])
@@ -67,7 +75,8 @@ class Faces(Sequence["Faces"]):
 
     def with_codes(self, codes: Inversion) -> "Faces":
         """Return faces of the same photographs with other codes."""
-        return Faces(self.pipeline, codes, self.portraits)
+        inverted = self if self.inverted is None else self.inverted
+        return Faces(self.pipeline, codes, self.portraits, inverted)
 
     def showing(self, pictures: np.ndarray) -> "Faces":
         """Return the same faces with pictures uint8 [N,S,S,3] in place of the drawn ones."""
@@ -107,7 +116,42 @@ class Faces(Sequence["Faces"]):
         Raises:
             UserError: there are several.
         """
-        return self._only("images")[0]
+        return self._only("images", lambda: self.images)[0]
+
+    def paste(self, form: PasteForm = "change") -> list[np.ndarray]:
+        """Put the faces back into their photographs.
+
+        Args:
+            form: "change" adds what the edit changed to the photograph, so that hair, background,
+                colours and grain stay the photograph's. "crop" replaces the whole aligned square.
+
+        Returns:
+            uint8 [H,W,3] for each face, the size of its photograph.
+
+        Raises:
+            UserError: the faces come from no photographs.
+        """
+        if not self.portraits:
+            raise UserError("these faces come from no photograph: wanted some of invert")
+        before = self if self.inverted is None else self.inverted
+        portraits, drawn = self._for_each(self.portraits), self._for_each(before.pictures)
+        return [
+            put_back(portrait, edited, unedited, form)
+            for portrait, edited, unedited in zip(portraits, self.pictures, drawn, strict=True)
+        ]
+
+    @property
+    def pasted(self) -> Image.Image:
+        """The photograph of the one face as a PIL image, with what the edit changed.
+
+        Raises:
+            UserError: there are several faces, or they come from no photograph.
+        """
+        return Image.fromarray(self._only("paste()", self.paste)[0])
+
+    def _for_each(self, rows: Sequence[Any]) -> list[Any]:
+        """Return rows, of which there is one for each face or one for all, for each face."""
+        return list(rows) if len(rows) == len(self) else [rows[0]] * len(self)
 
     @property
     def emotions(self) -> dict[str, float]:
@@ -116,15 +160,16 @@ class Faces(Sequence["Faces"]):
         Raises:
             UserError: there are several.
         """
-        return named(self._only("probabilities")[0], self.pipeline.classes)
+        said = self._only("probabilities", lambda: self.probabilities)
+        return named(said[0], self.pipeline.classes)
 
-    def _only(self, name: str) -> Any:
+    def _only(self, name: str, get: Callable[[], Any]) -> Any:
         if len(self) != 1:
             raise UserError(
                 f"there are {len(self)} faces: take one of them, as faces[0], or all, as "
                 f"faces.{name}"
             )
-        return getattr(self, name)
+        return get()
 
 
 def named(values: np.ndarray, names: Sequence[str]) -> dict[str, float]:

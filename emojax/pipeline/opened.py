@@ -9,8 +9,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from emojax.faces import images
-from emojax.faces.photo_reader import Photo, PhotoReader, Portrait
+from emojax.faces import images, photo_reader
+from emojax.faces.photo_reader import Photo, Photograph, PhotoReader, Portrait
 from emojax.latents import arithmetic, directions, inversion
 from emojax.latents.codes import Inversion, concatenate
 from emojax.latents.directions import Directions
@@ -99,17 +99,35 @@ class Pipeline:
         """Read a photograph and cut its face out; the bundle's own samples are taken as they are.
 
         Args:
-            photo: a path, a PIL image, or an array [H,W,3] (uint8, or float in [-1, 1]).
+            photo: a path, a PIL image, an array [H,W,3] (uint8, or float in [-1, 1]), or what
+                `photo_reader.read` returned.
             face: which of several: "only" (refuse several), "largest", or a number from the left.
             flag: what an error calls the choice of a face.
 
         Raises:
             UserError: not a picture, no face, or several and none chosen.
         """
-        samples = [(folder / SAMPLES).resolve() for folder in self.bundle.folders]
-        if isinstance(photo, str | Path) and Path(photo).resolve().parent in samples:
+        photo = photo_reader.read(photo)
+        if self._is_sample(photo):
             return self._reader.aligned(photo)
         return self._reader(photo, face, flag=flag)
+
+    def read_all(self, photo: Photo) -> list[Portrait]:
+        """Read a photograph and cut out every face, from left to right as `read` counts them.
+
+        Args:
+            photo: see `read`.
+
+        Raises:
+            UserError: not a picture, or there is no face.
+        """
+        photo = photo_reader.read(photo)
+        return [self.read(photo)] if self._is_sample(photo) else self._reader.all_faces(photo)
+
+    def _is_sample(self, photo: Photograph) -> bool:
+        """Say whether a picture is one of the bundle's own."""
+        samples = [(folder / SAMPLES).resolve() for folder in self.bundle.folders]
+        return photo.file is not None and photo.file.resolve().parent in samples
 
     def sample_photo(self, name: str) -> Path:
         """Return an aligned picture that comes with the bundle: "source" or "target".

@@ -44,3 +44,7 @@ Crop = Literal["face", "full"]
 
 Align = Literal["auto", "always", "never"]
 """Which pictures are aligned as FFHQ was, see `emojax.faces.photo_reader`."""
+
+PasteForm = Literal["change", "crop"]
+"""What goes back into a photograph, see `emojax.faces.paste`. "change": what an edit changed is
+added to the photograph within the face. "crop": the generated face replaces the whole square."""
