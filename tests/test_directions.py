@@ -96,6 +96,11 @@ def test_directions_that_are_there_are_kept_unless_replace_is_given(scores, own,
     assert Directions.load(own / "directions.npz").metadata["method"] == "pca"
 
 
+def test_missing_scores_are_refused_before_directions_that_are_there(tmp_path):
+    with pytest.raises(UserError, match=r"no scores in .*none: make them with 'emojax score"):
+        call(command.main, [str(tmp_path / "none")])  # the demo has directions
+
+
 def test_the_default_bundles_directions_are_kept(scores):
     """With the flags that nobody gave, as in a first try of the command."""
     file = bundle.find(bundle.DEFAULT).file(directions.FILE)

@@ -90,6 +90,29 @@ def test_edits_single_and_many(pipe, both):
     assert neutral.emotions["happiness"] < both[1].emotions["happiness"]
 
 
+def test_edits_go_back_into_their_photographs(pipe, both):
+    me = both[0]
+    photo = images.read(SAMPLES / "source.png")
+    np.testing.assert_array_equal(me.paste()[0], photo)  # nothing has changed
+    happy = pipe.edit(me, happiness=[0, 8])
+    same, pasted = happy.paste()
+    np.testing.assert_array_equal(same, photo)
+    np.testing.assert_array_equal(np.asarray(happy[1].pasted), pasted)
+    assert (pasted != photo).any()
+    assert (pasted[:4] == photo[:4]).all()
+    crop = happy.paste("crop")[1]
+    assert (crop != photo).mean() > 2 * (pasted != photo).mean()
+    two = pipe.transfer(both, both[1])
+    assert [each.shape for each in two.paste()] == [photo.shape] * 2
+    np.testing.assert_array_equal(two[1].paste()[0], two.paste()[1])
+    with pytest.raises(UserError, match=r"there are 2 faces: take one of them"):
+        _ = two.pasted
+    with pytest.raises(UserError, match="these faces come from no photograph"):
+        pipe.edit(pipe.sample(3), happiness=8).paste()
+    with pytest.raises(UserError, match="paste is 'all', wanted change or crop"):
+        happy.paste("all")
+
+
 def test_pictures_of_every_kind_are_the_same_face(pipe):
     file = SAMPLES / "target.png"
     with Image.open(file) as opened:

@@ -143,6 +143,55 @@ def test_a_face_is_edited(folder, tmp_path, capsys):
     assert "3 edits" in capsys.readouterr().out
 
 
+def test_an_edit_goes_back_into_the_photograph_and_into_a_film(folder, photograph, tmp_path):
+    common = PipelineFlags(bundle=str(folder), landmarks=photograph.with_name("points.json"))
+    chosen = edit.Options(
+        photo=photograph,
+        emotion="fear",
+        k="-30..30",
+        steps=3,
+        paste=True,
+        video=tmp_path / "film.webp",
+        frames=3,
+        out=tmp_path / "out",
+        common=common,
+    )
+    edit.main(chosen)
+    report = json.loads((tmp_path / "out" / "edit.json").read_text())
+    photo = images.read(photograph)
+    for each in report["edits"]:
+        pasted = images.read(tmp_path / "out" / each["pasted"])
+        changed = (pasted != photo).any(-1)
+        assert changed.any() == (each["k"]["fear"] != 0)  # an edit by nothing is the photograph
+        assert not changed[:, :20].any()
+    with Image.open(tmp_path / "film.webp") as film:
+        assert film.n_frames == 4
+    edit.main(dataclasses.replace(chosen, paste=False, video=None))
+    assert not list((tmp_path / "out").glob("pasted*"))  # those of the first run are gone
+
+
+def test_photographs_are_decoded_once(folder, photograph, tmp_path, monkeypatch):
+    decoded = []
+    decode = images.decode
+    monkeypatch.setattr(
+        images, "decode", lambda *a, **k: decoded.append(k["name"]) or decode(*a, **k)
+    )
+    common = {"landmarks": photograph.with_name("points.json")}
+    transfer.main(
+        options(folder, tmp_path / "out", common=common, source=photograph, target=photograph)
+    )
+    assert decoded == [str(photograph)] * 2  # source and target
+
+
+def test_an_aligned_picture_takes_the_change_too(folder, tmp_path):
+    transfer.main(options(folder, tmp_path / "out", paste=True))
+    photo = images.read(folder / "samples" / "source.png")
+    pasted = images.read(tmp_path / "out" / "pasted.png")
+    assert pasted.shape == photo.shape
+    assert (pasted != photo).any()
+    assert (pasted[:4] == photo[:4]).all()  # outside the face
+
+
 def test_all_emotions_make_a_grid(folder, tmp_path):
     common = PipelineFlags(bundle=str(folder))
     edit.main(edit.Options(emotion="all", k="5", out=tmp_path, common=common))
@@ -176,7 +225,6 @@ def test_missing_parts_say_how_to_get_them(copy, tmp_path, part, sentence):
         ({"alpha": "0..1", "steps": 1}, {}, "--steps is 1, wanted 2 or more"),
         ({"frames": 1}, {}, "--frames is 1, wanted 2 or more"),
         ({"video": "a.avi"}, {}, "--video is a.avi, wanted a name that ends in .mp4, .gif, .webp"),
-        ({"paste": True}, {}, "is an aligned face already: leave --paste out"),
         ({"source": "none.jpg"}, {}, "no file none.jpg: give the path of a picture"),
         ({"normaliser": "subspace", "projection": "plane"}, {}, "projection is 'plane', wanted"),
         ({}, {"passes": 0}, "--passes is 0, wanted 1 or more"),
@@ -208,6 +256,8 @@ def test_bad_options_end_in_one_sentence(folder, tmp_path, capsys, changes, comm
         ({"layers": "2-4"}, "--layers is '2-4', wanted a range such as 4:8"),
         ({"layers": "40:"}, "layers 40: hold none of the generator's"),
         ({"k": "1.."}, "--k is '1..', wanted a number"),
+        ({"frames": 1}, "--frames is 1, wanted 2 or more"),
+        ({"video": Path("a.avi")}, r"--video is a\.avi, wanted a name that ends in"),
     ],
 )
 def test_bad_edits_end_in_one_sentence(folder, tmp_path, changes, sentence):

@@ -7,7 +7,6 @@ the aligned square of the face is a part of the picture.
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
-import jax
 import numpy as np
 
 from emojax.demo import batches, truth

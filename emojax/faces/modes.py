@@ -14,8 +14,9 @@ OVERSHOOT = 1.1
 def to_rgb(image: Image.Image) -> Image.Image:
     """Return a picture of any mode as RGB of 8 bits.
 
-    Transparent pixels are composited over white. 16-bit grey is scaled by 65,535. Modes "I" and "F",
-    which do not state their white, are scaled by the first of `DEEP_RANGES` that holds all values.
+    Transparent pixels are composited over white. 16-bit grey is scaled by 65,535. Modes "I" and
+    "F", which do not state their white, are scaled by the first of `DEEP_RANGES` that holds all
+    values.
     Palettes and CMYK are converted as Pillow does, without colour profiles.
 
     Raises:
@@ -51,8 +52,8 @@ def _white(values: np.ndarray, mode: str) -> int:
         return 65_535
     ranges, slack = DEEP_RANGES[mode], OVERSHOOT if mode == "F" else 1.0
     low, high = float(values.min()), float(values.max())
-    for white in ranges:
-        if (1 - OVERSHOOT) * white <= low and high <= slack * white:
-            return white
+    white = next((white for white in ranges if high <= slack * white), None)
+    if white is not None and low >= (1 - slack) * white:
+        return white
     known = ", ".join(f"0 to {white}" for white in ranges)
     raise UserError(f"its grey levels go from {low:.4g} to {high:.4g}, wanted {known}")
