@@ -108,6 +108,7 @@ def main(options: Options) -> None:
             rows.append(pipe.edit(found, move.amounts, unit=options.unit, layers=layers))
             pipe.render(rows[-1:])
             shown.advance(len(rows[-1]))
+        film = []
         if options.video:
             shown.describe("drawing the video")
             film = _film(pipe, found, moves, options)

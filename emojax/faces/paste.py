@@ -200,10 +200,10 @@ def _face(place: Place, points: np.ndarray | None) -> np.ndarray:
     if points is None:
         across, down = place.corners[3] - place.corners[0], place.corners[1] - place.corners[0]
         shares = face_mask.FFHQ_POINTS
-        points = place.corners[0] + shares[:, :1] * across + shares[:, 1:] * down
+        inside = place.corners[0] + shares[:, :1] * across + shares[:, 1:] * down
     else:
-        points = points + 0.5 - place.box[:2]
-    return face_mask.filled(face_mask.outline(points), place.shape, SOFT * place.side)
+        inside = points + 0.5 - np.array(place.box[:2])
+    return face_mask.filled(face_mask.outline(inside), place.shape, SOFT * place.side)
 
 
 def _drawn(face: np.ndarray, place: Place) -> np.ndarray:

@@ -134,7 +134,7 @@ class Faces(Sequence["Faces"]):
         if not self.portraits:
             raise UserError("these faces come from no photograph: wanted some of invert")
         before = self if self.inverted is None else self.inverted
-        portraits, drawn = self._for_each(self.portraits), self._for_each(before.pictures)
+        portraits, drawn = self._for_each(self.portraits), self._for_each(list(before.pictures))
         return [
             put_back(portrait, edited, unedited, form)
             for portrait, edited, unedited in zip(portraits, self.pictures, drawn, strict=True)
