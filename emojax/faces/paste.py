@@ -19,7 +19,7 @@ from emojax.runtime.errors import UserError
 
 FEATHER = 0.15
 """Width of the soft edge of `paste`, as a share of the square's side."""
-CHANGED = (2.0, 8.0)
+CHANGED = (4.0, 16.0)
 """Mean change in grey levels up to which nothing is pasted, and from which on all of it is."""
 NEAR = 0.012
 """Standard deviation, as a share of the square's side, over which a change is averaged."""
