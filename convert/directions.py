@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import tyro
 
+from convert import systems
 from convert.options import destination
-from convert.reader import checkpoint_file
 from emojax.latents import directions
 from emojax.latents.directions import Directions
 from emojax.runtime.cli import cli
@@ -107,7 +107,7 @@ def read(file: Path) -> dict[str, np.ndarray]:
     """
     if file.suffix == ".npy":
         return {name_of(file.stem): _read_npy(file)}
-    held = checkpoint_file.load(file)
+    held = systems.load(file, "directions")
     if isinstance(held, np.ndarray):
         return {name_of(file.stem): held}
     if isinstance(held, Mapping):

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from convert import systems
 from convert.options import Options as Common
 from convert.reader import checkpoint_file
 from convert.report import file_source, save
@@ -129,7 +130,7 @@ def convert(
 def main(options: Options) -> None:
     """Convert one file and print a summary."""
     folder = options.folder
-    state = checkpoint_file.state_dict(checkpoint_file.load(options.file))
+    state = checkpoint_file.state_dict(systems.load(options.file, "emotion"))
     config, table, ignored = convert(state, size=options.size)
     source = file_source(options.file, "timm", "the whole network", ignored)
     facts = {"classes": ", ".join(config.classes)}

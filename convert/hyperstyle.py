@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from convert import psp, stylegan
-from convert.reader import checkpoint_file
+from convert import psp, stylegan, systems
 from convert.report import file_source, save
 from convert.rules import Rule, apply, conv, expected, linear, norm
 from emojax.runtime.cli import cli
@@ -42,9 +41,9 @@ class Options(psp.Options):
 
 def main(options: Options) -> None:
     """Convert both files and print summaries."""
-    folder, saved = options.folder, checkpoint_file.load(options.file)
+    folder, saved = options.folder, systems.load(options.file, "hyperstyle")
     opts = psp.options_of(saved, options.file)
-    encoder = checkpoint_file.load(options.w_encoder)
+    encoder = systems.load(options.w_encoder, "hyperstyle")
     encoder_type = str(psp.options_of(encoder, options.w_encoder).get("encoder_type"))
     if opts.get("encoder_type") != ENCODER_TYPE:
         raise UserError(

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from convert import systems
 from convert.options import Options as Common
 from convert.reader import checkpoint_file
 from convert.report import file_source, save
@@ -121,7 +122,7 @@ def convert(
 def main(options: Options) -> None:
     """Convert one file and print a summary."""
     folder = options.folder
-    state = checkpoint_file.state_dict(checkpoint_file.load(options.file))
+    state = checkpoint_file.state_dict(systems.load(options.file, "inception"))
     wanted = INCEPTION.config_class()(options.normalisation)
     config, table, ignored = convert(state, wanted)
     source = file_source(options.file, "pytorch-fid", "the whole network", ignored)

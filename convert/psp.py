@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from convert import stylegan
+from convert import stylegan, systems
 from convert.options import Options as Common
 from convert.reader import checkpoint_file
 from convert.report import file_source, save
@@ -108,7 +108,7 @@ RULES = [*TRUNK, *HEADS, Rule("latent_avg", "latent_avg")]
 
 def main(options: Options) -> None:
     """Convert one file and print a summary."""
-    folder, saved = options.folder, checkpoint_file.load(options.file)
+    folder, saved = options.folder, systems.load(options.file, "psp")
     opts = options_of(saved, options.file)
     encoder_type = str(opts.get("encoder_type"))
     if encoder_type not in ARCHITECTURES or opts.get("input_nc", 3) != 3:

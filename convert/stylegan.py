@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from convert import systems
 from convert.options import Options
 from convert.reader import checkpoint_file
 from convert.report import file_source, save
@@ -228,7 +229,7 @@ IGNORED = {
 def main(options: Options) -> None:
     """Convert one file and print a summary."""
     folder = options.folder
-    found = find(checkpoint_file.load(options.file), options.file)
+    found = find(systems.load(options.file, "stylegan"), options.file)
     config, table, ignored, origin = convert(found)
     source = file_source(options.file, found.layout, found.where, ignored)
     source["mean_latent"] = {

@@ -201,7 +201,11 @@ def test_bad_arguments(world, tmp_path):
         ((tmp_path / "list.npy",), {}, "damaged or not a plain array"),
         ((tmp_path / "object.npy",), {}, "damaged or not a plain array"),
         ((DATA / "README.md",), {}, r"README\.md cannot be read: it begins like no checkpoint"),
-        ((oracles.DATA / "files" / "ros_tiny.pt",), {}, r"ros_tiny\.pt holds no direction"),
+        (
+            (oracles.DATA / "files" / "ros_tiny.pt",),
+            {},
+            r"ros_tiny\.pt holds a StyleGAN2 generator, wanted directions",
+        ),
         ((DATA / "age.pt", DATA / "age.pt"), {}, "age is given twice"),
         ((DATA / "age.pt",), {"names": ("\x1b[31m",)}, r"a direction is named '\\x1b\[31m': give"),
         ((DATA / "age.pt",), {"names": ("a", "b")}, "--names gives 2 names for 1 directions"),

@@ -1,0 +1,160 @@
+"""Any set of published files, in any order and under any name, becomes one bundle."""
+
+import json
+
+import numpy as np
+import pytest
+
+from convert import emotion, file_set, hyperstyle, inception, psp, stylegan, systems
+from emojax.runtime.cli import run_command
+from emojax.runtime.errors import UserError
+from emojax.store import bundle
+from emojax.store.parts import PARTS
+from tests.support import oracles, published_set, torch_file
+
+FILES = oracles.DATA / "files"
+GENERATOR, CLASSIFIER = FILES / "ros_tiny.pt", FILES / "hsemotion_tiny.pt"
+
+
+@pytest.fixture(scope="module")
+def six(tmp_path_factory):
+    """The six files under names that say nothing."""
+    folder = tmp_path_factory.mktemp("downloads")
+    files = published_set.small(folder)
+    for number, part in enumerate(files):
+        files[part] = files[part].rename(folder / f"download ({number}).bin")
+    return files
+
+
+@pytest.mark.slow
+def test_six_files_in_any_order_under_any_name_become_one_bundle(six, here, capsys):
+    order = ["inception", "w_encoder", "emotion", "hyperstyle", "psp", "generator"]
+    file_set.main(file_set.Options(tuple(six[part] for part in order), name="ffhq"))
+    made = bundle.find("ffhq")
+    for part in published_set.NAMES:
+        assert made.metadata(PARTS[part])["source"]["file"] == six[part].name
+    generator = made.sha256(PARTS["generator"])
+    for part in ("psp", "hyperstyle", "w_encoder"):
+        assert made.metadata(PARTS[part])["source"]["generator_sha256"] == generator
+    said = capsys.readouterr().out
+    assert said.endswith("use it  --bundle ffhq\n")
+    assert said.index("generator") < said.index("SharedWeightsHyperNetResNet")
+
+
+def write(path, contents):
+    return torch_file.write(path, contents)
+
+
+def family(encoder_type):
+    return {
+        "state_dict": {"encoder.x": np.ones(2, np.float32)},
+        "opts": {"encoder_type": encoder_type},
+    }
+
+
+CONTENTS = {
+    "a StyleGAN2 generator": {"g_ema": {}, "latent_avg": np.ones(2, np.float32)},
+    "a pSp encoder": family("GradualStyleEncoder"),
+    "an e4e encoder": family("Encoder4Editing"),
+    "HyperStyle's W encoder": family("WEncoder"),
+    "HyperStyle's hypernetwork": family("SharedWeightsHyperNetResNet"),
+    "the Inception network of FID": dict.fromkeys(
+        ["Conv2d_1a_3x3.conv.weight", "Mixed_7c.branch_pool.conv.weight"], np.ones(2, np.float32)
+    ),
+    "an emotion classifier": dict.fromkeys(
+        ["conv_stem.weight", "conv_head.weight"], np.ones(2, np.float32)
+    ),
+    "directions": {"lat_comp": np.ones((3, 512), np.float32)},
+    "InsightFace's IR-SE50": dict.fromkeys(
+        ["input_layer.0.weight", "output_layer.3.weight"], np.ones(2, np.float32)
+    ),
+}
+
+
+RIGHT = {
+    stylegan: [*CONTENTS][:5],
+    psp: ["a pSp encoder", "an e4e encoder"],
+    emotion: ["an emotion classifier"],
+    inception: ["the Inception network of FID"],
+}
+"""What each converter takes; a file of the pSp family may hold a generator as its decoder."""
+
+
+@pytest.mark.parametrize(
+    ("converter", "about"),
+    [
+        (converter, about)
+        for converter in RIGHT
+        for about in CONTENTS
+        if about not in RIGHT[converter]
+    ],
+)
+def test_a_file_in_the_wrong_place_names_both_systems(tmp_path, about, converter, capsys):
+    name = converter.__name__.removeprefix("convert.")
+    file = write(tmp_path / "file", CONTENTS[about])
+    options = converter.Options(file, name="new", checkpoints=tmp_path / "checkpoints")
+    assert run_command(lambda: converter.main(options)) == 2
+    said = capsys.readouterr().err
+    assert f"holds {about}" in said
+    assert f"wanted {systems.WANTED[name]}" in said
+    assert not (tmp_path / "checkpoints").exists()
+
+
+def test_hyperstyle_and_directions_name_both_systems_too(tmp_path):
+    file = write(tmp_path / "file", CONTENTS["the Inception network of FID"])
+    good = write(tmp_path / "good", CONTENTS["HyperStyle's hypernetwork"])
+    wanted = "wanted HyperStyle's hypernetwork and its W encoder"
+    for options in (
+        hyperstyle.Options(file, name="new", w_encoder=good),
+        hyperstyle.Options(good, name="new", w_encoder=file),
+    ):
+        with pytest.raises(UserError, match=f"holds the Inception network of FID, {wanted}"):
+            hyperstyle.main(options)
+    from convert import directions
+
+    with pytest.raises(UserError, match="holds the Inception network of FID, wanted directions"):
+        directions.read(file)
+
+
+def refused(*files, **changes):
+    with pytest.raises(UserError) as caught:
+        file_set.main(file_set.Options(files, name="new", **changes))
+    assert not bundle.look_up("new").folders
+    return str(caught.value)
+
+
+def test_nothing_is_written_where_the_set_is_wrong(here, tmp_path):
+    again = tmp_path / "again.pt"
+    again.write_bytes(GENERATOR.read_bytes())
+    assert "are both for the part generator: give one of them" in refused(GENERATOR, again)
+    hypernet = write(tmp_path / "hyper.pt", CONTENTS["HyperStyle's hypernetwork"])
+    assert "hyper.pt is of no use without HyperStyle's W encoder" in refused(GENERATOR, hypernet)
+    encoder = write(tmp_path / "w.pt", CONTENTS["HyperStyle's W encoder"])
+    assert "is of no use without HyperStyle's hypernetwork" in refused(GENERATOR, encoder)
+    lone = write(tmp_path / "odd.pt", {"weights": np.ones(2, np.float32)})
+    assert "holds no network that is known here" in refused(GENERATOR, lone)
+    np.save(tmp_path / "age.npy", np.ones(512))
+    assert "age.npy holds directions: convert it with" in refused(tmp_path / "age.npy")
+    face = write(tmp_path / "face.pt", CONTENTS["InsightFace's IR-SE50"])
+    assert "no part of a bundle is made of it" in refused(face)
+    assert "cannot be opened" in refused(tmp_path / "nowhere.pt")
+    assert "no file given" in refused()
+    assert "html.pt cannot be read" in refused(GENERATOR, FILES / "html.pt")
+
+
+def test_parts_are_added_to_a_bundle(here, capsys):
+    file_set.main(file_set.Options((GENERATOR,), name="tiny"))
+    file_set.main(file_set.Options((CLASSIFIER,), name="tiny"))
+    made = bundle.find("tiny")
+    assert made.has(PARTS["generator"])
+    assert made.has(PARTS["emotion"])
+    stored = json.loads((made.folder(PARTS["emotion"]) / "metadata.json").read_text())
+    assert stored["source"]["file"] == "hsemotion_tiny.pt"
+
+
+def test_a_w_encoder_in_psps_form_is_hyperstyles_beside_its_file():
+    found = {"w.pt": systems.PSP_W, "h.pt": systems.HYPERSTYLE}
+    assert file_set.by_part(found) == {"w_encoder": "w.pt", "hyperstyle": "h.pt"}
+    assert file_set.by_part({"w.pt": systems.PSP_W}) == {"psp": "w.pt"}
+    both = {"w.pt": systems.PSP_W, "h.pt": systems.HYPERSTYLE, "e.pt": systems.W_ENCODER}
+    assert file_set.by_part(both) == {"psp": "w.pt", "hyperstyle": "h.pt", "w_encoder": "e.pt"}
