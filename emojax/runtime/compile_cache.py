@@ -10,7 +10,8 @@ from pathlib import Path
 
 SWITCH = "EMOJAX_COMPILE_CACHE"
 
-_FOLDER = "JAX_COMPILATION_CACHE_DIR"
+FOLDER = "JAX_COMPILATION_CACHE_DIR"
+"""JAX's variable with the folder of compiled programs."""
 _ALL = {
     "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",  # many small programs make up the time
     "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
@@ -19,13 +20,13 @@ _ALL = {
 
 def keep_programs() -> None:
     """Switch the cache on by variables that JAX reads when it is imported; call it before."""
-    if os.environ.get(SWITCH, "").lower() == "off" or _FOLDER in os.environ:
+    if os.environ.get(SWITCH, "").lower() == "off" or FOLDER in os.environ:
         return
     try:
         folder = cache_folder().expanduser()
     except RuntimeError:  # a user without a home
         return
-    os.environ[_FOLDER] = str(folder / "programs")
+    os.environ[FOLDER] = str(folder / "programs")
     for name, value in _ALL.items():
         os.environ.setdefault(name, value)
 

@@ -27,6 +27,9 @@ from emojax.store.parts import PARTS, ConfigT, NetworkT, Part
 DEFAULT = DEFAULT_BUNDLE
 """Name of the embedded bundle, which commands use without `--bundle`."""
 
+PUBLISHED = "ffhq"
+"""Name of the published set of networks, and of its bundle."""
+
 CHECKPOINTS = "checkpoints"
 """Name of the folder that holds bundles."""
 
@@ -79,10 +82,13 @@ class Bundle:
             )
         if is_embedded(self.name):
             return (
-                "convert published files into a bundle of your own, 'emojax convert "
-                f"{part.converter} --name NAME', and give --bundle NAME"
+                f"get the published networks with '{fetch_command(PUBLISHED)}', and give --bundle "
+                f"{PUBLISHED}"
             )
-        return f"make it with 'emojax convert {part.converter} --name {self}'"
+        return (
+            f"make it with 'emojax convert {part.converter} --name {self}', or get it with "
+            f"'{fetch_command(self.name)}'"
+        )
 
     def metadata(self, part: Part[Any, Any]) -> dict[str, Any]:
         """Return a part's metadata: network, config, source, parameters, weights_sha256.
@@ -169,13 +175,23 @@ def find(name: str | os.PathLike[str]) -> Bundle:
     found = look_up(name)
     if any(_holds_parts(folder) for folder in found.folders):
         return found
-    known = sorted(
-        {file.parent.parent.name for root in search_path() for file in root.glob(f"*/*/{METADATA}")}
-    )
+    get = f", get it with '{fetch_command(PUBLISHED)}'" if str(name) == PUBLISHED else ""
     raise UserError(
-        f"no bundle {str(name)!r}: wanted one of {', '.join(known) or '(none found)'}, or a "
+        f"no bundle {str(name)!r}{get}: wanted one of {', '.join(names()) or '(none found)'}, or a "
         "folder that 'emojax convert' wrote"
     )
+
+
+def names() -> list[str]:
+    """Return the names of the bundles that `find` knows without a path, sorted."""
+    return sorted(
+        {file.parent.parent.name for root in search_path() for file in root.glob(f"*/*/{METADATA}")}
+    )
+
+
+def fetch_command(name: str) -> str:
+    """Return the command that downloads the published parts which a bundle lacks."""
+    return f"emojax fetch {PUBLISHED}" + (f" --name {name}" if name != PUBLISHED else "")
 
 
 def look_up(name: str | os.PathLike[str]) -> Bundle:

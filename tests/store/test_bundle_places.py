@@ -126,7 +126,7 @@ def test_a_user_without_a_home_has_the_embedded_bundle(here, monkeypatch):
 def test_the_embedded_bundle_is_not_told_to_grow():
     with pytest.raises(UserError) as caught:
         bundle.find(bundle.DEFAULT).folder(INCEPTION)
-    assert "'emojax convert inception FILE --name NAME', and give --bundle NAME" in str(
+    assert "get the published networks with 'emojax fetch ffhq', and give --bundle ffhq" in str(
         caught.value
     )
 
