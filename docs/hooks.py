@@ -57,7 +57,7 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
 
 def commands() -> str:
     """Return the command reference: every command's own help."""
-    lines = [["emojax", name] for name in COMMANDS if name != "convert"]
+    lines = [["emojax", name] for name in COMMANDS]
     lines += [["emojax", "convert", name] for name in CONVERTERS]
     lines += [[f"emojax.demo.{name}"] for name in DEMO]
     with ThreadPoolExecutor(os.cpu_count()) as pool:
@@ -65,7 +65,7 @@ def commands() -> str:
     head = (
         "# Commands\n\nEvery command prints this with `--help`. `emojax NAME` and "
         "`python -m emojax.NAME` are the same, and so are `emojax convert NAME` and "
-        "`python -m convert.NAME`.\n"
+        "`python -m convert.NAME`, `emojax convert` and `python -m convert.file_set`.\n"
     )
     return "\n".join([head, *helps])
 

@@ -19,8 +19,13 @@ COMMANDS = {
     "evaluate": "measure transfers to many faces: Table I",
     "figures": "draw the paper's figures, and a page that shows them",
     "fid": "Fréchet and kernel distance between two sets of pictures",
-    "convert": "convert published PyTorch files into a bundle",
+    "fetch": "get the published networks by name, as one bundle",
+    "doctor": "what is installed, which bundles exist, what they lack",
+    "convert": "make a bundle of published PyTorch files",
 }
+
+OF_CONVERT = ("fetch",)
+"""Commands whose module lies beside the converters, which stand on top of emojax."""
 
 CONVERTERS = {
     "stylegan": "a StyleGAN2 generator (.pt, .pkl)",
@@ -57,20 +62,30 @@ def dispatch(arguments: Sequence[str]) -> None:
         return
     if name not in COMMANDS:
         raise UserError(f"no command {name!r}: wanted one of {', '.join(COMMANDS)}")
-    call(_main_of(f"emojax.{name}"), rest, prog=f"emojax {name}")
+    package = "emojax"
+    if name in OF_CONVERT:
+        package = "convert"
+        _ignore_namesakes(package)
+    call(_main_of(f"{package}.{name}"), rest, prog=f"emojax {name}")
 
 
 def _convert(arguments: Sequence[str]) -> None:
-    if not arguments or arguments[0] in ("-h", "--help"):
-        print(
-            _list("usage: emojax convert KIND FILE ...", CONVERTERS, "emojax convert KIND --help")
-        )
+    """Run one converter, or the one that recognises files of every kind."""
+    if not arguments:
+        usage = "usage: emojax convert FILE ... --name NAME\n       emojax convert KIND FILE ..."
+        print(_list(usage, CONVERTERS, "emojax convert --help, emojax convert KIND --help"))
         return
     kind, *rest = arguments
-    if kind not in CONVERTERS:
-        raise UserError(f"no converter {kind!r}: wanted one of {', '.join(CONVERTERS)}")
     _ignore_namesakes("convert")
-    call(_main_of(f"convert.{kind}"), rest, prog=f"emojax convert {kind}")
+    if kind in CONVERTERS:
+        call(_main_of(f"convert.{kind}"), rest, prog=f"emojax convert {kind}")
+        return
+    if not kind.startswith("-") and not os.path.exists(kind):
+        raise UserError(
+            f"no file {kind!r} and no converter of that name: wanted published files, or one of "
+            f"{', '.join(CONVERTERS)}"
+        )
+    call(_main_of("convert.file_set"), arguments, prog="emojax convert")
 
 
 def _ignore_namesakes(package: str) -> None:

@@ -30,7 +30,7 @@ def test_commands_are_listed(capsys):
     ("arguments", "sentence"),
     [
         (["transfre"], "no command 'transfre': wanted one of transfer, edit"),
-        (["convert", "gan"], "no converter 'gan': wanted one of stylegan"),
+        (["convert", "gan"], "no file 'gan' and no converter of that name: wanted published files"),
         (["edit", "nowhere.jpg"], "no file nowhere.jpg"),
         (["edit", "--emotion", "joy"], "no direction 'joy'"),
         (["convert", "stylegan", "nowhere.pt"], "nowhere.pt"),

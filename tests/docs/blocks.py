@@ -9,6 +9,8 @@ from pathlib import Path
 
 import tyro
 
+from emojax.__main__ import CONVERTERS, OF_CONVERT
+
 ROOT = Path(__file__).parent.parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 
@@ -47,7 +49,11 @@ def module_of(words: list[str]) -> tuple[str, list[str]] | None:
     match words:
         case ["emojax"] | ["emojax", "convert"]:
             return None
-        case ["emojax", "convert", name, *rest]:
+        case ["emojax", "convert", name, *rest] if name in CONVERTERS:
+            return f"convert.{name}", rest
+        case ["emojax", "convert", *rest]:
+            return "convert.file_set", rest
+        case ["emojax", name, *rest] if name in OF_CONVERT:
             return f"convert.{name}", rest
         case ["emojax", name, *rest]:
             return f"emojax.{name}", rest

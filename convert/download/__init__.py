@@ -1,0 +1,1 @@
+"""Files from other people's servers: resumed, checked, several at a time."""

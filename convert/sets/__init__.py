@@ -1,0 +1,1 @@
+"""Published sets of networks: what `emojax fetch NAME` downloads."""
