@@ -3,7 +3,9 @@
 `align.crop` cuts a square that lies askew in the photograph, so the way back is one affine map.
 `paste_change` adds what an edit changed, the edited face minus its reconstruction, to the
 photograph, within the face and where something changed: hair, background, grain and colours stay
-the photograph's own. `paste` replaces the whole square, which falls off towards its edges.
+the photograph's own. Where much changes, details of the photograph that the reconstruction lacks
+would stay as ghosts of the old expression, so they give way to the drawn ones. `paste` replaces the
+whole square, which falls off towards its edges.
 """
 
 from typing import NamedTuple, get_args
@@ -21,14 +23,14 @@ FEATHER = 0.15
 """Width of the soft edge of `paste`, as a share of the square's side."""
 CHANGED = (4.0, 16.0)
 """Mean change in grey levels up to which nothing is pasted, and from which on all of it is."""
-NEAR = 0.012
-"""Standard deviation, as a share of the square's side, over which a change is averaged."""
-REPLACED = (16.0, 48.0)
-"""Change in grey levels from which on details of the photograph fade, and up to which they do."""
+REPLACED = (6.0, 20.0)
+"""Mean change from which on, and up to which, the photograph's details give way to the drawn."""
+NEAR = 0.05
+"""Standard deviation of these means, as a share of the square's side."""
 TONE = 0.06
 """Standard deviation, as a share of the side, that separates tone from detail."""
-
-
+GRAIN = 1.5
+"""Fine detail up to this many of its standard deviations is grain, and always kept."""
 EDGE = 0.05
 """Width, as a share of the side, over which a change fades towards the edges of the square."""
 SOFT = 0.03
@@ -161,17 +163,23 @@ def paste_change(
     if place is None:
         return photo.copy()
     after, before = _drawn(edited, place), _drawn(drawn, place)
-    change = after - before
     result = photo.copy()
     region = place.part_of(result)
+    change = after - before
     strength = _blurred(np.abs(change).max(-1), NEAR * place.side)
     mask = _smoothstep(strength, CHANGED) * _depth(place, EDGE) * _face(place, points)
-    # where much changes, details of the old expression that the reconstruction lacks would stay
-    rest = region - before
-    detail = rest - _blurred(rest, TONE * place.side)
-    change = change - _smoothstep(strength, REPLACED)[..., None] * detail
+    # a mouth that opens must take the closed lips along, of which the reconstruction lacks a part
+    replaced = _smoothstep(strength, REPLACED)[..., None]
+    change -= replaced * _details(region - before, place.side)
     region[:] = np.rint(region + mask[..., None] * change).clip(0, 255)
     return result
+
+
+def _details(rest: np.ndarray, side: float) -> np.ndarray:
+    """Return what the reconstruction lacks of a photograph [h,w,3], but for its tone and grain."""
+    fine = rest - _blurred(rest, 1.0)
+    most = GRAIN * 1.4826 * float(np.median(np.abs(fine)))  # the deviation, whatever the edges are
+    return rest - _blurred(rest, TONE * side) - fine.clip(-most, most)
 
 
 def _place(photo: np.ndarray, quad: np.ndarray, size: int) -> Place | None:

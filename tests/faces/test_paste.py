@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from emojax.faces import align
-from emojax.faces.paste import paste
+from emojax.faces import align, face_mask
+from emojax.faces.paste import paste, paste_change
 
 
 def smooth(height, width, seed=0):
@@ -76,3 +76,84 @@ def test_a_feather_out_of_range_is_refused():
         paste(
             np.zeros((9, 9, 3), np.uint8), np.zeros((4, 4, 3), np.uint8), np.eye(4, 2), feather=0.6
         )
+
+
+def drawn_face(mouth, side=128):
+    """A plain face with a dark mouth of some height, as a generator would draw it."""
+    face = np.full((side, side, 3), 170, np.uint8)
+    face[int(0.7 * side) : int((0.72 + mouth) * side), int(0.4 * side) : int(0.6 * side)] = 60
+    return face
+
+
+def grainy_photo(seed=1):
+    """A photograph with the face of `drawn_face(0)` in other colours, and grain."""
+    rng = np.random.default_rng(seed)
+    photo = np.full((200, 220, 3), [90, 120, 150], float)
+    photo[36:164, 46:174] = drawn_face(0.0) * [1.1, 0.9, 0.8]
+    return np.uint8((photo + rng.normal(0, 4, photo.shape)).clip(0, 255))
+
+
+QUAD = square((110, 100), 128, 0.0) - 0.5
+"""Where `grainy_photo` has its face."""
+
+
+def test_a_change_of_nothing_leaves_every_pixel():
+    photo = grainy_photo()
+    same = paste_change(photo, drawn_face(0.0), drawn_face(0.0), QUAD)
+    np.testing.assert_array_equal(same, photo)
+
+
+def test_a_change_keeps_background_colours_and_grain():
+    photo = grainy_photo()
+    pasted = paste_change(photo, drawn_face(0.1), drawn_face(0.0), QUAD)
+    changed = (pasted != photo).any(-1)
+    rows, columns = np.nonzero(changed)
+    assert 100 < rows.min() < rows.max() < 150  # the mouth, in a photograph of 200 rows
+    assert 75 < columns.min() < columns.max() < 145
+    mouth = pasted[128:138, 100:120].astype(float)
+    wanted = 60 * np.array([1.1, 0.9, 0.8])
+    # the tone of the photograph round the mouth, whose contrast the drawing does not know
+    np.testing.assert_allclose(mouth.mean((0, 1)), wanted, atol=30)
+    assert mouth.std((0, 1)).min() > 2  # grain has a deviation of 4, what exceeds 1.5 of it is cut
+    # the whole crop takes the colours of the drawing, and no grain
+    crop = paste(photo, drawn_face(0.1), QUAD, size=128)
+    assert np.abs(crop[60:100, 90:130].astype(float).mean((0, 1)) - 170).max() < 1
+    assert crop[60:100, 90:130].std((0, 1)).max() < 1
+
+
+def test_an_old_expression_leaves_no_ghost():
+    """The photograph's mouth is larger than the reconstruction's, as encoders draw it."""
+    photo = np.full((200, 220, 3), 170, np.uint8)
+    photo[36:164, 46:174] = drawn_face(0.12)
+    pasted = paste_change(photo, drawn_face(-0.02), drawn_face(0.08), QUAD)
+    added = photo.astype(float)
+    added[36:164, 46:174] += drawn_face(-0.02).astype(float) - drawn_face(0.08)
+    # adding the change alone leaves the part of the mouth that was not drawn, as dark as it was
+    ghosts = [170 - each[126:145, 90:130].astype(float).min() for each in (added, pasted)]
+    assert ghosts[0] == 110
+    assert ghosts[1] < 0.6 * ghosts[0]
+
+
+def test_the_face_is_inside_the_hull_of_its_landmarks():
+    five = face_mask.FFHQ_POINTS * 100
+    jaw = [(20 + 60 * t, 55 + 40 * np.sin(np.pi * t)) for t in np.linspace(0, 1, 17)]
+    many = np.full((68, 2), five.mean(0))
+    many[:17] = jaw
+    many[36:42], many[42:48], many[48], many[54] = five[0], five[1], five[3], five[4]
+    masks = [face_mask.filled(face_mask.outline(each), (100, 100), 1.0) for each in (five, many)]
+    for mask in masks:
+        assert mask[70, 50] > 0.99  # between nose and mouth
+        assert mask[25, 50] > 0.9  # the forehead
+        assert mask[:, [2, 97]].max() < 0.01
+        assert mask[[2, 99]].max() < 0.01
+    assert masks[1][90, 50] > masks[1][97, 50]
+    profile = five.copy()
+    profile[:2, 0] = 48, 52  # both eyes seen from the side
+    assert (
+        face_mask.filled(face_mask.outline(profile), (100, 100), 1.0).sum() > 0.6 * masks[0].sum()
+    )
+
+
+def test_faces_of_two_sizes_are_refused():
+    with pytest.raises(ValueError, match="wanted one shape"):
+        paste_change(grainy_photo(), drawn_face(0, 64), drawn_face(0, 128), QUAD)
