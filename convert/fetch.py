@@ -31,6 +31,8 @@ from convert.download.problems import LocalProblem, Problem
 from convert.file_set import Target
 from convert.psp import OtherGenerator
 from convert.published import File
+from emojax.latents.directions import FILE
+from emojax.runtime.byte_progress import as_text
 from emojax.runtime.cli import cli
 from emojax.runtime.errors import UserError
 from emojax.runtime.files import make_folder, write_json
@@ -139,7 +141,10 @@ def main(options: Options) -> None:
         downloads = make_folder(target.folder.parent / DOWNLOADS)
         with _alone(downloads):
             _bring(needed, options, target, downloads)
-    print(f"use it  --bundle {bundle.name_of(target.folder)}")
+    name = bundle.name_of(target.folder)
+    print(f"use it  --bundle {name}")
+    if not target.bundle.file(FILE):
+        print(f"for edits and transfers it needs directions: {bundle.directions_command(name)}")
 
 
 def _needed(files: Sequence[File], target: Target, named: Sequence[str]) -> list[File]:
@@ -242,12 +247,13 @@ def _accept(files: Sequence[File], options: Options, downloads: Path) -> None:
     if not new:
         return
     total = sum(file.about_bytes for file in files)
-    print(f"to download: {len(files)} files, {total / 1e9:.2f} GB")
+    print(f"to download: {len(files)} {'file' if len(files) == 1 else 'files'}, {as_text(total)}")
     for licence in sorted(new):
         print(f"\n{licence}")
         for file in files:
             if file.licence == licence:
-                print(f"  {file.name}  {file.about}\n    {file.source}")
+                print(f"  {file.name}, {as_text(file.about_bytes)}: {file.about}")
+                print(f"    {file.source}")
     print("\nThe licences are their authors'; emojax gives no rights. Read them at the addresses.")
     if not options.accept_licences:
         if not sys.stdin.isatty():
@@ -256,7 +262,11 @@ def _accept(files: Sequence[File], options: Options, downloads: Path) -> None:
                 f"'{options.again('--accept-licences')}'"
             )
         sys.stdout.flush()
-        if input("Do you accept them? [y/N] ").strip().lower() not in ("y", "yes"):
+        try:
+            answer = input("Do you accept them? [y/N] ")
+        except EOFError:  # Ctrl-D
+            answer = "no"
+        if answer.strip().lower() not in ("y", "yes"):
             raise UserError("the licences are not accepted: nothing was downloaded")
     write_json(record, {"licences": sorted({*before, *new})})
 
@@ -305,7 +315,7 @@ def _list(chosen: Sequence[File], files: Sequence[File]) -> None:
         for title, text in {
             "for": file.about,
             "part": ", ".join(file.parts),
-            "size": f"about {file.about_bytes / 1e9:.3g} GB",
+            "size": f"about {as_text(file.about_bytes)}",
             "sha256": f"begins with {file.sha256}" if file.sha256 else "not published",
             "licence": f"{file.licence} ({file.source})",
             "address": file.address,

@@ -18,6 +18,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from emojax import __version__
+from emojax.latents.directions import FILE
 from emojax.runtime import compile_cache
 from emojax.runtime.cli import cli
 from emojax.runtime.errors import UserError
@@ -29,8 +30,6 @@ PACKAGES = ("jax", "jaxlib", "flax", "orbax-checkpoint", "numpy", "pillow", "ten
 
 DEVELOPERS = ("test", "docs", "dev")
 """Extras that no command needs."""
-
-DIRECTIONS = "directions.npz"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -118,11 +117,8 @@ def _bundle(name: str) -> dict[str, Any]:
                 parts[part.name] = f"damaged: {error}"
         elif part.converter and not bundle.is_embedded(name):
             missing[part.name] = bundle.fetch_command(name)
-    if not found.file(DIRECTIONS):
-        missing["directions"] = (
-            f"emojax score --bundle {name} --out scores/ && "
-            f"emojax directions scores/ --bundle {name}"
-        )
+    if not found.file(FILE):
+        missing["directions"] = bundle.directions_command(name)
     folders = [str(folder.absolute()) for folder in found.folders]
     return {"folders": folders, "parts": parts, "missing": missing}
 

@@ -54,15 +54,19 @@ class _Bars:
             TimeRemainingColumn,
             TransferSpeedColumn,
         )
+        from rich.table import Column
 
+        one_line = Column(no_wrap=True)  # a terminal of 80 columns shortens names and notes
+        shortened = Column(no_wrap=True, overflow="ellipsis", ratio=1)
         self.display = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=16),
-            DownloadColumn(),
-            TransferSpeedColumn(),
-            TimeRemainingColumn(compact=True),
-            TextColumn("{task.fields[note]}"),
+            TextColumn("{task.description}", table_column=shortened),
+            BarColumn(bar_width=12),
+            DownloadColumn(table_column=one_line),
+            TransferSpeedColumn(table_column=one_line),
+            TimeRemainingColumn(compact=True, table_column=one_line),
+            TextColumn("{task.fields[note]}", table_column=shortened),
             console=Console(stderr=True),
+            expand=True,
         )
         self.tasks = {
             name: self.display.add_task(name, total=None, start=False, note="") for name in names
@@ -132,7 +136,7 @@ class _Lines:
             fresh = sum(each.done - each.before for each in self.files.values())
             start = min(each.start for each in self.files.values())
         rate = fresh / max(self.said - start, 1e-9)
-        say(f"{_size(done)} have arrived, {_size(rate)}/s")
+        say(f"{as_text(done)} have arrived, {as_text(rate)}/s")
 
 
 class _Line:
@@ -144,7 +148,7 @@ class _Line:
     def at(self, done: int, total: int | None) -> None:
         if not self.begun and total is not None:
             self.begun, self.before = True, done
-            say(f"{self.name}: {f'{_size(done)} of ' if done else ''}{_size(total)}")
+            say(f"{self.name}: {f'{as_text(done)} of ' if done else ''}{as_text(total)}")
         self.done = done
         self.lines.tell()
 
@@ -153,7 +157,7 @@ class _Line:
             say(f"{self.name}: {text}")
 
     def end(self, text: str) -> None:
-        say(f"{self.name}: {text}, {_size(self.done)} in {time.monotonic() - self.start:.1f} s")
+        say(f"{self.name}: {text}, {as_text(self.done)} in {time.monotonic() - self.start:.1f} s")
 
 
 def say(text: str) -> None:
@@ -161,7 +165,7 @@ def say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-def _size(count: float) -> str:
+def as_text(count: float) -> str:
     """Return a number of bytes as people write it, such as "1.20 GB"."""
     for unit, size in {"GB": 1e9, "MB": 1e6, "kB": 1e3}.items():
         if count >= size:

@@ -194,6 +194,13 @@ def fetch_command(name: str) -> str:
     return f"emojax fetch {PUBLISHED}" + (f" --name {name}" if name != PUBLISHED else "")
 
 
+def directions_command(name: str) -> str:
+    """Return the commands that fit a bundle's directions."""
+    return (
+        f"emojax score --bundle {name} --out scores/ && emojax directions scores/ --bundle {name}"
+    )
+
+
 def look_up(name: str | os.PathLike[str]) -> Bundle:
     """Return the bundle of a name or path as it is; a new one has no folders and no parts."""
     given = Path(name)

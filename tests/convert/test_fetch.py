@@ -2,7 +2,6 @@
 
 import fcntl
 import hashlib
-import json
 import os
 import random
 import shutil
@@ -23,31 +22,11 @@ from emojax.store import bundle, weights
 from emojax.store.parts import EMOTION, GENERATOR, PARTS
 from tests.support import file_server, oracles, published_set
 from tests.support.file_server import FileServer, cut, page, serve, status
+from tests.support.published_set import table
 
 FILES = {"generator.pt": oracles.DATA / "files/ros_tiny.pt"}
 FILES["emotion.pt"] = oracles.DATA / "files/hsemotion_tiny.pt"
 HOLDS = {"generator.pt": "generator", "emotion.pt": "emotion"}
-
-
-def table(server, files, **more):
-    """The text of a set: {name: what it holds} on a server."""
-    lines = ['about = "a test"', "[licences]", 'mine = "a licence to test"']
-    for name, holds in files.items():
-        size = (server.folder / name).stat().st_size
-        entry = {
-            "name": name,
-            "holds": holds,
-            "about": "a network to test",
-            "address": server.url + name,
-            "bytes": size,
-            "sha256": hashlib.sha256((server.folder / name).read_bytes()).hexdigest(),
-            "licence": "mine",
-            "source": "https://authors.invalid",
-            **more.get(name.partition(".")[0], {}),
-        }
-        lines.append("[[files]]")
-        lines += [f"{key} = {json.dumps(value)}" for key, value in entry.items()]
-    return "\n".join(lines)
 
 
 @pytest.fixture(scope="module")
@@ -82,8 +61,9 @@ def downloads(here):
 def test_one_command_leaves_one_bundle_in_the_home(server, here, capsys):
     assert run() == 0
     said = capsys.readouterr()
-    assert "a licence to test\n  generator.pt  a network to test" in said.out
-    assert said.out.endswith("use it  --bundle tiny\n")
+    assert "a licence to test\n  generator.pt, 195 kB: a network to test" in said.out
+    assert "\nuse it  --bundle tiny\n" in said.out
+    assert said.out.endswith("&& emojax directions scores/ --bundle tiny\n")
     assert "generator.pt: whole, 195 kB in" in said.err
     made = bundle.find("tiny")
     assert made.folders == (here.parent / "home/checkpoints/tiny",)

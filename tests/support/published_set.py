@@ -4,6 +4,7 @@ small(folder)     a generator of 64² with few channels; encoders as they are pu
 published(folder) names and shapes of the published files, 4.6 GB
 """
 
+import hashlib
 import json
 import shutil
 
@@ -103,6 +104,35 @@ def published(folder):
     torch_file.write(files["emotion"], drawn("hsemotion_b0"))
     torch_file.write(files["inception"], drawn("fid_inception"))
     return files
+
+
+def table(server, holds, **changes):
+    """Return the text of a set whose files a server has.
+
+    Args:
+        server: see `tests.support.file_server`.
+        holds: {name of a file: what it holds}.
+        **changes: {key: value} of entries by name of the file without its ending.
+    """
+    lines = ['about = "a test"', "[licences]", 'mine = "a licence to test"']
+    for name, held in holds.items():
+        file = server.folder / name
+        with file.open("rb") as stream:
+            digest = hashlib.file_digest(stream, "sha256").hexdigest()
+        entry = {
+            "name": name,
+            "holds": held,
+            "about": "a network to test",
+            "address": server.url + name,
+            "bytes": file.stat().st_size,
+            "sha256": digest,
+            "licence": "mine",
+            "source": "https://authors.invalid",
+            **changes.get(name.partition(".")[0], {}),
+        }
+        lines.append("[[files]]")
+        lines += [f"{key} = {json.dumps(value)}" for key, value in entry.items()]
+    return "\n".join(lines)
 
 
 def drawn(case, prefix="", manifest="manifest.json"):

@@ -1,6 +1,7 @@
 """PyTorch's zip format written without PyTorch: nested dicts of arrays, strings and numbers."""
 
 import math
+import struct
 import zipfile
 
 import numpy as np
@@ -28,10 +29,14 @@ def _code(value, records):
         items = b"".join(_code(k, records) + _code(v, records) for k, v in value.items())
         return b"}(" + items + b"u"
     if isinstance(value, np.ndarray):
-        records.append(value)
+        same = [i for i, each in enumerate(records) if each is value]  # a shared storage
+        if not same:
+            records.append(value)
         strides = [math.prod(value.shape[axis + 1 :]) for axis in range(value.ndim)]
-        kind, key = STORAGES[value.dtype.name], str(len(records) - 1)
+        kind, key = STORAGES[value.dtype.name], str(same[0] if same else len(records) - 1)
         return tensor_of(value.shape, strides, kind=kind, key=key, size=value.size)
     if value is None or isinstance(value, bool):
         return {None: b"N", True: b"\x88", False: b"\x89"}[value]
+    if isinstance(value, float):
+        return b"G" + struct.pack(">d", value)
     return text(value) if isinstance(value, str) else number(value)
