@@ -1,96 +1,77 @@
-"""Zip archives, `.npz` and `.safetensors` files as memory-mapped arrays; their bytes are untrusted.
+"""Zip archives whose records become arrays, and `.npz` files; every size in them is untrusted.
 
 An uncompressed record becomes a view of the mapped file, after its CRC-32 has been checked piece by
-piece. Compressed records (some `.npz` files) are expanded in memory, up to a bound.
+piece. A compressed one (in some `.npz` files) is expanded in memory, within the budget.
 """
 
-import io
-import json
-import math
 import mmap
 import struct
 import zipfile
-from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, cast
 
 import numpy as np
 
+from convert.reader.budget import Budget
 from convert.reader.records import Unreadable, Unsupported
-from convert.reader.storages import DTYPES, Storage, naturals, tensor
+from emojax.store.reader.npy import read_npy
 
 _CHUNK = 2**20  # bytes
-_LARGEST_EXPANSION = 100  # times the file, and never less than the next line
-_SMALL_EXPANSION = 2**26  # bytes
+_LARGEST_DIRECTORY = 2**21  # bytes: the list of records, of at least 46 bytes each
+_RECORD_OPERATIONS = 30  # what opening one record costs
 
 _LOCAL_HEADER = struct.Struct("<26x2H")  # lengths of the name and of the extra field come last
-
-_SAFETENSORS_DTYPES = {
-    "F64": "float64",
-    "F32": "float32",
-    "F16": "float16",
-    "BF16": "bfloat16",
-    "F8_E4M3": "float8_e4m3fn",
-    "F8_E5M2": "float8_e5m2",
-    "I64": "int64",
-    "I32": "int32",
-    "I16": "int16",
-    "I8": "int8",
-    "U64": "uint64",
-    "U32": "uint32",
-    "U16": "uint16",
-    "U8": "uint8",
-    "BOOL": "bool",
-    "C64": "complex64",
-}
 
 
 class Archive:
     """A zip file whose records become uint8 arrays.
 
     Args:
-        path: the file.
+        file: the file, open while records are read.
         mapped: the same file, mapped for reading.
+        budget: the work that is left.
 
     Raises:
-        Unreadable: two records bear the same name.
+        Unreadable: two records bear the same name, or there are too many.
         zipfile.BadZipFile: the directory at the end is missing or damaged.
     """
 
-    def __init__(self, path: Path, mapped: mmap.mmap):
+    def __init__(self, file: BinaryIO, mapped: mmap.mmap, budget: Budget):
         self._mapped = mapped
-        self._zip = zipfile.ZipFile(path)
+        self._budget = budget
+        self._zip = zipfile.ZipFile(cast(BinaryIO, _InPieces(file)))
         self._mapped_left = len(mapped)
-        self._expanded_left = max(_SMALL_EXPANSION, _LARGEST_EXPANSION * len(mapped))
         self._records: dict[str, np.ndarray] = {}
         self.names = dict.fromkeys(self._zip.namelist())  # a set that keeps their order
         if len(self.names) < len(self._zip.infolist()):
-            self.close()
             raise Unreadable("two records of the zip archive bear the same name")
-
-    def close(self) -> None:
-        """Close the zip file; arrays stay valid."""
-        self._zip.close()
-
-    def __enter__(self) -> "Archive":
-        return self
-
-    def __exit__(self, *_: Any) -> None:
-        self.close()
 
     def read(self, name: str) -> np.ndarray:
         """Return the bytes of a record, uint8 [n], read-only, each record once.
 
         Raises:
             Unreadable: there is no such record, or it is too large.
+            Unsupported: it is encrypted, or compressed otherwise than by deflation.
             zipfile.BadZipFile: its header or its CRC-32 is wrong.
         """
         if name not in self._records:
             if name not in self.names:
                 raise Unreadable(f"its record {name[:100]!r} is missing")
+            self._budget.spend(_RECORD_OPERATIONS)
             info = self._zip.getinfo(name)
+            self._check(info)
             stored = info.compress_type == zipfile.ZIP_STORED
             self._records[name] = self._map(info) if stored else self._expand(info)
         return self._records[name]
+
+    def _check(self, info: zipfile.ZipInfo) -> None:
+        """Refuse what only other programs write: some methods expand without any bound."""
+        if info.flag_bits & 0x1:
+            raise Unsupported(f"its record {info.filename[:100]!r} is encrypted")
+        if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+            raise Unsupported(
+                f"its record {info.filename[:100]!r} is compressed by method {info.compress_type}, "
+                "wanted none or deflation"
+            )
 
     def _map(self, info: zipfile.ZipInfo) -> np.ndarray:
         self._mapped_left -= info.file_size
@@ -103,79 +84,51 @@ class Archive:
         start = info.header_offset + _LOCAL_HEADER.size + sum(lengths)
         if info.compress_size != info.file_size or start + info.file_size > len(self._mapped):
             raise Unreadable(f"its record {info.filename[:100]!r} does not fit into the file")
-        return _bytes_at(self._mapped, start, info.file_size)
+        return np.ndarray(info.file_size, np.uint8, buffer=self._mapped, offset=start)
 
     def _expand(self, info: zipfile.ZipInfo) -> np.ndarray:
-        self._expanded_left -= info.file_size
-        if self._expanded_left < 0:
-            raise Unreadable("its compressed records expand to an absurd size")
-        return np.frombuffer(self._zip.read(info), np.uint8)
+        self._budget.hold(info.file_size)
+        data, filled = np.empty(info.file_size, np.uint8), 0
+        with self._zip.open(info) as stream:
+            while piece := stream.read(_CHUNK):  # never more than the size in the directory
+                data[filled : filled + len(piece)] = np.frombuffer(piece, np.uint8)
+                filled += len(piece)
+        if filled < data.size:
+            raise Unreadable(f"its record {info.filename[:100]!r} is cut short")
+        data.flags.writeable = False
+        return data
 
 
-def _bytes_at(mapped: mmap.mmap, start: int, size: int) -> np.ndarray:
-    return np.ndarray(size, np.uint8, buffer=mapped, offset=start)
+class _InPieces:
+    """A file that is read in pieces of bounded size: `zipfile` reads a directory in one."""
+
+    def __init__(self, file: BinaryIO):
+        self._file = file
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._file, name)
+
+    def read(self, size: int = -1) -> bytes:
+        """Return at most `size` bytes.
+
+        Raises:
+            Unreadable: that is more than any sound directory.
+        """
+        if size > _LARGEST_DIRECTORY:
+            raise Unreadable("it is a zip archive of far too many records")
+        return self._file.read(size)
 
 
-def read_npz(archive: Archive) -> dict[str, np.ndarray]:
+def read_npz(archive: Archive, budget: Budget) -> dict[str, np.ndarray]:
     """Return the arrays of a `.npz` file by name; mapped unless the file is compressed.
 
     Raises:
-        Unreadable: an array is not as long as its header says.
-        Unsupported: an array holds Python objects, or its header is of an unusual version.
+        Unreadable: it asks for too much.
+        ValueError: an array is not as long as its header says, or not of numbers or text.
     """
-    return {name.removesuffix(".npy"): _read_npy(archive.read(name)) for name in archive.names}
-
-
-def _read_npy(data: np.ndarray) -> np.ndarray:
-    stream = io.BytesIO(data[: 2**16].tobytes())  # more than any header
-    version = np.lib.format.read_magic(stream)
-    if version == (1, 0):
-        shape, fortran, dtype = np.lib.format.read_array_header_1_0(stream)
-    elif version == (2, 0):
-        shape, fortran, dtype = np.lib.format.read_array_header_2_0(stream)
-    else:
-        raise Unsupported(f"it holds an array in version {version} of the npy format")
-    if dtype.hasobject:
-        raise Unsupported("it holds an array of Python objects")
-    shape = naturals(shape, "a shape")
-    if data.size - stream.tell() != math.prod(shape) * dtype.itemsize:
-        raise Unreadable(f"an array of shape {shape} has {data.size - stream.tell()} bytes")
-    order = "F" if fortran else "C"
-    array = np.ndarray(shape, dtype, buffer=data, offset=stream.tell(), order=order)
-    return array if dtype.isnative else array.astype(dtype.newbyteorder("="), order="K")
-
-
-def looks_like_safetensors(mapped: mmap.mmap) -> bool:
-    """Whether a file begins as `.safetensors` files do: length of the header, then JSON."""
-    if len(mapped) < 10:
-        return False
-    size = int.from_bytes(mapped[:8], "little")
-    return 2 <= size <= len(mapped) - 8 and mapped[8:9] == b"{"
-
-
-def read_safetensors(mapped: mmap.mmap) -> dict[str, np.ndarray]:
-    """Return the tensors of a mapped `.safetensors` file by name.
-
-    The format is eight bytes of header length, a JSON header {name: {dtype, shape, data_offsets}},
-    and the data (github.com/huggingface/safetensors, README, "Format").
-
-    Raises:
-        Unreadable: a tensor lies outside the file or its size does not agree with its shape.
-        Unsupported: a tensor is of an unknown type.
-    """
-    start = 8 + int.from_bytes(mapped[:8], "little")
-    header = json.loads(mapped[8:start].decode())
-    header.pop("__metadata__", None)
-    return {name: _safetensor(mapped, start, entry) for name, entry in header.items()}
-
-
-def _safetensor(mapped: mmap.mmap, start: int, entry: Any) -> np.ndarray:
-    if entry["dtype"] not in _SAFETENSORS_DTYPES:
-        raise Unsupported(f"it holds a tensor of type {str(entry['dtype'])[:50]}")
-    dtype = DTYPES[_SAFETENSORS_DTYPES[entry["dtype"]]]
-    shape = naturals(entry["shape"], "a shape")
-    first, end = naturals(entry["data_offsets"], "the place of a tensor")
-    if end - first != math.prod(shape) * dtype.itemsize or start + end > len(mapped):
-        raise Unreadable(f"a tensor of shape {shape} does not fit its {end - first} bytes")
-    strides = [math.prod(shape[axis + 1 :]) for axis in range(len(shape))]
-    return tensor(Storage(_bytes_at(mapped, start + first, end - first), dtype), 0, shape, strides)
+    found = {}
+    for name in archive.names:
+        array = read_npy(archive.read(name).data)
+        budget.claim(array.nbytes)
+        found[name.removesuffix(".npy")] = array
+    return found

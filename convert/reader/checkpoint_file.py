@@ -9,10 +9,11 @@ not change while they are in use, and `release` gives the memory back. The CRC-3
 used is checked when the file is loaded; the legacy format has no checksums.
 """
 
+import contextlib
 import io
 import mmap
+import os
 import struct
-import tokenize
 import warnings
 import zipfile
 import zlib
@@ -22,32 +23,37 @@ from typing import Any, BinaryIO, cast
 
 import numpy as np
 
-from convert.reader.archives import Archive, looks_like_safetensors, read_npz, read_safetensors
+from convert.reader.archives import Archive, read_npz
+from convert.reader.budget import Budget
 from convert.reader.pickle_functions import BUILDS, calls
 from convert.reader.records import Name, Record, Unreadable
+from convert.reader.safetensors import looks_like_safetensors, read_safetensors
 from convert.reader.storages import Storage, StorageId, storage_id, swapped, view_of
-from convert.reader.unpickler import Budget, Unpickler
-from emojax.runtime.errors import UserError
+from convert.reader.unpickler import Unpickler
+from emojax.runtime.errors import UserError, shortened
+from emojax.store.reader.contents import opened, shown
 
 __all__ = ["Name", "Record", "load", "release", "state_dict"]
 
 _LEGACY_MAGIC = 0x1950A86A20F9469CFC6C  # torch/serialization.py, MAGIC_NUMBER
 _LEGACY_PROTOCOL = 1001
-_MOST_MODULES = 100_000  # in one network; a hostile file can make a few modules look like many
+_MOST_MODULES = 20_000  # in one network; a hostile file can make a few modules look like many
 _DEEPEST_MODULE = 100
+_LONGEST_NAME = 500  # of a tensor
+_LOAD_FROM_BYTES = 60  # operations of a pickle inside a pickle, beside its opcodes
 
 # What the parsers raise for malformed bytes, RecursionError among them.
 _MALFORMED = (
     ArithmeticError,
+    AttributeError,
     EOFError,
     LookupError,
     MemoryError,
     OSError,  # a zip archive that points before its own beginning
     RuntimeError,
     TypeError,
-    ValueError,
+    ValueError,  # `Malformed` among them
     struct.error,
-    tokenize.TokenError,  # NumPy, of the header of an array
     zipfile.BadZipFile,
     zlib.error,
 )
@@ -70,40 +76,50 @@ def load(path: str | Path) -> Any:
         UserError: there is no such file, it is damaged or not a checkpoint, or it asks to run
             code; the sentence says which.
     """
-    path = Path(path)
     try:
-        with path.open("rb") as file:
-            if path.stat().st_size == 0:
-                raise UserError(f"{path} cannot be read: it is empty; {Unreadable.advice}")
-            mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-    except OSError as error:
-        reason = error.strerror or error
-        raise UserError(f"{path} cannot be opened ({reason}); check the path") from error
-    try:
-        with warnings.catch_warnings():
+        with contextlib.ExitStack() as stack:
+            file, mapped = _mapped(stack, path)
+            stack.enter_context(warnings.catch_warnings())
             warnings.simplefilter("ignore")  # of the parsers, about malformed bytes
-            return _load(path, mapped)
+            return _load(file, mapped)
     except Unreadable as error:
-        raise UserError(f"{path} cannot be read: {error}; {error.advice}") from error
-    except _MALFORMED as error:
         raise UserError(
-            f"{path} is damaged or not a checkpoint ({str(error)[:200] or type(error).__name__}); "
-            f"{Unreadable.advice}"
+            f"{shown(path)} cannot be read: {shortened(error, 120)}; {error.advice}"
+        ) from error
+    except UserError:
+        raise
+    except _MALFORMED as error:
+        reason = shortened(error, 100) or type(error).__name__
+        raise UserError(
+            f"{shown(path)} is damaged or not a checkpoint ({reason}); {Unreadable.advice}"
         ) from error
 
 
-def _load(path: Path, mapped: mmap.mmap) -> Any:
+def _mapped(stack: contextlib.ExitStack, path: str | Path) -> tuple[BinaryIO, mmap.mmap]:
+    """Open a file for as long as the stack, and map it for as long as its arrays are in use."""
+    try:
+        file = stack.enter_context(opened(path))
+        if not os.fstat(file.fileno()).st_size:
+            raise Unreadable("it is empty")
+        return file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    except (OSError, ValueError) as error:  # ValueError: a null byte in its name
+        reason = getattr(error, "strerror", None) or error
+        raise UserError(f"{shown(path)} cannot be opened ({reason}); check the path") from error
+
+
+def _load(file: BinaryIO, mapped: mmap.mmap) -> Any:
+    budget = Budget(len(mapped))
     if mapped[:4] == b"PK\x03\x04":
-        with Archive(path, mapped) as archive:
-            if archive.names and all(name.endswith(".npy") for name in archive.names):
-                return read_npz(archive)
-            return _load_zip(archive, Budget(len(mapped)))
+        archive = Archive(file, mapped, budget)
+        if archive.names and all(name.endswith(".npy") for name in archive.names):
+            return read_npz(archive, budget)
+        return _load_zip(archive, budget)
     if looks_like_safetensors(mapped):
-        return read_safetensors(mapped)
+        return read_safetensors(mapped, budget)
     if mapped[:1] not in b"\x80c(}])":  # PROTO, or the first opcode of a protocol 0 or 1 pickle
         raise Unreadable("it begins like no checkpoint, zip archive or pickle")
     stream = cast(BinaryIO, mapped)  # has all of it that is used: read, readline, seek and tell
-    return _load_stream(stream, mapped, Budget(len(mapped)), nested=False)
+    return _load_stream(stream, mapped, budget, nested=False)
 
 
 # ---- the zip format (torch 1.6 and later, TorchScript)
@@ -157,6 +173,7 @@ def _unpickle(
     def load_from_bytes(data: Any) -> Storage:
         if nested or not isinstance(data, bytes):
             raise Unreadable("the bytes of a storage are malformed")
+        budget.spend(_LOAD_FROM_BYTES)
         found = _load_stream(io.BytesIO(data), data, budget, nested=True)
         if not isinstance(found, Storage):
             raise Unreadable("the bytes of a storage hold something else")
@@ -164,7 +181,7 @@ def _unpickle(
 
     return Unpickler(
         stream,
-        calls=calls(load_from_bytes),
+        calls=calls(budget, load_from_bytes),
         builds=BUILDS,
         persistent_load=persistent_load,
         budget=budget,

@@ -4,6 +4,7 @@ Arguments come from the file and are untrusted until checked; `TypeError`, `Valu
 count as damage. No function here calls anything that it was given.
 """
 
+import functools
 import math
 import re
 from collections.abc import Callable
@@ -11,19 +12,22 @@ from typing import Any, Literal
 
 import numpy as np
 
+from convert.reader.budget import Budget
 from convert.reader.records import Name, Record, Unreadable, Unsupported
-from convert.reader.storages import DTYPES, naturals, tensor
-from convert.reader.unpickler import checked_key
+from convert.reader.storages import DTYPES, shape_of, tensor
 
 
-def _rebuild_tensor(storage: Any, offset: Any, shape: Any, strides: Any, *rest: Any) -> np.ndarray:
+def _rebuild_tensor(
+    budget: Budget, storage: Any, offset: Any, shape: Any, strides: Any, *rest: Any
+) -> np.ndarray:
     """torch._utils._rebuild_tensor_v2; the rest is requires_grad, hooks and metadata."""
     if len(rest) > 2 and rest[2]:
         raise Unsupported("it holds a tensor saved as a lazy conjugate or negative")
-    return tensor(storage, offset, shape, strides)
+    return tensor(budget, storage, offset, shape, strides)
 
 
 def _rebuild_tensor_v3(
+    budget: Budget,
     storage: Any,
     offset: Any,
     shape: Any,
@@ -37,7 +41,7 @@ def _rebuild_tensor_v3(
     name = dtype.kind.removeprefix("torch.") if isinstance(dtype, Name) else ""
     if name not in DTYPES or metadata:
         raise Unsupported(f"it holds a tensor of type {name[:50] or 'unknown'}")
-    return tensor(storage, offset, shape, strides, DTYPES[name])
+    return tensor(budget, storage, offset, shape, strides, DTYPES[name])
 
 
 def _rebuild_parameter(data: Any, *_rest: Any) -> Any:
@@ -56,7 +60,10 @@ def _build_dtype(arguments: Any, state: Any) -> np.dtype:
     order = state[1]
     if order not in ("<", ">", "|", "="):
         raise Unreadable("the byte order of a NumPy dtype is malformed")
-    return np.dtype(order + code)
+    dtype = np.dtype(order + code)
+    if not dtype.itemsize:  # an array of such items could claim any shape
+        raise Unsupported("it holds a NumPy array of items without a size")
+    return dtype
 
 
 def _values(
@@ -77,12 +84,12 @@ def _values(
 def _build_array(_arguments: Any, state: Any) -> np.ndarray:
     """A pickled numpy.ndarray: (version, shape, dtype, is Fortran order, bytes)."""
     _, shape, dtype, fortran, data = state
-    return _values(dtype, naturals(shape, "a shape"), data, "F" if fortran is True else "C")
+    return _values(dtype, shape_of(shape), data, "F" if fortran is True else "C")
 
 
 def _from_buffer(data: Any, dtype: Any, shape: Any, order: Any = "C") -> np.ndarray:
     """numpy._core.numeric._frombuffer: how protocol 5 writes arrays."""
-    return _values(dtype, naturals(shape, "a shape"), data, "F" if order == "F" else "C")
+    return _values(dtype, shape_of(shape), data, "F" if order == "F" else "C")
 
 
 def _scalar(dtype: Any, data: Any = b"") -> Any:
@@ -99,10 +106,10 @@ def _elements(items: Any) -> Any:
     return items
 
 
-def _dict(items: Any = ()) -> dict:
+def _dict(budget: Budget, items: Any = ()) -> dict:
     """OrderedDict and its kin, from nothing, from a dict or from pairs (Python 2)."""
     pairs = items.items() if isinstance(items, dict) else map(_elements, _elements(items))
-    return {checked_key(key): value for key, value in pairs}
+    return {budget.key(key): value for key, value in pairs}
 
 
 def _list(items: Any = ()) -> list:
@@ -113,8 +120,12 @@ def _tuple(items: Any = ()) -> tuple:
     return tuple(_elements(items))
 
 
-def _set(items: Any = ()) -> set:
-    return {checked_key(item) for item in _elements(items)}
+def _set(budget: Budget, items: Any = ()) -> set:
+    return {budget.key(item) for item in _elements(items)}
+
+
+def _frozenset(budget: Budget, items: Any = ()) -> frozenset:
+    return frozenset(_set(budget, items))
 
 
 def _complex(real: Any, imaginary: Any) -> complex:
@@ -168,9 +179,6 @@ _INERT = (
 # fmt: on
 
 _CALLS: dict[str, Callable[..., Any]] = {
-    "torch._utils._rebuild_tensor": _rebuild_tensor,
-    "torch._utils._rebuild_tensor_v2": _rebuild_tensor,
-    "torch._utils._rebuild_tensor_v3": _rebuild_tensor_v3,
     "torch._utils._rebuild_parameter": _rebuild_parameter,
     "torch._utils._rebuild_parameter_with_state": _rebuild_parameter,
     "torch.Size": _tuple,
@@ -180,15 +188,9 @@ _CALLS: dict[str, Callable[..., Any]] = {
     "torch.jit._pickle.build_tensorlist": _list,
     "torch.jit._pickle.restore_type_tag": lambda value, _type: value,
     "torch_utils.persistence._reconstruct_persistent_obj": _persistent_object,
-    "dnnlib.util.EasyDict": _dict,
-    "collections.OrderedDict": _dict,
-    "collections.Counter": _dict,
     "collections.defaultdict": lambda _factory=None: {},
-    "builtins.dict": _dict,
     "builtins.list": _list,
     "builtins.tuple": _tuple,
-    "builtins.set": _set,
-    "builtins.frozenset": lambda items=(): frozenset(_set(items)),
     "builtins.bytes": _bytes,
     "builtins.bytearray": _bytes,
     "builtins.complex": _complex,
@@ -207,17 +209,31 @@ _CALLS: dict[str, Callable[..., Any]] = {
     **{kind: _inert(kind) for kind in _INERT},
 }
 
+_COUNTED: dict[str, Callable[..., Any]] = {  # these are given the budget first
+    "torch._utils._rebuild_tensor": _rebuild_tensor,
+    "torch._utils._rebuild_tensor_v2": _rebuild_tensor,
+    "torch._utils._rebuild_tensor_v3": _rebuild_tensor_v3,
+    "dnnlib.util.EasyDict": _dict,
+    "collections.OrderedDict": _dict,
+    "collections.Counter": _dict,
+    "builtins.dict": _dict,
+    "builtins.set": _set,
+    "builtins.frozenset": _frozenset,
+}
+
 BUILDS: dict[str, Callable[[Any, Any], Any]] = {
     "numpy.dtype": _build_dtype,
     "numpy.ndarray": _build_array,
 }
 
 
-def calls(load_from_bytes: Callable[[Any], Any]) -> dict[str, Callable[..., Any]]:
+def calls(budget: Budget, load_from_bytes: Callable[[Any], Any]) -> dict[str, Callable[..., Any]]:
     """Return everything a pickle may call, by the name it uses.
 
     Args:
+        budget: the work that is left.
         load_from_bytes: stands in for torch.storage._load_from_bytes: the bytes of a legacy
             stream -> its `Storage`.
     """
-    return {**_CALLS, "torch.storage._load_from_bytes": load_from_bytes}
+    counted = {kind: functools.partial(each, budget) for kind, each in _COUNTED.items()}
+    return {**_CALLS, **counted, "torch.storage._load_from_bytes": load_from_bytes}

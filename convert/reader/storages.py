@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import ml_dtypes
 import numpy as np
 
+from convert.reader.budget import Budget
 from convert.reader.records import Name, Unreadable, Unsupported
 
 # A view may repeat the values of its storage (stride 0); a larger one is refused.
@@ -76,17 +77,33 @@ class StorageId(NamedTuple):
     view: tuple[int, int] | None
 
 
-def naturals(values: Any, what: str) -> tuple[int, ...]:
+def naturals(values: Any, what: str, most: int = _MOST_AXES) -> tuple[int, ...]:
     """Return `values` as a tuple of integers from 0 up to 2⁶³.
 
+    Args:
+        values: of any type.
+        what: what the message calls them.
+        most: how many there may be; their product then takes no time.
+
     Raises:
-        Unreadable: they are anything else; the message calls them `what`.
+        Unreadable: they are anything else.
     """
     if not isinstance(values, tuple | list):
         raise Unreadable(f"{what} is not a tuple of numbers")
+    if len(values) > most:
+        raise Unreadable(f"{what} has {len(values)} axes, more than {most}")
     if not all(type(value) is int and 0 <= value < 2**63 for value in values):
         raise Unreadable(f"{what} holds something other than numbers from 0 up")
     return tuple(values)
+
+
+def shape_of(values: Any) -> tuple[int, ...]:
+    """Return `values` as a shape of at most 64 axes.
+
+    Raises:
+        Unreadable: they are anything else.
+    """
+    return naturals(values, "a shape")
 
 
 def storage_id(saved: Any) -> StorageId:
@@ -107,8 +124,7 @@ def storage_id(saved: Any) -> StorageId:
     naturals([size], "the size of a storage")
     part = None
     if view and view[0] is not None:
-        _, *bounds = view[0]
-        part = naturals(bounds, "a view of a storage")
+        part = naturals(view[0][1:], "a view of a storage", most=2)
         if len(part) != 2 or sum(part) > size:
             raise Unreadable(f"a view reaches beyond its storage of {size} values")
     return StorageId(key, DTYPES[_STORAGES[name]], size, part)
@@ -144,10 +160,13 @@ def swapped(storage: Storage) -> Storage:
     return Storage(data, storage.dtype)
 
 
-def tensor(storage: Any, offset: Any, shape: Any, strides: Any, dtype: Any = None) -> np.ndarray:
+def tensor(
+    budget: Budget, storage: Any, offset: Any, shape: Any, strides: Any, dtype: Any = None
+) -> np.ndarray:
     """Return a tensor as a view of its storage.
 
     Args:
+        budget: the work that is left.
         storage: the `Storage`.
         offset: index of its first element in the storage.
         shape: size of each axis.
@@ -163,8 +182,8 @@ def tensor(storage: Any, offset: Any, shape: Any, strides: Any, dtype: Any = Non
     if dtype is not None:
         storage = Storage(storage.data, dtype)
     (offset,) = naturals([offset], "the offset of a tensor")
-    shape, strides = naturals(shape, "a shape"), naturals(strides, "a stride")
-    if len(shape) != len(strides) or len(shape) > _MOST_AXES:
+    shape, strides = shape_of(shape), naturals(strides, "a stride")
+    if len(shape) != len(strides):
         raise Unreadable(f"a tensor has {len(shape)} axes and {len(strides)} strides")
     size = math.prod(shape)
     last = offset + sum((n - 1) * step for n, step in zip(shape, strides, strict=True))
@@ -176,6 +195,7 @@ def tensor(storage: Any, offset: Any, shape: Any, strides: Any, dtype: Any = Non
     itemsize = storage.dtype.itemsize
     if size * itemsize > max(storage.data.size, _LARGEST_REPETITION):
         raise Unreadable(f"a tensor of shape {shape} repeats a storage of {storage.size} values")
+    budget.claim(size * itemsize)
     if not size:
         return np.empty(shape, storage.dtype)
     steps, start = [step * itemsize for step in strides], offset * itemsize

@@ -6,67 +6,23 @@ becomes a `Name`, an instance of a named class a `Record` of its state, and a ca
 the name is in the table of functions that the caller gives.
 
 Work is bounded by a `Budget`, keys of dictionaries are small and flat, and nothing recurses, so a
-hostile file of N bytes costs time and memory in proportion to N.
+hostile file costs little more time and memory than a sound one of its size.
 """
 
 import pickletools
-from collections.abc import Callable, Mapping
-from typing import Any, BinaryIO
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, BinaryIO, cast
 
+from convert.reader.budget import Budget
 from convert.reader.records import Forbidden, Name, Record, Unreadable, Unsupported
 
 _HIGHEST_PROTOCOL = 5
 _RENAMED_MODULES = {"__builtin__": "builtins", "copy_reg": "copyreg"}  # Python 2 -> Python 3
-_LONGEST_KEY = 64
-
-
-class Budget:
-    """How much work a file may ask for, in opcodes.
-
-    Without it a few bytes could ask again and again for a call on the same large argument.
-
-    Args:
-        file_bytes: size of the whole file; larger files may ask for more.
-    """
-
-    def __init__(self, file_bytes: int):
-        self._left = 4_000_000 + file_bytes // 64
-
-    def spend(self, work: int) -> None:
-        """Take `work` off what is left.
-
-        Raises:
-            Unreadable: nothing is left.
-        """
-        self._left -= work
-        if self._left < 0:
-            raise Unreadable("it asks for far more work than a checkpoint needs")
-
-
-def checked_key(key: Any) -> Any:
-    """Return `key` if it is a fit key: small and flat, so that hashing it cannot take long.
-
-    Raises:
-        Unreadable: the key is a container, a huge integer or a nested tuple.
-    """
-    parts = key if isinstance(key, tuple) else (key,)
-    if len(parts) > _LONGEST_KEY:
-        raise Unreadable("a dictionary key is a very long tuple")
-    for part in parts:
-        if isinstance(part, int) and not -(2**63) <= part < 2**64:
-            raise Unreadable("a dictionary key is a huge integer")
-        if not isinstance(part, str | int | float | bytes | Name | Record | None):
-            raise Unreadable(f"a dictionary key contains a {type(part).__name__}")
-    return key
-
-
-def _cost(argument: Any) -> int:
-    """Work of a call that copies `argument` once; bytes are cheap, elements are not."""
-    if isinstance(argument, str | bytes | bytearray):
-        return len(argument) // 64
-    if isinstance(argument, list | tuple | dict | set | frozenset):
-        return len(argument)
-    return 0
+_CALL = 10  # operations of a call, beside what it does to its arguments
+_LONGEST_NAME = 1000  # of a module, class or function
+_LONGEST_LINE = 2**16  # bytes of an argument that ends with a line break
+_LONGEST_TEXT = 2**26  # bytes; decoding one takes five times as much
 
 
 class Unpickler:
@@ -90,7 +46,7 @@ class Unpickler:
         persistent_load: Callable[[Any], Any],
         budget: Budget,
     ):
-        self._stream = stream
+        self._input = _Input(stream)
         self._calls = calls
         self._builds = builds
         self._persistent_load = persistent_load
@@ -108,8 +64,10 @@ class Unpickler:
             Unreadable: it is malformed, or asks for too much.
             ValueError: `pickletools` cannot decode an opcode.
         """
-        for opcode, argument, _ in pickletools.genops(self._stream):
+        for opcode, argument in self._input.opcodes():
             self._budget.spend(1)
+            if argument.__class__ in _LONG:
+                self._budget.hold(sys.getsizeof(argument))
             if opcode.name == "STOP":
                 return self._pop()
             if opcode.name in _LITERALS:
@@ -197,13 +155,13 @@ class Unpickler:
         if not isinstance(target, dict) or len(items) % 2:
             raise Unreadable(f"a pickle sets items of a {type(target).__name__}")
         for key, value in zip(items[::2], items[1::2], strict=True):
-            target[checked_key(key)] = value
+            target[self._budget.key(key)] = value
 
     def _add_items(self, items: list) -> None:
         target = self._top()
         if not isinstance(target, set):
             raise Unreadable(f"a pickle adds set items to a {type(target).__name__}")
-        target.update(checked_key(item) for item in items)
+        target.update(map(self._budget.key, items))
 
     def _dict(self, _: Any) -> None:
         items = self._pop_to_mark()
@@ -215,6 +173,9 @@ class Unpickler:
     def _name(self, module: Any, name: Any) -> None:
         if not isinstance(module, str) or not isinstance(name, str):
             raise Unreadable("a pickle gives a name that is not text")
+        if len(module) + len(name) > _LONGEST_NAME:
+            raise Unreadable("a pickle gives a name that is far too long")
+        self._budget.hold(len(module) + len(name))
         self._stack.append(Name(f"{_RENAMED_MODULES.get(module, module)}.{name}"))
 
     def _global(self, argument: str) -> None:
@@ -236,7 +197,8 @@ class Unpickler:
             raise Forbidden(f"it would call {function.kind[:200]}")
         if not isinstance(arguments, tuple):
             raise Unreadable(f"the arguments of {function.kind} are no tuple")
-        self._budget.spend(sum(map(_cost, arguments)))
+        self._budget.spend(_CALL)
+        self._count(arguments)
         return self._calls[function.kind](*arguments)
 
     def _reduce(self, _: Any) -> None:
@@ -272,10 +234,10 @@ class Unpickler:
         state = self._pop()
         target = self._top()
         if isinstance(target, Record) and target.kind in self._builds:
-            self._budget.spend(sum(map(_cost, state)) if isinstance(state, tuple) else 0)
+            self._count(state if isinstance(state, tuple) else ())
             self._replace(target, self._builds[target.kind](target.state, state))
         elif isinstance(target, Record):
-            target.state = _merged(state)
+            target.state = self._merged(state)
         elif not isinstance(target, dict):  # attributes of a dict, as `_metadata`, are left out
             what = target.kind[:200] if isinstance(target, Name) else type(target).__name__
             raise Forbidden(f"it would change the attributes of {what}")
@@ -290,15 +252,70 @@ class Unpickler:
     def _persistent(self, _: Any) -> None:
         self._stack.append(self._persistent_load(self._pop()))
 
+    def _merged(self, state: Any) -> Any:
+        """State of an object with `__slots__` comes as (dict or None, dict); make it one dict."""
+        if isinstance(state, tuple) and len(state) == 2:
+            attributes, slots = state
+            if isinstance(attributes, dict | None) and isinstance(slots, dict):
+                self._count(state)
+                return {**(attributes or {}), **slots}
+        return state
 
-def _merged(state: Any) -> Any:
-    """State of an object with `__slots__` comes as (dict or None, dict); make it one dict."""
-    if isinstance(state, tuple) and len(state) == 2:
-        attributes, slots = state
-        if isinstance(attributes, dict | None) and isinstance(slots, dict):
-            return {**(attributes or {}), **slots}
-    return state
+    def _count(self, arguments: tuple) -> None:
+        """Count what it takes to copy each argument once."""
+        for argument in arguments:
+            if argument.__class__ in _LONG:
+                self._budget.hold(sys.getsizeof(argument))
+            elif isinstance(argument, list | tuple | dict | set | frozenset):
+                self._budget.spend(len(argument))
 
+
+class _Input:
+    """A stream of opcodes whose arguments are of bounded size before they are read.
+
+    Args:
+        stream: `read`, `seek` and `tell`.
+    """
+
+    def __init__(self, stream: BinaryIO):
+        self._stream = stream
+        self.read = stream.read
+
+    def opcodes(self) -> Iterator[tuple[pickletools.OpcodeInfo, Any]]:
+        """Yield each opcode with its argument, None where it has none.
+
+        Raises:
+            Unreadable: the stream ends, or an argument is far too long.
+            ValueError: there is no such opcode, or its argument is malformed.
+        """
+        while code := self.read(1):
+            opcode = _OPCODES.get(code.decode("latin-1"))
+            if opcode is None:
+                raise Unreadable(f"a pickle has no opcode {code!r}")
+            if opcode.name in _SIZED_TEXTS:
+                self._check_text(_SIZED_TEXTS[opcode.name])
+            yield opcode, None if opcode.arg is None else opcode.arg.reader(cast(BinaryIO, self))
+
+    def readline(self) -> bytes:
+        """Return the bytes up to a line break, with it; called by `pickletools`."""
+        start = self._stream.tell()
+        for most in (2**8, _LONGEST_LINE):
+            self._stream.seek(start)
+            if end := self.read(most).find(b"\n") + 1:
+                self._stream.seek(start)
+                return self.read(end)
+        raise Unreadable("a line of a pickle is far too long or cut short")
+
+    def _check_text(self, width: int) -> None:
+        size = int.from_bytes(self.read(width), "little")
+        if size > _LONGEST_TEXT:
+            raise Unreadable("a text is damaged or far too long")
+        self._stream.seek(-width, 1)
+
+
+_OPCODES = {opcode.code: opcode for opcode in pickletools.opcodes}
+_LONG = frozenset((str, bytes, bytearray, int))  # literals that may be large
+_SIZED_TEXTS = {"BINUNICODE": 4, "BINUNICODE8": 8}  # bytes of their length
 
 # fmt: off
 _LITERALS = frozenset((
@@ -339,7 +356,7 @@ _HANDLERS: dict[str, Callable[[Unpickler, Any], None]] = {
     "LIST": lambda machine, _: machine._stack.append(machine._pop_to_mark()),
     "DICT": Unpickler._dict,
     "FROZENSET": lambda machine, _: machine._stack.append(
-        frozenset(checked_key(item) for item in machine._pop_to_mark())
+        frozenset(map(machine._budget.key, machine._pop_to_mark()))
     ),
     "APPEND": lambda machine, _: machine._append([machine._pop()]),
     "APPENDS": lambda machine, _: machine._append(machine._pop_to_mark()),

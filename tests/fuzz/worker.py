@@ -22,6 +22,10 @@ from tests.fuzz import registry
 from tests.fuzz.family import Family, Files, write
 from tests.fuzz.guard import MEMORY, Guard, Stopped
 
+CODECS = ("cp437", "raw_unicode_escape", "utf-8-sig")
+CODECS += ("utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-32-le", "utf-32-be")
+"""Codecs that zipfile, pickletools and json import when they need them."""
+
 
 @dataclasses.dataclass
 class Report:
@@ -77,7 +81,7 @@ def run(family: Family, seed: int, numbers: range, progress: Path, keep: Path | 
 
 def _warm_up(family: Family, seeds: list[Files]) -> None:
     """Read each seed once: what the loader imports is imported, what it keeps is allocated."""
-    for name in ("cp437", "raw_unicode_escape"):  # when zipfile and pickletools need them
+    for name in CODECS:
         codecs.lookup(name)
     for files in seeds:
         with contextlib.suppress(Exception), tempfile.TemporaryDirectory() as folder:
