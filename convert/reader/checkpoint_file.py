@@ -287,7 +287,7 @@ def state_dict(saved: Record | Mapping[str, Any]) -> dict[str, np.ndarray]:
                 f"a state dict holds arrays only, and {str(strange[0])[:100]!r} is a "
                 f"{type(saved[strange[0]]).__name__}; pass the part of the file that is one"
             )
-        return {str(name): value for name, value in saved.items()}
+        return {_named("", name): value for name, value in saved.items()}
     if not _is_module(saved):
         what = repr(saved) if isinstance(saved, Record) else f"a {type(saved).__name__}"
         raise UserError(f"{what} is not a network; pass a module or a state dict")
@@ -322,10 +322,23 @@ def _walk(module: Record, prefix: str, depth: int) -> Iterator[tuple[str, Any]]:
         own, children = state, state
     for name, value in own.items():
         if isinstance(value, np.ndarray):
-            yield f"{prefix}{name}", value
+            yield _named(prefix, name), value
     for name, child in children.items():
         if _is_module(child):
-            yield from _walk(child, f"{prefix}{name}.", depth + 1)
+            yield from _walk(child, f"{_named(prefix, name)}.", depth + 1)
+
+
+def _named(prefix: str, name: Any) -> str:
+    """Return the dotted name of a tensor or module.
+
+    Raises:
+        UserError: the name is no text, or too long to be one.
+    """
+    if not isinstance(name, str):
+        raise UserError(f"a part of a network is named by a {type(name).__name__}, wanted text")
+    if len(prefix) + len(name) > _LONGEST_NAME:
+        raise UserError(f"a part of a network has a name of {len(prefix) + len(name)} letters")
+    return prefix + name
 
 
 def _part(state: dict, name: str) -> dict:

@@ -13,6 +13,7 @@ import os
 import shutil
 import tempfile
 import tokenize  # noqa: F401 - imported when NumPy meets an odd header
+import unicodedata  # noqa: F401 - imported when Python decodes an escape
 from pathlib import Path
 
 import numpy as np
