@@ -210,3 +210,27 @@ def test_a_square_picture_of_the_right_size_is_aligned_unless_asked(pipe, folder
     strict = emojax.load(folder, align="always")
     with pytest.raises(UserError, match="no face found"):
         strict.read(np.zeros((128, 128, 3), np.uint8))
+
+
+def test_faces_made_ready_once_are_combined_as_by_transfer(pipe, both):
+    me, friend = (pipe.prepare(each) for each in both)
+    result = pipe.combine(me, friend, [0.0, 1.0])
+    wanted = pipe.transfer(*both, alpha=[0.0, 1.0])
+    # the same numbers: codes of the re-inversion come from batches of one face in either case
+    np.testing.assert_allclose(result.w_plus, wanted.w_plus, rtol=0, atol=1e-5)
+
+
+def test_mixing_takes_the_codes_of_some_layers(pipe):
+    faces = pipe.sample(range(2))
+    mixed = pipe.mix(faces, pipe.sample(7), slice(4, None))
+    style = np.repeat(pipe.sample(7).w_plus, 2, axis=0)
+    np.testing.assert_array_equal(mixed.w_plus[:, :4], faces.w_plus[:, :4])
+    np.testing.assert_array_equal(mixed.w_plus[:, 4:], style[:, 4:])
+    assert len(mixed) == 2
+
+
+def test_a_bundle_names_its_inverters(pipe, folder, tmp_path):
+    assert pipe.inverters == ("psp", "hyperstyle")
+    less = shutil.copytree(folder, tmp_path / "less")
+    shutil.rmtree(less / "hyperstyle")
+    assert emojax.load(less, batch=4).inverters == ("psp",)

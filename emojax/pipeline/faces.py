@@ -175,3 +175,12 @@ class Faces(Sequence["Faces"]):
 def named(values: np.ndarray, names: Sequence[str]) -> dict[str, float]:
     """Return numbers by name, as they go into a JSON file."""
     return {name: round(float(value), 6) for name, value in zip(names, values, strict=True)}
+
+
+def deal(groups: Sequence[Faces], name: str, rows: Any) -> None:
+    """Give each group its rows of an array, or of a tree of arrays, in order."""
+    start = 0
+    for group in groups:
+        part = slice(start, start + len(group))
+        group.__dict__[name] = jax.tree.map(lambda array, part=part: array[part], rows)
+        start += len(group)

@@ -17,14 +17,9 @@ from emojax.latents.directions import Directions
 from emojax.latents.inversion import Inverter
 from emojax.latents.normalisers import Prepared, Transferrer, combine
 from emojax.models.efficientnet import EmotionNet
-from emojax.pipeline.faces import Faces, named
+from emojax.pipeline.faces import Faces, deal, named
 from emojax.runtime import devices as local
-from emojax.runtime.choices import (
-    K,
-    Normaliser,
-    Projection,
-    Unit,
-)
+from emojax.runtime.choices import InverterName, K, Normaliser, Projection, Unit
 from emojax.runtime.errors import UserError
 from emojax.runtime.files import sha256
 from emojax.runtime.flags import PipelineFlags, at_least
@@ -94,6 +89,12 @@ class Pipeline:
     def classes(self) -> tuple[str, ...]:
         """The classifier's classes in lower case, in the order of its probabilities."""
         return tuple(name.lower() for name in self.classifier.config.classes)
+
+    @property
+    def inverters(self) -> tuple[InverterName, ...]:
+        """The inverters that the bundle has networks for."""
+        has = self.bundle.has
+        return tuple(name for name, parts in INVERTER_PARTS.items() if all(map(has, parts)))
 
     def read(self, photo: Photo, *, face: str = "only", flag: str = "--face") -> Portrait:
         """Read a photograph and cut its face out; the bundle's own samples are taken as they are.
@@ -292,6 +293,24 @@ class Pipeline:
         ]
         return source.with_codes(combine(both[0], both[1], jnp.asarray(alpha)))
 
+    def combine(
+        self, source: Prepared, target: Prepared, alpha: float | Sequence[float] = 1.0
+    ) -> Faces:
+        """Transfer between faces that `prepare` made ready; arguments as for `transfer`."""
+        return Faces(self, combine(source, target, jnp.asarray(alpha)))
+
+    def mix(self, faces: Faces, style: Faces, layers: slice) -> Faces:
+        """Return faces with the codes of another in some layers: StyleGAN's style mixing.
+
+        Args:
+            faces: N of them.
+            style: whose codes the layers get; N faces, or one.
+            layers: of the generator; the first ones draw pose and shape, the last ones colours.
+        """
+        codes = faces.codes.w_plus
+        mixed = codes.at[:, layers].set(style.codes.w_plus[:, layers])
+        return faces.with_codes(faces.codes.with_codes(mixed))
+
     def emotions(self, photo: Photo, *, face: str = "only") -> dict[str, float]:
         """Return the emotion probabilities of the face in a photograph.
 
@@ -328,13 +347,13 @@ class Pipeline:
         together = [each for each in todo if not each.codes.is_shared]
         if together:
             drawn = self.draw(concatenate([each.codes for each in together]))
-            _deal(together, "pictures", drawn)
+            deal(together, "pictures", drawn)
         for each in alone:
             each.__dict__["pictures"] = self.draw(each.codes)
         unread = [each for each in groups if "prediction" not in each.__dict__]
         if unread:
             said = self.classify(np.concatenate([each.pictures for each in unread]))
-            _deal(unread, "prediction", said)
+            deal(unread, "prediction", said)
 
     def draw(self, codes: Inversion) -> np.ndarray:
         """Return the pictures uint8 [N,S,S,3] of some codes."""
@@ -371,12 +390,3 @@ class Pipeline:
 
     def _faces(self, faces: Faces | Photo) -> Faces:
         return faces if isinstance(faces, Faces) else self.invert(faces)
-
-
-def _deal(groups: Sequence[Faces], name: str, rows: Any) -> None:
-    """Give each group its rows of an array, or of a tree of arrays, in order."""
-    start = 0
-    for group in groups:
-        part = slice(start, start + len(group))
-        group.__dict__[name] = jax.tree.map(lambda array, part=part: array[part], rows)
-        start += len(group)
