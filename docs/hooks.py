@@ -111,7 +111,7 @@ def layers() -> Iterator[str]:
     contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]
     for layer in contracts["contracts"][0]["layers"]:
         for name in layer.split(" | "):
-            if (ROOT / "emojax" / name).is_dir() and name not in ("demo", "pipeline"):
+            if (ROOT / "emojax" / name).is_dir() and name not in ("demo", "page", "pipeline"):
                 yield name
 
 

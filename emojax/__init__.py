@@ -14,6 +14,7 @@ from emojax.runtime.interrupts import quiet_start
 
 if TYPE_CHECKING:
     from emojax.latents.directions import Directions
+    from emojax.latents.normalisers import Prepared
     from emojax.pipeline import Faces, Pipeline, load
     from emojax.runtime.choices import EMOTIONS
     from emojax.runtime.errors import UserError
@@ -29,6 +30,7 @@ __all__ = [
     "Faces",
     "LinearSVR",
     "Pipeline",
+    "Prepared",
     "UserError",
     "__version__",
     "load",
@@ -40,6 +42,7 @@ _HOMES = {
     "Faces": "emojax.pipeline",
     "LinearSVR": "emojax.svr",
     "Pipeline": "emojax.pipeline",
+    "Prepared": "emojax.latents.normalisers",
     "UserError": "emojax.runtime.errors",
     "load": "emojax.pipeline",
 }

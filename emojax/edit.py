@@ -50,7 +50,8 @@ class Options:
     emotion: str = "happiness"
     """A direction, several to move along at once (fear,surprise), or all: each emotion in turn."""
     k: str | None = None
-    """How far: a number, or a range such as -5..10; default: the usable range of the direction."""
+    """How far: a number, a range such as -5..10, or one for each direction, such as 12,-4 (written
+    --k=-4,12 where it begins with a minus); default: the usable range of the direction."""
     steps: int = 7
     """Pictures of a range."""
     unit: Unit = "norm"
@@ -142,7 +143,8 @@ def check(options: Options) -> Photograph | None:
     check_face(options.face)
     layer_range(options.layers)
     if options.k is not None:
-        spread("--k", options.k, options.steps)
+        count = 1 if options.emotion == ALL else len(names_in(options.emotion))
+        amounts_in(options.k, count, options.steps)
     at_least("--steps", options.steps, 2)
     at_least("--frames", options.frames, 2)
     if options.video:
@@ -176,7 +178,7 @@ def _moves(pipe: "Pipeline", options: Options) -> list[Move]:
             )
     n_latent = pipe.inverter.generator.config.n_latent
     moves = [
-        Move({name: _amounts(pipe.directions, name, n_latent, options) for name in names})
+        Move(dict(zip(names, _amounts(pipe.directions, names, n_latent, options), strict=True)))
         for names in rows
     ]
     for names in rows:  # before anything slow
@@ -184,13 +186,41 @@ def _moves(pipe: "Pipeline", options: Options) -> list[Move]:
     return moves
 
 
-def _amounts(known: Directions, name: str, n_latent: int, options: Options) -> list[float]:
-    """Return the values of k along one direction, by default over its usable range."""
+def _amounts(
+    known: Directions, names: Sequence[str], n_latent: int, options: Options
+) -> list[list[float]]:
+    """Return the values of k along each direction, by default over its usable range."""
     if options.k is not None:
-        return spread("--k", options.k, options.steps)
-    length = float(known.unit_lengths(n_latent, options.unit)[known.index(name)])
-    lowest, highest = known.usable_range(name)
-    return between(lowest / length, highest / length, options.steps)
+        return amounts_in(options.k, len(names), options.steps)
+    lengths, values = known.unit_lengths(n_latent, options.unit), []
+    for name in names:
+        length = float(lengths[known.index(name)])
+        lowest, highest = known.usable_range(name)
+        values.append(between(lowest / length, highest / length, options.steps))
+    return values
+
+
+def amounts_in(text: str, count: int, steps: int) -> list[list[float]]:
+    """Return the values of k for each of some directions: `3`, `-5..10`, or `12,-4` for two.
+
+    Args:
+        text: a number or range for all directions, or one for each with commas between.
+        count: number of directions.
+        steps: pictures of a range.
+
+    Raises:
+        UserError: as many as neither one nor all directions, or see `spread`.
+    """
+    parts = text.split(",")
+    if len(parts) not in (1, count):
+        raise UserError(
+            f"--k is {text!r}, wanted one number or range, or one for each of the {count} "
+            "directions of --emotion"
+        )
+    values = [spread("--k", part, steps) for part in parts]
+    longest = max(map(len, values))
+    values = [each * longest if len(each) == 1 else each for each in values]
+    return values * count if len(values) < count else values
 
 
 def _write(

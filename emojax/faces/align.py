@@ -15,7 +15,7 @@ from PIL import Image
 from scipy import ndimage
 
 from emojax.faces import images
-from emojax.runtime.errors import UserError
+from emojax.runtime.errors import NoFaceError, UserError
 
 LEFT_EYE, RIGHT_EYE = slice(36, 42), slice(42, 48)
 MOUTH_CORNERS = (48, 54)
@@ -186,10 +186,11 @@ def choose(
         flag: the flag that chooses a face, for an error.
 
     Raises:
-        UserError: no face, several with `face="only"`, or no face of that number.
+        NoFaceError: there is no face.
+        UserError: several with `face="only"`, or no face of that number.
     """
     if not quads:
-        raise UserError(
+        raise NoFaceError(
             f"no face found in {name}: give its points with --landmarks, or an aligned picture "
             "with --align never"
         )

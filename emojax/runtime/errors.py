@@ -1,4 +1,4 @@
-"""The one exception that a user is meant to read."""
+"""The exceptions that a user is meant to read."""
 
 from collections.abc import Iterable
 
@@ -27,6 +27,10 @@ class UserError(ValueError):
     def notes(self) -> list[str]:
         """The lines below the sentence."""
         return list(getattr(self, "__notes__", ()))
+
+
+class NoFaceError(UserError):
+    """A photograph in which no face was found; who asked may know better what to do about it."""
 
 
 def shortened(text: object, most: int) -> str:

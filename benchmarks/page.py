@@ -1,0 +1,196 @@
+"""The page of `emojax web` in a real Chromium: a slider's latency, memory with many visitors.
+
+    python -m benchmarks.page
+    python -m benchmarks.page --visitors 32 --moves 40
+    python -m benchmarks.page --pictures docs/
+
+Latency is from the move in the browser until the new picture is decoded and shown there. Memory is
+that of the server's process at its largest. Needs the extras `web` and `browser`, and Chromium.
+"""
+
+import asyncio
+import contextlib
+import dataclasses
+import json
+import re
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+from PIL import Image
+from playwright.sync_api import Page, sync_playwright
+
+from benchmarks.machine import describe, emit
+from emojax import load
+from emojax.runtime.cli import cli
+from emojax.runtime.errors import UserError
+
+CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
+
+MOVE = """
+async ([name, value]) => {
+  const image = () => document.querySelector('#edit-stage .ex-after');
+  const input = document.querySelector(`#edit-${name} input[type=range]`);
+  const before = image().src, start = performance.now();
+  Object.getOwnPropertyDescriptor(HTMLInputElement.prototype, 'value').set.call(input, value);
+  input.dispatchEvent(new Event('input', {bubbles: true}));
+  while (image().src === before) await new Promise(requestAnimationFrame);
+  await image().decode();
+  return performance.now() - start;
+}
+"""
+"""Moves a slider as a hand does, and returns the milliseconds until the new picture is there."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """Flags of `python -m benchmarks.page`."""
+
+    visitors: int = 32
+    """Visitors at once, each with a photograph and moves of its own."""
+    moves: int = 40
+    """Moves of a slider that are timed."""
+    pictures: Path | None = None
+    """A folder: write the documentation's pictures of the page there instead of measuring."""
+
+
+def main(options: Options) -> None:
+    """Measure, or take the pictures."""
+    with tempfile.TemporaryDirectory() as folder, served(Path(folder)) as (address, process):
+        if options.pictures:
+            take_pictures(address, options.pictures)
+            return
+        with visitor(address) as page:
+            spent = [page.evaluate(MOVE, ["happiness", str(step)]) for step in _steps(options)]
+        single = resident(process, "VmHWM")
+        started = time.perf_counter()
+        moves = asyncio.run(crowd(address, options.visitors))
+        seconds = time.perf_counter() - started
+        emit(
+            **describe(),
+            **{
+                "benchmark": "page",
+                "slider_ms_median": round(statistics.median(spent), 1),
+                "slider_ms_95": round(sorted(spent)[int(0.95 * len(spent))], 1),
+                "slider_ms_largest": round(max(spent), 1),
+                "visitors": options.visitors,
+                "visitors_moves_a_second": round(moves / seconds, 1),
+                "memory_mb_one_visitor": single,
+                "memory_mb_all_visitors": resident(process, "VmHWM"),
+            },
+        )
+
+
+def _steps(options: Options) -> list[int]:
+    """Return different values of a slider; the first ones, which warm up, are not used."""
+    return [10 + (7 * step) % 90 for step in range(options.moves)]
+
+
+@contextlib.contextmanager
+def served(folder: Path) -> Iterator[tuple[str, int]]:
+    """Run `emojax web` and yield its address and the number of its process."""
+    with (folder / "said").open("w") as said:
+        page = subprocess.Popen([sys.executable, "-m", "emojax", "web", "--port", "0"], stdout=said)
+        try:
+            while page.poll() is None:
+                if found := re.search(r"ready: (http://\S+)", (folder / "said").read_text()):
+                    yield found[1], page.pid
+                    return
+                time.sleep(0.2)
+            raise UserError("the page did not start: run 'emojax web' to see why")
+        finally:
+            page.send_signal(2)
+            page.wait()
+
+
+@contextlib.contextmanager
+def visitor(address: str, **how: Any) -> Iterator[Page]:
+    """Open the page in Chromium and wait for its first face."""
+    browser = next((found for each in CHROMIUM if (found := shutil.which(each))), None)
+    with sync_playwright() as started:
+        opened = started.chromium.launch(executable_path=browser, args=["--no-sandbox"])
+        page = opened.new_context(**how).new_page()
+        page.goto(address)
+        page.wait_for_selector("#edit-stage .ex-compare")
+        page.wait_for_timeout(1000)
+        yield page
+        opened.close()
+
+
+def resident(process: int, name: str) -> int:
+    """Return a line of /proc/PID/status in MB."""
+    lines = Path("/proc", str(process), "status").read_text()
+    found = re.search(rf"{name}:\s+(\d+) kB", lines)
+    return int(found[1]) // 1024 if found else 0
+
+
+async def crowd(address: str, visitors: int, moves: int = 5) -> int:
+    """Let visitors upload a photograph each and draw faces, all at once; return the calls done.
+
+    A call that is refused because the line is full is made again.
+    """
+    pipe = load("demo")
+    photo = pipe.sample_photo("target").read_bytes()
+    limits = httpx.Limits(max_connections=visitors)
+
+    async with httpx.AsyncClient(base_url=address, timeout=300, limits=limits) as client:
+
+        async def visit(number: int) -> int:
+            files = {"files": (f"visitor{number}.png", photo)}
+            (path,) = (await client.post("/gradio_api/upload", files=files)).json()
+            given = {"path": path, "meta": {"_type": "gradio.FileData"}}
+            for step in range(moves):
+                await call(client, "edit", [given, {"happiness": step}, 1, ""])
+            return moves
+
+        return sum(await asyncio.gather(*map(visit, range(visitors))))
+
+
+async def call(client: httpx.AsyncClient, endpoint: str, data: list[Any]) -> str:
+    """Call an endpoint of the page and return its answer."""
+    while True:
+        begun = await client.post(f"/gradio_api/call/{endpoint}", json={"data": data})
+        if begun.status_code == 200:
+            event = json.loads(begun.text)["event_id"]
+            return (await client.get(f"/gradio_api/call/{endpoint}/{event}")).text
+        await asyncio.sleep(0.2)
+
+
+def take_pictures(address: str, folder: Path) -> None:
+    """Write what the documentation shows: page.png, page-transfer.png, page-phone.png."""
+    with visitor(address, viewport={"width": 1280, "height": 900}) as page:
+        page.evaluate(MOVE, ["happiness", "90"])
+        page.wait_for_timeout(500)
+        _shoot(page, folder / "page.png")
+        page.get_by_role("tab", name="Transfer").click()
+        choices = page.locator(".ex-choices:visible button")
+        choices.nth(0).click()
+        page.wait_for_selector("#transfer-source img")
+        choices.nth(3).click()
+        page.wait_for_selector("#transfer-stage .ex-compare")
+        page.wait_for_timeout(500)
+        _shoot(page, folder / "page-transfer.png")
+    phone = {"viewport": {"width": 390, "height": 844}, "color_scheme": "dark"}
+    with visitor(address, **phone) as page:
+        page.evaluate(MOVE, ["surprise", "90"])
+        page.locator("#edit-surprise").scroll_into_view_if_needed()
+        page.wait_for_timeout(500)
+        _shoot(page, folder / "page-phone.png", whole=False)
+
+
+def _shoot(page: Page, file: Path, *, whole: bool = True) -> None:
+    """Write a screenshot with 256 colours, a third of the size."""
+    page.screenshot(path=file, full_page=whole)
+    with Image.open(file) as picture:
+        picture.convert("RGB").quantize(256).save(file, optimize=True)
+
+
+if __name__ == "__main__":
+    cli(main)

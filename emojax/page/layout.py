@@ -1,0 +1,72 @@
+"""The whole page: banner, tabs, and what happens when a visitor comes and goes."""
+
+import html
+from collections.abc import Sequence
+from typing import Any
+
+import gradio as gr
+
+from emojax import Pipeline
+from emojax.page.client import add_endpoints
+from emojax.page.edit_tab import EditTab
+from emojax.page.explore_tab import ExploreTab
+from emojax.page.site import Site, visitor_of
+from emojax.page.transfer_tab import TransferTab
+from emojax.runtime.choices import DEFAULT_BUNDLE
+
+TITLE = "emojax"
+EDIT, TRANSFER, EXPLORE = "Edit", "Transfer", "Explore"
+
+
+def page(site: Site) -> gr.Blocks:
+    """Return the page as gradio's blocks; nothing of it is loaded from another server."""
+    with gr.Blocks(title=TITLE, analytics_enabled=False, fill_width=True) as blocks:
+        gr.HTML(banner(site.networks.default), elem_id="banner")
+        with gr.Tabs() as tabs:
+            with gr.Tab(EDIT, id=EDIT):
+                edit = EditTab(site)
+            with gr.Tab(TRANSFER, id=TRANSFER):
+                TransferTab(site)
+            with gr.Tab(EXPLORE, id=EXPLORE) as explore:
+                ExploreTab(site, edit, tabs, explore, EDIT)
+        add_endpoints(site)
+
+        async def arrive(request: gr.Request) -> Sequence[Any]:
+            return await edit.arrive(visitor_of(request))
+
+        def leave(request: gr.Request) -> None:
+            site.visits.drop(visitor_of(request))
+
+        blocks.load(
+            arrive,
+            None,
+            [edit.photo, *edit.opened],
+            show_progress="hidden",
+            api_visibility="private",
+        )
+        blocks.unload(leave)
+    blocks.queue(
+        max_size=site.limits.waiting,
+        default_concurrency_limit=site.limits.waiting,
+        api_open=False,
+    )
+    return blocks
+
+
+def banner(pipe: Pipeline) -> str:
+    """Return the head of the page: which bundle, and what a photograph becomes in it."""
+    what = (
+        f"A photograph is drawn again with {pipe.size} x {pipe.size} pixels by its networks, and "
+        "that drawing is what the sliders move."
+    )
+    if pipe.settings.bundle == DEFAULT_BUNDLE:
+        what = (
+            f"Its networks were trained on drawn faces of {pipe.size} x {pipe.size} pixels: your "
+            "photograph becomes a small drawn face. For results on photographs open a bundle of "
+            "published weights."
+        )
+    name = html.escape(str(pipe.bundle))
+    return (
+        '<header class="ex-banner"><div><h1>emojax</h1><p>Change or transfer the emotion of a '
+        f'face.</p></div><p class="ex-bundle"><strong>Bundle “{name}”</strong> {what}</p></header>'
+    )

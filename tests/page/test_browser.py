@@ -1,0 +1,183 @@
+"""The page driven in Chromium as a visitor would: no console error, no request to elsewhere."""
+
+import io
+import json
+import time
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from emojax.faces import images
+from tests.page.conftest import ROOT
+from tests.support.pictures import packaged
+from tests.support.small_world import SIDE
+
+pytestmark = pytest.mark.browser
+SAMPLES = ROOT / "checkpoints" / "demo" / "samples"
+
+
+def drawn(page, stage):
+    return page.eval_on_selector(f"#{stage}-stage .ex-after", "image => image.src")
+
+
+def per_cent(page, place, name, column=1):
+    """Return what the bars of a tab say of an emotion."""
+    row = page.locator(f"#{place}-bars .ex-row", has_text=name)
+    return int(row.locator(".ex-numbers span").nth(column).inner_text())
+
+
+def move(page, name, value):
+    before = drawn(page, "edit")
+    page.locator(f"#edit-{name} input[type=range]").fill(str(value))
+    page.wait_for_function(
+        "before => document.querySelector('#edit-stage .ex-after').src !== before", arg=before
+    )
+
+
+def settle(page, place, name, test):
+    """Wait until the bars say what is expected: the last of several moves may still be drawn."""
+    end = time.monotonic() + 30
+    while time.monotonic() < end:
+        if test(per_cent(page, place, name)):
+            return
+        time.sleep(0.1)
+    raise AssertionError(f"{name} is {per_cent(page, place, name)} %")
+
+
+def test_a_slider_changes_the_face_and_what_is_seen_in_it(visit):
+    page = visit()
+    assert per_cent(page, "edit", "happiness") < 20
+    move(page, "happiness", 100)
+    settle(page, "edit", "happiness", lambda seen: seen > 50)
+    page.get_by_role("button", name="Show me the command").locator("visible=true").click()
+    said = page.locator("#edit-command code").inner_text()
+    assert said == "emojax edit source.png --emotion happiness --k=4.77"
+    assert "pipe.edit(me, happiness=4.77)" in page.locator("#edit-python code").inner_text()
+    page.locator("#edit-to-start").click()
+    settle(page, "edit", "happiness", lambda seen: seen < 20)
+    page.locator("#edit-happiness input[type=range]").focus()
+    page.keyboard.press("ArrowRight")  # everything is reachable by keyboard
+    page.wait_for_function(
+        "document.querySelector('#edit-command code').innerText.includes('--k=')"
+    )
+
+
+def test_neutral_takes_the_expression_away(visit):
+    page = visit()
+    page.locator("#edit-examples button").nth(1).click()
+    settle(page, "edit", "happiness", lambda seen: seen > 50)
+    page.locator("#edit-to-neutral").click()
+    settle(page, "edit", "happiness", lambda seen: seen < 50)
+    assert float(page.locator("#edit-neutral input[type=range]").input_value()) > 0
+
+
+def test_an_unusable_photograph_gets_a_sentence(visit, tmp_path):
+    page = visit()
+    noise = np.random.default_rng(0).integers(0, 255, (300, 400, 3), np.uint8)
+    images.write(tmp_path / "noise.png", noise)
+    (tmp_path / "text.png").write_text("no picture")
+    for name, sentence in (("noise.png", "no face"), ("text.png", "not a picture")):
+        page.locator("#edit-photo input[type=file]").set_input_files(tmp_path / name)
+        page.wait_for_function(
+            "s => document.querySelector('#edit-note').innerText.toLowerCase().includes(s)",
+            arg=sentence,
+        )
+        page.get_by_label("Remove Image").locator("visible=true").click()
+        page.wait_for_selector("#edit-note .ex-note", state="detached")
+
+
+def test_downloads_reproduce_what_is_shown(visit, tmp_path):
+    page = visit()
+    move(page, "surprise", 60)
+    page.locator("#edit-downloads").click()
+    page.wait_for_selector("#edit-files a[download]")
+    links = page.locator("#edit-files a[download]")
+    files = {}
+    for number in range(links.count()):
+        with page.expect_download() as waiting:
+            links.nth(number).click()
+        files[waiting.value.suggested_filename] = waiting.value.path()
+    assert set(files) == {"face.png", "photograph.png", "codes.npz", "edit.json"}
+    told = json.loads(files["edit.json"].read_text())
+    assert told["k"] == {"surprise": pytest.approx(0.6 * 6.85)}
+    assert told["command"] in ("emojax edit source.png --emotion surprise --k=4.11",)
+    with Image.open(files["face.png"]) as picture:
+        assert picture.size == (SIDE, SIDE)
+
+
+def test_a_transfer_brings_the_expression(visit):
+    page = visit()
+    page.get_by_role("tab", name="Transfer").click()
+    choices = page.locator(".ex-choices:visible button")
+    choices.nth(0).click()
+    page.wait_for_selector("#transfer-source img")
+    choices.nth(3).click()
+    page.wait_for_selector("#transfer-stage .ex-compare")
+    assert per_cent(page, "transfer", "happiness") > 50
+    alpha = page.locator("#transfer-alpha input[type=range]")
+    alpha.fill("0")
+    settle(page, "transfer", "happiness", lambda seen: seen < 50)
+    page.get_by_role("button", name="The way there").click()
+    page.locator("#transfer-path").click()
+    page.wait_for_selector("#transfer-film img")
+    assert page.locator("#transfer-strip img").count() == 6
+    page.locator("#transfer-normaliser").get_by_label("subspace:").click()
+    page.get_by_role("button", name="Show me the command").locator("visible=true").click()
+    page.wait_for_function(
+        "document.querySelector('#transfer-command code').innerText.includes('subspace')"
+    )
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_page_fits_a_phone(visit, scheme):
+    page = visit(viewport={"width": 390, "height": 844}, color_scheme=scheme)
+    for tab in ("Edit", "Transfer"):
+        page.get_by_role("tab", name=tab).click()
+        assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    picture = Image.open(io.BytesIO(page.screenshot())).convert("L")
+    is_dark = np.median(np.asarray(picture)) < 128
+    assert is_dark == (scheme == "dark")
+
+
+def test_two_faces_are_offered_to_choose_from(visit, tmp_path):
+    astronaut = packaged("astronaut.png")
+    images.write(tmp_path / "two.png", np.hstack([astronaut, astronaut[:, ::-1]]))
+    page = visit()
+    page.locator("#edit-photo input[type=file]").set_input_files(tmp_path / "two.png")
+    page.wait_for_selector("#edit-faces button")
+    faces = page.locator("#edit-faces button")
+    assert faces.count() == 2
+    assert "2 faces were found" in page.locator("#edit-faces").inner_text()
+    before = drawn(page, "edit")
+    chosen = page.locator("#edit-faces button[aria-pressed=true]").get_attribute("data-index")
+    other = 1 - int(chosen)
+    faces.nth(other).click()
+    page.wait_for_selector(f"#edit-faces button[data-index='{other}'][aria-pressed=true]")
+    assert drawn(page, "edit") != before
+    page.get_by_label("In the photograph").locator("visible=true").click()
+    page.wait_for_function(
+        "document.querySelector('#edit-stage .ex-compare').style.aspectRatio.startsWith('1024')"
+    )
+    page.get_by_role("button", name="Show me the command").locator("visible=true").click()
+    assert f"--face {other + 1}" in page.locator("#edit-command code").inner_text()
+
+
+def test_random_faces_are_mixed_moved_and_used_as_source(visit):
+    page = visit()
+    page.get_by_role("tab", name="Explore").click()
+    page.wait_for_selector("#explore-row button")
+    assert page.locator("#explore-row button").count() == 8
+    page.locator("#explore-row button").nth(3).click()
+    page.wait_for_selector("#explore-row button[data-index='3'][aria-pressed=true]")
+    plain = drawn(page, "explore")
+    page.locator("#explore-mixing").get_by_label("colours").click()
+    page.wait_for_function(
+        "before => document.querySelector('#explore-stage .ex-after').src !== before", arg=plain
+    )
+    page.locator("#explore-happiness input[type=range]").fill("100")
+    settle(page, "explore", "happiness", lambda seen: seen > 50)
+    page.locator("#explore-use").click()
+    page.wait_for_selector("#edit-stage .ex-compare >> visible=true")
+    page.get_by_role("button", name="Show me the command").locator("visible=true").click()
+    assert "pipe.sample(3, truncation=0.7)" in page.locator("#edit-python code").inner_text()
