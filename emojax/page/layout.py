@@ -62,8 +62,8 @@ def banner(pipe: Pipeline) -> str:
     if pipe.settings.bundle == DEFAULT_BUNDLE:
         what = (
             f"Its networks were trained on drawn faces of {pipe.size} x {pipe.size} pixels: your "
-            "photograph becomes a small drawn face. For results on photographs open a bundle of "
-            "published weights."
+            "photograph becomes a small drawn face. For results on photographs stop this page, run "
+            "“emojax fetch ffhq” and then “emojax web --bundle ffhq”."
         )
     name = html.escape(str(pipe.bundle))
     return (

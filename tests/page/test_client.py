@@ -32,7 +32,7 @@ def test_errors_are_sentences(address, tmp_path):
     page = Client(address, verbose=False)
     with pytest.raises(exceptions.AppError, match="not a picture"):
         page.predict(photo=handle_file(tmp_path / "text.png"), api_name="/emotions")
-    with pytest.raises(exceptions.AppError, match="no direction 'joy'"):
+    with pytest.raises(exceptions.AppError, match="o direction 'joy'"):
         page.predict(
             photo=handle_file(ROOT / "checkpoints/demo/samples/source.png"),
             k={"joy": 1},
