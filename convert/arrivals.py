@@ -9,7 +9,7 @@ from convert import file_set, systems
 from convert.file_set import Target
 from convert.published import File
 from convert.systems import System
-from emojax.runtime.errors import UserError
+from emojax.runtime.errors import LONGEST, UserError, shortened
 from emojax.runtime.files import sha256
 from emojax.runtime.progress import progress
 
@@ -63,7 +63,7 @@ def in_folder(folder: Path, needed: Sequence[File]) -> dict[File, Path]:
             taken[file] = named[0]
     for path, system in seen.items():
         if path not in taken.values():
-            log.info("not taken: %s holds %s", path, system.about)
+            log.info("not taken: %s holds %s", shortened(path, LONGEST), system.about)
     return taken
 
 
@@ -79,10 +79,14 @@ def _recognised(folder: Path, names: Collection[str]) -> dict[Path, System]:
             try:
                 if system := systems.system_in(file):
                     found[file] = system
+                    continue
+                reason = f"{shortened(file, LONGEST)} holds no network that is known here"
             except UserError as error:
-                if file.name in names or file.suffix.lower() in ENDINGS:
-                    log.info("not taken: %s", error)
-            shown.advance()
+                reason = str(error)
+            finally:
+                shown.advance()
+            if file.name in names or file.suffix.lower() in ENDINGS:
+                log.info("not taken: %s", reason)
     return found
 
 

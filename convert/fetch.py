@@ -48,9 +48,6 @@ except ImportError:  # Windows
 MIRROR = "EMOJAX_MIRROR"
 """Variable with the address that --mirror gives."""
 
-DOWNLOADS = ".downloads"
-"""Folder beside the bundles for what is on its way."""
-
 HYPERSTYLE = {part.name for part in INVERTER_PARTS["hyperstyle"]}
 """Parts that are converted in one step."""
 
@@ -62,8 +59,8 @@ SPARE = 1.1
 class Options:
     """Flags of `emojax fetch`."""
 
-    set: tyro.conf.Positional[str]
-    """Name of a published set: ffhq. Or a .toml file of your own in the same form."""
+    set: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="SET")] = bundle.PUBLISHED
+    """Name of a published set, or a .toml file of your own in the same form."""
     name: str = ""
     """Name of the bundle; default: that of the set."""
     parts: tuple[str, ...] = ()
@@ -138,7 +135,7 @@ def main(options: Options) -> None:
     if there := [part for file in files if file not in needed for part in file.parts]:
         print(f"there already: {', '.join(there)}")
     if needed:
-        downloads = make_folder(target.folder.parent / DOWNLOADS)
+        downloads = make_folder(target.folder.parent / bundle.DOWNLOADS)
         with _alone(downloads):
             _bring(needed, options, target, downloads)
     name = bundle.name_of(target.folder)

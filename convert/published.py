@@ -12,8 +12,8 @@ from typing import Any
 from urllib.parse import urljoin, urlsplit
 
 from convert import systems
+from convert.download.addresses import download_address
 from convert.download.one_file import Wanted
-from convert.download.web_pages import download_address
 from convert.systems import System
 from emojax.runtime.errors import UserError
 
@@ -143,6 +143,8 @@ def _file(entry: Mapping[str, Any], licences: Mapping[str, str]) -> File:
         raise ValueError(f"{texts['address']!r} is not an address")
     if not re.fullmatch(r"[0-9a-fA-F]{0,64}", entry.get("sha256", "")):
         raise ValueError(f"{texts['name']}: sha256 is not hexadecimal")
+    if texts["holds"] not in systems.BY_NAME:
+        raise ValueError(f"holds is {texts['holds']!r}, wanted {', '.join(systems.BY_NAME)}")
     size = entry.get("bytes")
     return File(
         name=texts["name"],

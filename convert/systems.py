@@ -13,8 +13,12 @@ from typing import Any, Literal
 
 import numpy as np
 
+from convert.download import web_pages
 from convert.reader import checkpoint_file
 from emojax.runtime.errors import UserError
+
+BEGINNING = 2**14
+"""Bytes that tell a web page, and mostly what it says."""
 
 NPY = b"\x93NUMPY"
 """First bytes of a `.npy` file."""
@@ -121,11 +125,9 @@ def system_in(file: Path) -> System | None:
     Raises:
         UserError: the file cannot be read.
     """
-    if file.is_file():
-        with file.open("rb") as stream:
-            if stream.read(len(NPY)) == NPY:  # one array: no checkpoint has this form
-                return DIRECTIONS
-    return system_of(checkpoint_file.load(file))
+    if _beginning(file).startswith(NPY):  # one array: no checkpoint has this form
+        return DIRECTIONS
+    return system_of(_loaded(file))
 
 
 def training_options(saved: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -146,7 +148,7 @@ def load(file: Path, converter: Converter) -> Any:
     Raises:
         UserError: the file cannot be read, or belongs to another converter; names both systems.
     """
-    saved = checkpoint_file.load(file)
+    saved = _loaded(file)
     found = system_of(saved)
     if found is not None and converter not in (found.converter, *found.also):
         raise UserError(f"{file} holds {found.about}, wanted {WANTED[converter]}: {remedy(found)}")
@@ -160,6 +162,27 @@ def remedy(found: System) -> str:
     if found is DIRECTIONS:
         return "convert it with 'emojax convert directions FILE --name NAME'"
     return "'emojax convert FILE ... --name NAME' takes published files of every kind"
+
+
+def _loaded(file: Path) -> Any:
+    """Return the contents of a file; refuses web pages, which are often saved in their place."""
+    first = _beginning(file)
+    if web_pages.is_page("", first):
+        said = web_pages.meaning(first.decode(errors="replace"))
+        raise UserError(
+            f"{file} is a web page, not a published file ({said}): open the file's address in a "
+            "browser and save what it gives"
+        )
+    return checkpoint_file.load(file)
+
+
+def _beginning(file: Path) -> bytes:
+    """Return the first bytes of a file; none where it cannot be read, which the reader reports."""
+    try:
+        with file.open("rb") as stream:
+            return stream.read(BEGINNING) if file.is_file() else b""
+    except OSError:
+        return b""
 
 
 def _by_names(names: Iterable[str]) -> System | None:

@@ -20,6 +20,7 @@ from typing import Any
 from emojax import __version__
 from emojax.latents.directions import FILE
 from emojax.runtime import compile_cache
+from emojax.runtime.byte_progress import as_text
 from emojax.runtime.cli import cli
 from emojax.runtime.errors import UserError
 from emojax.store import bundle
@@ -27,6 +28,9 @@ from emojax.store.parts import PARTS
 
 PACKAGES = ("jax", "jaxlib", "flax", "orbax-checkpoint", "numpy", "pillow", "tensorflow-datasets")
 """Distributions whose versions a report of a problem needs."""
+
+SMALL = 10_000
+"""Bytes of a folder of downloads in which there is no download."""
 
 DEVELOPERS = ("test", "docs", "dev")
 """Extras that no command needs."""
@@ -49,7 +53,9 @@ def main(options: Options) -> None:
         "extras": _extras(),
         "settings": {k: v for k, v in sorted(os.environ.items()) if k.startswith("EMOJAX_")},
         "compiled_programs": _compiled_programs(),
+        "cache": str(compile_cache.cache_folder().expanduser()),
         "home": _home(),
+        "downloads": _downloads(),
         "search_path": [str(folder.absolute()) for folder in bundle.search_path()],
         "bundles": {name: _bundle(name) for name in bundle.names()},
         "devices": _devices(),
@@ -102,6 +108,17 @@ def _home() -> dict[str, Any]:
     return {"folder": str(home), "free": shutil.disk_usage(there).free}
 
 
+def _downloads() -> dict[str, int]:
+    """Return the bytes in each folder in which 'emojax fetch' was interrupted."""
+    found = {}
+    for root in bundle.search_path():
+        folder = root / bundle.DOWNLOADS
+        sizes = [file.stat().st_size for file in folder.glob("*") if file.is_file()]
+        if sum(sizes) > SMALL:
+            found[str(folder.absolute())] = sum(sizes)
+    return found
+
+
 def _bundle(name: str) -> dict[str, Any]:
     """Return a bundle's folders, the source of each part, and the commands that bring the others.
 
@@ -149,11 +166,14 @@ def _rows(found: dict[str, Any]) -> Iterator[tuple[str, str]]:
     programs = found["compiled_programs"]
     kept = f"kept in {programs['folder']}" if programs["kept"] else "not kept"
     yield "compiled programs", kept
+    yield "cache", found["cache"]
     home = found["home"]
-    free = f", {home['free'] / 1e9:.1f} GB free" if home["folder"] else ""
+    free = f", {as_text(home['free'])} free" if home["folder"] else ""
     yield "bundle home", f"{home['folder'] or 'none: set EMOJAX_HOME to a folder'}{free}"
     for folder in found["search_path"]:
         yield "bundles in", folder
+    for folder, size in found["downloads"].items():
+        yield "downloads", f"{as_text(size)} in {folder}: 'emojax fetch {bundle.PUBLISHED}' goes on"
     for name, held in found["bundles"].items():
         yield "", ""
         yield from _bundle_rows(name, held)

@@ -46,6 +46,17 @@ def test_missing_parts_have_a_command(here, capsys, name, command):
     assert "no other bundle" not in said
 
 
+def test_interrupted_downloads_are_mentioned(here, capsys):
+    folder = here.parent / "home/checkpoints/.downloads"
+    folder.mkdir(parents=True)
+    (folder / "lock").touch()
+    assert report(capsys)["downloads"] == {}
+    (folder / "psp.pt.part").write_bytes(bytes(20_000))
+    assert report(capsys)["downloads"] == {str(folder): 20_000}
+    doctor.main(doctor.Options())
+    assert f"20 kB in {folder}: 'emojax fetch ffhq' goes on" in capsys.readouterr().out
+
+
 def test_a_damaged_part_is_named(here, capsys):
     stylegan.main(stylegan.Options(TINY, name="ffhq"))
     file = here.parent / "home/checkpoints/ffhq/generator/metadata.json"

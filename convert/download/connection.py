@@ -2,10 +2,11 @@
 
 import contextlib
 from collections.abc import Iterator, Mapping
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import urlsplit
 
 import requests
 
+from convert.download.addresses import host, joined
 from convert.download.problems import Hitch, Problem
 from emojax import __version__
 
@@ -27,9 +28,17 @@ REFUSALS = {
 }
 
 
+class Session(requests.Session):
+    """Connections that are kept open, and what servers want remembered."""
+
+    def get_redirect_target(self, resp: requests.Response) -> None:
+        """Return None: `answer` follows redirects itself, without reading their bodies."""
+        del resp
+
+
 @contextlib.contextmanager
 def answer(
-    session: requests.Session, address: str, headers: Mapping[str, str]
+    session: Session, address: str, headers: Mapping[str, str]
 ) -> Iterator[requests.Response]:
     """Open an address and give the answer, 200, 206 or 416, its body not read yet.
 
@@ -57,14 +66,7 @@ def answer(
         raise Problem(f"{address} cannot be asked for ({error})") from error
 
 
-def host(address: str) -> str:
-    """Return the host of an address, for messages."""
-    return urlsplit(address).hostname or address
-
-
-def _followed(
-    session: requests.Session, address: str, headers: Mapping[str, str]
-) -> requests.Response:
+def _followed(session: Session, address: str, headers: Mapping[str, str]) -> requests.Response:
     """Return the first answer that is no redirect."""
     asked = {"Accept-Encoding": "identity", "User-Agent": f"emojax/{__version__}", **headers}
     for _ in range(MOST_REDIRECTS + 1):
@@ -74,7 +76,7 @@ def _followed(
         if not found.is_redirect:
             return found
         found.close()
-        target = urljoin(address, found.headers["Location"])
+        target = joined(address, found.headers["Location"])
         if urlsplit(target).scheme not in ("https", urlsplit(address).scheme):
             raise Problem(f"{host(address)} redirects to {target:.200}, which is not protected")
         address = target

@@ -21,7 +21,8 @@ from urllib.parse import urlsplit
 import requests
 
 from convert.download import web_pages
-from convert.download.connection import answer, host
+from convert.download.addresses import host
+from convert.download.connection import Session, answer
 from convert.download.problems import Hitch, LocalProblem, Problem, Stopped
 from emojax.runtime.files import sha256, write_json
 
@@ -80,7 +81,7 @@ class Shown(Protocol):
 def fetch(
     wanted: Wanted,
     folder: Path,
-    session: requests.Session,
+    session: Session,
     shown: Shown,
     stop: threading.Event,
     patience: Patience,
@@ -190,7 +191,7 @@ class _Partial:
 def _transfer(
     address: str,
     partial: _Partial,
-    session: requests.Session,
+    session: Session,
     shown: Shown,
     stop: threading.Event,
     *,

@@ -5,8 +5,7 @@ import threading
 from collections.abc import Sequence
 from pathlib import Path
 
-import requests
-
+from convert.download.connection import Session
 from convert.download.one_file import Patience, Wanted, fetch
 from convert.download.problems import Problem, Stopped
 from emojax.runtime.byte_progress import Board, board
@@ -62,7 +61,7 @@ def _work(
     faults: list[Exception],
 ) -> None:
     """Download what waits, one after the other."""
-    with requests.Session() as session:
+    with Session() as session:
         while not stop.is_set():
             try:
                 wanted = waiting.get_nowait()

@@ -6,11 +6,9 @@ asked before, with a page about its quota; both with status 200. Pages are read 
 
 import re
 from html.parser import HTMLParser
-from urllib.parse import urlencode, urljoin, urlsplit
+from urllib.parse import urlencode, urlsplit
 
-DRIVE = re.compile(r"https://drive\.google\.com/file/d/([\w-]+)(?:/.*)?")
-DOWNLOAD = "https://drive.usercontent.google.com/download"
-"""Where browsers end after Drive's confirmation."""
+from convert.download.addresses import joined
 
 SIGN_IN = re.compile(r"accounts\.google\.com|ServiceLogin", re.IGNORECASE)
 QUOTA = re.compile(
@@ -18,15 +16,6 @@ QUOTA = re.compile(
     r"|download quota",
     re.IGNORECASE,
 )
-
-
-def download_address(address: str) -> str:
-    """Return the address that gives a file's bytes, for one that a person opens."""
-    drive = DRIVE.fullmatch(address)
-    if not drive:
-        return address
-    asked = {"id": drive[1], "export": "download", "confirm": "t"}
-    return f"{DOWNLOAD}?{urlencode(asked)}"
 
 
 def is_page(content_type: str, first: bytes) -> bool:
@@ -49,7 +38,7 @@ def confirmed_address(page: str, address: str) -> str | None:
     form.feed(page)
     if form.action is None or "confirm" not in form.fields:
         return None
-    target = urlsplit(urljoin(address, form.action))
+    target = urlsplit(joined(address, form.action))
     return target._replace(query=urlencode(form.fields), fragment="").geturl()
 
 

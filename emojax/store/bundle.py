@@ -33,6 +33,9 @@ PUBLISHED = "ffhq"
 CHECKPOINTS = "checkpoints"
 """Name of the folder that holds bundles."""
 
+DOWNLOADS = ".downloads"
+"""Name of the folder beside bundles for published files on their way."""
+
 METADATA = "metadata.json"
 
 _PACKAGE = Path(__file__).parents[1]

@@ -20,7 +20,7 @@ from emojax.runtime.cli import run_command
 from emojax.runtime.errors import UserError
 from emojax.store import bundle, weights
 from emojax.store.parts import EMOTION, GENERATOR, PARTS
-from tests.support import file_server, oracles, published_set
+from tests.support import file_server, oracles, published_set, torch_file
 from tests.support.file_server import FileServer, cut, page, serve, status
 from tests.support.published_set import table
 
@@ -159,10 +159,15 @@ def test_files_on_the_disk_are_told_by_their_contents(server, here, tmp_path, ca
     (tmp_path / "holiday.jpg").write_bytes(b"\xff\xd8\xff")
     (tmp_path / "psp_ffhq_encode.pt").write_text(file_server.QUOTA)
     (tmp_path / "folder.pt").mkdir()
+    torch_file.write(tmp_path / "other.pt", {"weights": 1})
+    torch_file.write(tmp_path / "\x1b[31m.pt", {"weights": 1})
     assert run("--from", str(tmp_path), "--offline") == 0
     assert server.asked == []
     said = capsys.readouterr().err
-    assert f"not taken: {tmp_path}/psp_ffhq_encode.pt cannot be read" in said
+    assert f"not taken: {tmp_path}/psp_ffhq_encode.pt is a web page, not a published file" in said
+    assert "(Google Drive's quota for this file is used up for now)" in said
+    assert f"not taken: {tmp_path}/other.pt holds no network that is known" in said
+    assert "\x1b" not in said
     assert "holiday" not in said
     assert {*os.listdir(tmp_path)} >= {"a", "b.bin"}  # the user's own files stay
     assert bundle.find("tiny").metadata(GENERATOR)["source"]["file"] == "b.bin"
@@ -228,7 +233,7 @@ def test_flags_are_checked_first(server, here, capsys, flags, sentence):
     [
         (("name = ", "nom = "), "KeyError('name')"),
         (('"generator.pt"', '"../generator.pt"'), "is not the name of a file"),
-        (('"generator"', '"gan"'), "KeyError('gan')"),
+        (('"generator"', '"gan"'), "holds is 'gan', wanted generator, psp, psp_w, e4e"),
         (("http://", "file://"), "is not an address"),
         (('sha256 = "', 'sha256 = "x'), "sha256 is not hexadecimal"),
         (("[licences]", "[licences"), "TOMLDecodeError"),

@@ -139,7 +139,7 @@ def test_nothing_is_written_where_the_set_is_wrong(here, tmp_path):
     assert "no part of a bundle is made of it" in refused(face)
     assert "cannot be opened" in refused(tmp_path / "nowhere.pt")
     assert "no file given" in refused()
-    assert "html.pt cannot be read" in refused(GENERATOR, FILES / "html.pt")
+    assert "html.pt is a web page, not a published file" in refused(GENERATOR, FILES / "html.pt")
 
 
 def test_parts_are_added_to_a_bundle(here, capsys):

@@ -55,7 +55,7 @@ class Silent:
 def fetch(server, folder, *, retries=3, stop=None, shown=None, url=None, **wanted):
     given = {"most": 2 * SIZE, "sha256": HASH, **wanted}
     file = Wanted(NAME, (url or server.url) + NAME, **given)
-    with requests.Session() as session:
+    with connection.Session() as session:
         return one_file.fetch(
             file,
             folder,
@@ -165,6 +165,7 @@ def test_faults_that_pass_are_waited_for(server, tmp_path):
         ([serve(flip=7)], f"published one with {HASH[:16]}: it was damaged or replaced on its way"),
         ([serve(Content_Encoding="gzip")], "compresses the file"),
         ([redirect("loop")] * 12, "redirects more than 10 times"),
+        ([redirect("http://[/x")], r"leads to 'http://\[/x', which is no address"),
         ([redirect("ftp://127.0.0.1/psp.pt")], "redirects to ftp://127.0.0.1/psp.pt, which is not"),
     ],
 )
@@ -221,6 +222,12 @@ def test_sizes_that_cannot_be(server, tmp_path):
 def test_redirects_are_followed(server, tmp_path):
     server.plan[NAME] = [redirect("one", 301)]
     server.plan["one"] = [redirect(f"{server.url}{NAME}", 308)]
+    assert fetch(server, tmp_path).read_bytes() == BYTES
+
+
+def test_the_body_of_a_redirect_is_not_read(server, tmp_path):
+    server.plan[NAME] = [lambda handler, _: handler.head(302, 10**12, Location="one")]
+    server.plan["one"] = [redirect(NAME)]
     assert fetch(server, tmp_path).read_bytes() == BYTES
 
 

@@ -3,7 +3,7 @@
 import pytest
 
 from convert import published
-from convert.download import web_pages
+from convert.download import addresses, web_pages
 from tests.support import file_server
 
 ID = "1bMTNWkh5LArlaWSc_wa8VKyq2V42T2z0"
@@ -12,8 +12,8 @@ ID = "1bMTNWkh5LArlaWSc_wa8VKyq2V42T2z0"
 def test_drives_addresses_become_those_that_browsers_end_at():
     wanted = f"https://drive.usercontent.google.com/download?id={ID}&export=download&confirm=t"
     for ending in ("", "/view", "/view?usp=sharing"):
-        assert web_pages.download_address(f"https://drive.google.com/file/d/{ID}{ending}") == wanted
-    assert web_pages.download_address("https://x.invalid/a.pt") == "https://x.invalid/a.pt"
+        assert addresses.download_address(f"https://drive.google.com/file/d/{ID}{ending}") == wanted
+    assert addresses.download_address("https://x.invalid/a.pt") == "https://x.invalid/a.pt"
 
 
 def test_the_table_names_a_file_and_a_mirror_replaces_its_server():
@@ -24,9 +24,9 @@ def test_the_table_names_a_file_and_a_mirror_replaces_its_server():
 
 
 def test_a_form_gives_the_confirmed_address():
-    page = file_server.CONFIRMATION.format(action=web_pages.DOWNLOAD, name="ID")
+    page = file_server.CONFIRMATION.format(action=addresses.DOWNLOAD, name="ID")
     found = web_pages.confirmed_address(page, "https://drive.google.com/uc?id=ID")
-    assert found == f"{web_pages.DOWNLOAD}?id=ID&export=download&confirm=t&uuid=0f1e"
+    assert found == f"{addresses.DOWNLOAD}?id=ID&export=download&confirm=t&uuid=0f1e"
     assert (
         web_pages.confirmed_address("<form action='/search'></form>", "https://a.invalid") is None
     )
