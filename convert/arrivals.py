@@ -136,7 +136,6 @@ def convert(
     for step in file_set.steps(chosen, target):
         try:
             step.run()
-            print()
         except UserError as error:
             missing += [Missing(of_path[path], str(error), by_hand=False) for path in step.files]
             continue

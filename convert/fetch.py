@@ -116,6 +116,7 @@ class Options:
             "--name": [self.name] if self.name else [],
             "--parts": self.parts,
             "--files": self.files,
+            "--mirror": [self.mirror] if self.mirror != os.environ.get(MIRROR, "") else [],
             "--checkpoints": [str(self.checkpoints)] if self.checkpoints else [],
         }.items():
             words += [flag, *values] if values else []
@@ -172,24 +173,25 @@ def _bring(needed: Sequence[File], options: Options, target: Target, downloads: 
     ready = {**at_hand, **arrived}
     problems += arrivals.convert(ready, target, [] if options.keep else [*arrived.values()])
     if problems:
-        raise _not_all(problems, options)
+        raise _not_all(problems, needed, options)
 
 
-def _not_all(problems: Sequence[Missing], options: Options) -> UserError:
+def _not_all(problems: Sequence[Missing], needed: Sequence[File], options: Options) -> UserError:
     """Return the error that says what is not there, why, and how to go on."""
     parts = dict.fromkeys(part for problem in problems for part in problem.file.parts)
     if HYPERSTYLE & {*parts}:
         parts |= dict.fromkeys(sorted(HYPERSTYLE))
+    rest = [part for file in needed for part in file.parts if part not in parts]
     notes = [line for problem in problems for line in problem.lines]
-    go_on = f"then go on with '{options.again()}'"
+    place = str(options.folder or "FOLDER")
+    go_on = f"then go on with '{options.again(*(['--from', place] if options.folder else []))}'"
     if any(problem.by_hand for problem in problems):
         go_on = (
-            "save what you download by hand in a folder, and go on with "
-            f"'{options.again('--from', 'FOLDER')}'"
+            f"save what you download by hand in {options.folder or 'a folder'}, and go on with "
+            f"'{options.again('--from', place)}'"
         )
-    return UserError(
-        f"{', '.join(parts)} could not be had; all else is in the bundle", [*notes, go_on]
-    )
+    there = f"; the bundle has {', '.join(rest)}" if rest else ""
+    return UserError(f"{', '.join(parts)} could not be had{there}", [*notes, go_on])
 
 
 def _download(

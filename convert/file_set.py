@@ -10,6 +10,7 @@ Nothing in a file is executed. `emojax convert KIND FILE` converts one kind and 
 """
 
 import dataclasses
+import logging
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
@@ -22,9 +23,11 @@ from convert.options import destination
 from convert.psp import OtherGenerator
 from convert.systems import HYPERSTYLE, W_ENCODER, System
 from emojax.runtime.cli import cli
-from emojax.runtime.errors import UserError
+from emojax.runtime.errors import LONGEST, UserError, shortened
 from emojax.runtime.progress import progress
 from emojax.store import bundle
+
+log = logging.getLogger(__name__)
 
 EXAMPLES = {"hyperstyle": "hyperstyle_ffhq.pt", "w_encoder": "faces_w_encoder.pt"}
 """Published names of the two files that need each other."""
@@ -115,7 +118,6 @@ def convert(found: Mapping[Path, System], target: Target) -> None:
     """
     for step in steps(by_part(found), target):
         step.run()
-        print()
 
 
 def by_part(found: Mapping[Path, System]) -> dict[str, Path]:
@@ -152,11 +154,17 @@ class Step(NamedTuple):
 
     Attributes:
         files: that it reads.
-        run: does it, and prints a summary.
+        convert: does it, and prints a summary.
     """
 
     files: tuple[Path, ...]
-    run: Callable[[], None]
+    convert: Callable[[], None]
+
+    def run(self) -> None:
+        """Do it, and say so before and after."""
+        log.info("converting %s", shortened(", ".join(file.name for file in self.files), LONGEST))
+        self.convert()
+        print(flush=True)
 
 
 def steps(chosen: Mapping[str, Path], target: Target) -> Iterator[Step]:

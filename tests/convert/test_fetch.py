@@ -65,6 +65,7 @@ def test_one_command_leaves_one_bundle_in_the_home(server, here, capsys):
     assert "\nuse it  --bundle tiny\n" in said.out
     assert said.out.endswith("&& emojax directions scores/ --bundle tiny\n")
     assert "generator.pt: whole, 195 kB in" in said.err
+    assert "converting generator.pt\nconverting emotion.pt\n" in said.err
     made = bundle.find("tiny")
     assert made.folders == (here.parent / "home/checkpoints/tiny",)
     assert made.load(GENERATOR).config.channels
@@ -110,13 +111,19 @@ def test_a_failure_keeps_the_others_and_says_how_to_go_on(server, here, capsys, 
     assert run() == 2
     said = capsys.readouterr().err.splitlines()[-4:]
     assert said == [
-        "error: generator could not be had; all else is in the bundle",
+        "error: generator could not be had; the bundle has emotion",
         "  generator.pt: Google Drive's quota for this file is used up for now",
         f"    open {server.url}generator.pt in a browser",
         "  save what you download by hand in a folder, and go on with 'emojax fetch tiny.toml "
         "--from FOLDER'",
     ]
     assert bundle.find("tiny").has(EMOTION)
+    server.plan["generator.pt"] = [status(404)]
+    assert run("--from", str(tmp_path), "--mirror", server.url) == 2
+    said = capsys.readouterr().err
+    assert "error: generator could not be had\n" in said
+    words = f"--mirror {server.url} --from {tmp_path}"
+    assert f"by hand in {tmp_path}, and go on with 'emojax fetch tiny.toml {words}'\n" in said
     shutil.copy(FILES["generator.pt"], tmp_path / "download(1)")
     server.asked.clear()
     assert run("--from", str(tmp_path)) == 0
