@@ -29,12 +29,16 @@ SUFFIXES = frozenset(
 )
 """Names that are taken for pictures when a folder is given."""
 
-FORMATS = ("PNG", "JPEG", "MPO", "WEBP", "AVIF", "HEIF", "TIFF", "GIF", "BMP", "PPM", "JPEG2000")
+FORMATS = ("PNG", "JPEG", "MPO", "WEBP", "AVIF", "HEIF", "TIFF", "GIF", "BMP", "PPM")
 """Formats that are read. Others that Pillow knows are not pictures of a camera, and some of them
 run other programs."""
 
 MOST_PIXELS = 89_000_000
 """Pixels of the largest picture that is decoded; from slightly more on Pillow itself warns."""
+
+MOST_PER_BYTE = 1000
+"""Pixels for each byte of a file, beyond the first million: a photograph has fewer than 100. A file
+of a few bytes that claims millions of pixels is made to exhaust memory."""
 
 _LIMIT = f"{MOST_PIXELS // 1_000_000} million pixels, make it smaller first"
 _HEIC_BRANDS = frozenset({b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"})
@@ -87,6 +91,7 @@ def read(file: str | os.PathLike, *, upright: bool = True) -> np.ndarray:
         raise UserError(f"{file} is not a file: give the path of a picture")
     try:
         with _opened(file) as picture:
+            _check_claim(picture, file)
             return decode(picture, name=str(file), upright=upright)
     except UserError:
         raise
@@ -133,6 +138,20 @@ def _opened(file: str | os.PathLike) -> Image.Image:
     with _OPENING, warnings.catch_warnings():
         warnings.simplefilter("error", Image.DecompressionBombWarning)
         return Image.open(file, formats=formats)
+
+
+def _check_claim(picture: Image.Image, file: str | os.PathLike) -> None:
+    """Refuse a file that holds too little for its pixels, before they take memory.
+
+    Raises:
+        UserError: it does.
+    """
+    pixels, size = picture.width * picture.height, os.path.getsize(file)
+    if pixels > 1_000_000 + MOST_PER_BYTE * size:
+        raise UserError(
+            f"{file} claims {picture.width}x{picture.height} pixels in {size} bytes: wanted a "
+            "photograph"
+        )
 
 
 @functools.cache
