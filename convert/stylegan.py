@@ -232,6 +232,7 @@ def main(options: Options) -> None:
     found = find(systems.load(options.file, "stylegan"), options.file)
     config, table, ignored, origin = convert(found)
     source = file_source(options.file, found.layout, found.where, ignored)
+    source["pictures"] = "photographs"  # what `Bundle.shows` says of the generator
     source["mean_latent"] = {
         "from": origin,
         "values": [round(float(v), 6) for v in np.asarray(table["latent_avg"])],

@@ -41,7 +41,8 @@ class Options:
     """Replace directions that are there already, and write even what predicts nothing."""
     range: bool = True
     """Measure the usable range of each direction: the bundle's networks draw and classify some
-    thousand faces."""
+    thousand faces. Also measure how well its inverters reconstruct faces of its own, by which
+    photographs of another kind are told: reconstruction.json, not with --out."""
     plots: bool = True
     """Plot Figures 4 and 5 into the folder of the scores."""
     fit: tyro.conf.OmitArgPrefixes[FitConfig] = dataclasses.field(default_factory=FitConfig)
@@ -73,6 +74,8 @@ def main(options: Options) -> None:
     if options.range:
         found = _with_ranges(found, place, table.settings)
     found.save(file)
+    if options.range and options.out is None:
+        _write_distances(place, file)
     _report(found, file)
     if options.plots:
         _plot(found, scored, options)
@@ -136,6 +139,17 @@ def _with_ranges(found: Directions, place: Bundle, settings: "ScoreSettings") ->
         )
     with progress("measuring usable ranges", usable_range.STEPS, "steps") as shown:
         return usable_range.measure_in(place, found, settings, advance=shown.advance)
+
+
+def _write_distances(place: Bundle, directions_file: Path) -> None:
+    """Measure how well the bundle's inverters reconstruct its own faces, beside the directions."""
+    from emojax.latents import reconstruction
+    from emojax.runtime.progress import progress
+
+    count = reconstruction.SAMPLES * len(reconstruction.methods(place))
+    with progress("inverting own faces", count, "faces") as shown:
+        file = directions_file.with_name(reconstruction.FILE)
+        reconstruction.write(file, place, shown.advance)
 
 
 def _report(found: Directions, file: Path) -> None:

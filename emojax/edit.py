@@ -21,12 +21,12 @@ import numpy as np
 import tyro
 
 from emojax.faces import images, photo_reader
-from emojax.faces.photo_reader import Photograph, check_face
+from emojax.faces.photo_reader import Photograph, Portrait, check_face
 from emojax.film import loops
 from emojax.latents import directions
 from emojax.latents.directions import Directions
 from emojax.runtime.choices import EMOTIONS, PasteForm, Unit
-from emojax.runtime.cli import cli
+from emojax.runtime.cli import cli, warn
 from emojax.runtime.errors import UserError
 from emojax.runtime.files import make_folder, sha256, write_json
 from emojax.runtime.flags import PipelineFlags, at_least, between, layer_range, spread
@@ -103,6 +103,7 @@ def main(options: Options) -> None:
         portrait = pipe.read(photo or pipe.sample_photo("source"), face=options.face)
         shown.describe("inverting the face")
         found = pipe.invert(portrait)
+        doubts = found.doubts
         rows = []
         for move in moves:
             shown.describe(f"drawing {' + '.join(move.amounts)}")
@@ -115,20 +116,13 @@ def main(options: Options) -> None:
             film = _film(pipe, found, moves, options)
     out = make_folder(options.out)
     _remove_earlier(out)
-    edits = _write(out, pipe, moves, rows)
+    edits = _write(out, pipe, moves, rows, doubts)
     if options.paste:
         _write_pasted(out, rows, edits, options.paste_form)
-    file = portrait.file
-    report = {
-        "photo": {"file": str(file), "sha256": sha256(file) if file else None},
-        "unit": options.unit,
-        "layers": options.layers,
-        "edits": edits,
-        **pipe.about(),
-    }
-    write_json(out / REPORT, report)
+    _write_report(out, pipe, portrait, {"edits": edits, "warnings": doubts}, options)
     if options.video:
         loops.write(options.video, film)
+    warn(doubts)
     print(f"{len(edits)} edits: {out}/sheet.png, {out}/{REPORT}")
 
 
@@ -224,7 +218,7 @@ def amounts_in(text: str, count: int, steps: int) -> list[list[float]]:
 
 
 def _write(
-    out: Path, pipe: "Pipeline", moves: list[Move], rows: "list[Faces]"
+    out: Path, pipe: "Pipeline", moves: list[Move], rows: "list[Faces]", notes: list[str]
 ) -> list[dict[str, Any]]:
     """Write a picture for each edit, and the sheet; return what the report says of the edits."""
     from emojax.report.cards import Card, sheet
@@ -240,8 +234,20 @@ def _write(
             row.append(Card(_label(k), picture, bars))
         cards.append(row)
     width = max(1280, 190 * len(cards[0]))
-    images.write(out / "sheet.png", sheet(cards, pipe.classes, width=width))
+    images.write(out / "sheet.png", sheet(cards, pipe.classes, notes=notes, width=width))
     return edits
+
+
+def _write_report(
+    out: Path, pipe: "Pipeline", portrait: Portrait, found: dict[str, Any], options: Options
+) -> None:
+    file = portrait.file
+    about = {
+        "photo": {"file": str(file), "sha256": sha256(file) if file else None},
+        "unit": options.unit,
+        "layers": options.layers,
+    }
+    write_json(out / REPORT, {**about, **found, **pipe.about()})
 
 
 def _write_pasted(

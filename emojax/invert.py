@@ -24,7 +24,7 @@ import tyro
 from emojax.faces import images
 from emojax.faces.photo_reader import PhotoReader, check_face
 from emojax.runtime.choices import DEFAULT_BUNDLE, InverterName
-from emojax.runtime.cli import cli
+from emojax.runtime.cli import cli, warn
 from emojax.runtime.errors import UserError
 from emojax.runtime.files import make_folder, replacing
 from emojax.runtime.flags import PhotoFlags, at_least
@@ -74,7 +74,7 @@ class Job:
 def main(options: Options) -> None:
     """Invert all pictures; report those that could not be read or aligned at the end."""
     jobs = check(options)
-    from emojax.latents import inversion
+    from emojax.latents import inversion, reconstruction
 
     with progress("reading the networks", len(jobs), "faces") as shown:
         place = bundle.find(options.bundle)
@@ -90,12 +90,18 @@ def main(options: Options) -> None:
         shown.describe("inverting")
         shown.advance(len(jobs) - len(todo))
         failed: list[UserError] = []
+        doubts: list[str] = []
+        usual = reconstruction.load(place, inverter)
         for group in _groups(todo, reader, options, failed, shown):
-            _invert(group, options, inverter)
+            photos, drawn = _invert(group, options, inverter)
+            if usual:
+                names = [str(job.file) for job, _ in group]
+                doubts += reconstruction.doubts(place, usual, names, photos, drawn)
             shown.advance(len(group))
     done = [job for job in jobs if _is_done(options, job, inverter)]
     if done:
         _write_overview(done, options, inverter.resolution)
+    warn(doubts)
     _report(done, failed, options)
 
 
@@ -162,8 +168,14 @@ def _groups(
         yield group
 
 
-def _invert(group: list[tuple[Job, np.ndarray]], options: Options, inverter: "Inverter") -> None:
-    """Invert a batch and write its results; a short one is padded to the batch's size."""
+def _invert(
+    group: list[tuple[Job, np.ndarray]], options: Options, inverter: "Inverter"
+) -> tuple[np.ndarray, np.ndarray]:
+    """Invert a batch and write its results; a short one is padded to the batch's size.
+
+    Returns:
+        What the encoder was given and the reconstructions, uint8 [N,R,R,3] and [N,S,S,3].
+    """
     from emojax.latents import inversion
 
     faces = np.stack([images.resize(face, inverter.resolution) for _, face in group])
@@ -174,6 +186,7 @@ def _invert(group: list[tuple[Job, np.ndarray]], options: Options, inverter: "In
         images.write(options.out / f"{job.name}-aligned.png", face)
         found[row].save(options.out / f"{job.name}.npz")
         images.write(options.out / f"{job.name}.png", drawn[row])  # last: marks the picture as done
+    return faces, drawn[: len(faces)]
 
 
 def _write_overview(done: list[Job], options: Options, resolution: int) -> None:

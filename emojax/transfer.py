@@ -23,7 +23,7 @@ from emojax.faces import images, photo_reader
 from emojax.faces.photo_reader import Photograph, Portrait, check_face
 from emojax.film import loops
 from emojax.runtime.choices import K, Normaliser, PasteForm, Projection
-from emojax.runtime.cli import cli
+from emojax.runtime.cli import cli, warn
 from emojax.runtime.files import make_folder, sha256, write_json
 from emojax.runtime.flags import PipelineFlags, at_least, spread
 from emojax.runtime.progress import Progress, progress
@@ -129,13 +129,15 @@ def main(options: Options) -> None:
         photos = _cut_out(pipe, given, options)
         out = make_folder(options.out)
         drawn = draw(pipe, photos, given.alphas, options, shown)
+        doubts = drawn.stages["inverted"].doubts
     files = _write_results(out, drawn, options)
-    _write_sheet(out / "sheet.png", pipe, drawn)
-    report = _report(pipe, drawn, files, options)
+    _write_sheet(out / "sheet.png", pipe, drawn, doubts)
+    report = _report(pipe, drawn, files, options) | {"warnings": doubts}
     write_json(out / "transfer.json", report)
     if options.video:
         loops.write(options.video, _film(drawn, options.frames))
     score = report["results"][-1]
+    warn(doubts)
     print(
         f"emotion score {score['emotion_score']:.3f} ({score['before']['emotion_score']:.3f} "
         f"before): {out}/{files[-1]}, {out}/sheet.png, {out}/transfer.json"
@@ -257,7 +259,7 @@ def _write_results(out: Path, drawn: Drawn, options: Options) -> list[str]:
     return [f"result{mark}.png" for mark in marks]
 
 
-def _write_sheet(file: Path, pipe: "Pipeline", drawn: Drawn) -> None:
+def _write_sheet(file: Path, pipe: "Pipeline", drawn: Drawn, notes: list[str]) -> None:
     """Write the faces and the results, the stages below, and the range where there is one."""
     from emojax.report.cards import Card, sheet
 
@@ -279,7 +281,7 @@ def _write_sheet(file: Path, pipe: "Pipeline", drawn: Drawn) -> None:
         path = [card(f"alpha {a:.2g}", drawn.results, i) for i, a in enumerate(drawn.alphas)]
         rows += [path[i : i + PATH_COLUMNS] for i in range(0, len(path), PATH_COLUMNS)]
         headings += ["From the source's own expression to the target's", *[""] * (len(rows) - 3)]
-    images.write(file, sheet(rows, pipe.classes, headings=headings))
+    images.write(file, sheet(rows, pipe.classes, headings=headings, notes=notes))
 
 
 def _film(drawn: Drawn, frames: int) -> list[np.ndarray]:

@@ -15,7 +15,7 @@ from PIL import Image
 from emojax import edit, transfer
 from emojax.faces import images
 from emojax.film import loops
-from emojax.latents import inversion, normalisers
+from emojax.latents import inversion, normalisers, reconstruction
 from emojax.runtime.cli import run_command
 from emojax.runtime.errors import UserError
 from emojax.runtime.flags import PipelineFlags
@@ -190,6 +190,25 @@ def test_an_aligned_picture_takes_the_change_too(folder, tmp_path):
     assert pasted.shape == photo.shape
     assert (pasted != photo).any()
     assert (pasted[:4] == photo[:4]).all()  # outside the face
+
+
+def test_photographs_outside_of_a_bundles_world_are_named_once(copy, tmp_path, caplog):
+    inverter = inversion.load(bundle.find(copy), "psp")
+    usual = {"made_with": inverter.made_with, "samples": 9, "median": 1e-4, "most": 1e-3}
+    transfer.main(options(copy, tmp_path / "before"))
+    assert json.loads((tmp_path / "before" / "transfer.json").read_text())["warnings"] == []
+    (copy / reconstruction.FILE).write_text(json.dumps({"psp": usual}))
+    transfer.main(options(copy, tmp_path / "out"))
+    said = [each.message for each in caplog.records if "times as far off" in each.message]
+    report = json.loads((tmp_path / "out" / "transfer.json").read_text())
+    assert [f"warning: {each}" for each in report["warnings"]] == said
+    assert ["source.png is" in said[0], "target.png is" in said[1], len(said)] == [True, True, 2]
+    before, after = (images.read(tmp_path / each / "sheet.png") for each in ("before", "out"))
+    assert len(after) > len(before) + 40  # the sentences are above the faces
+    caplog.clear()
+    edit.main(edit.Options(k="3", out=tmp_path / "edit", common=PipelineFlags(bundle=str(copy))))
+    assert len(json.loads((tmp_path / "edit" / "edit.json").read_text())["warnings"]) == 1
+    assert sum("times as far off" in each.message for each in caplog.records) == 1
 
 
 def test_all_emotions_make_a_grid(folder, tmp_path):

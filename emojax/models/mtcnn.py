@@ -18,7 +18,7 @@ CELL, STRIDE = 12, 2
 """Window and step of the proposal network, in pixels of the scaled picture."""
 BUCKET = 64
 """Scaled pictures are padded to multiples of this side, to limit the number of compiled shapes."""
-MOST_BOXES = 3000
+MOST_BOXES = 2000
 """Most probable candidates that are compared with each other; a photograph has a few hundred."""
 POINTS = ("left eye", "right eye", "nose", "left corner of the mouth", "right corner of the mouth")
 """Left and right as seen in the picture."""

@@ -33,6 +33,10 @@ class Renderer(Protocol):
         """Return what the classifier says of pictures uint8 [N,S,S,3]."""
         ...
 
+    def doubts(self, faces: "Faces") -> list[str]:
+        """Return a sentence for each photograph that is not like the bundle's own faces."""
+        ...
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Faces(Sequence["Faces"]):
@@ -133,7 +137,7 @@ class Faces(Sequence["Faces"]):
         """
         if not self.portraits:
             raise UserError("these faces come from no photograph: wanted some of invert")
-        before = self if self.inverted is None else self.inverted
+        before = self._before
         portraits, drawn = self._for_each(self.portraits), self._for_each(list(before.pictures))
         return [
             put_back(portrait, edited, unedited, form)
@@ -148,6 +152,19 @@ class Faces(Sequence["Faces"]):
             UserError: there are several faces, or they come from no photograph.
         """
         return Image.fromarray(self._only("paste()", self.paste)[0])
+
+    @property
+    def doubts(self) -> list[str]:
+        """A sentence for each photograph whose face the bundle cannot draw; empty: it can draw all.
+
+        The bundle's own faces say how far a reconstruction may be from its photograph.
+        """
+        return self.pipeline.doubts(self._before)
+
+    @property
+    def _before(self) -> "Faces":
+        """These faces before any edit."""
+        return self if self.inverted is None else self.inverted
 
     def _for_each(self, rows: Sequence[Any]) -> list[Any]:
         """Return rows, of which there is one for each face or one for all, for each face."""

@@ -11,7 +11,7 @@ import numpy as np
 
 from emojax.faces import images, photo_reader
 from emojax.faces.photo_reader import Photo, Photograph, PhotoReader, Portrait
-from emojax.latents import arithmetic, directions, inversion
+from emojax.latents import arithmetic, directions, inversion, reconstruction
 from emojax.latents.codes import Inversion, concatenate
 from emojax.latents.directions import Directions
 from emojax.latents.inversion import Inverter
@@ -114,10 +114,7 @@ class Pipeline:
         return self._reader(photo, face, flag=flag)
 
     def read_all(self, photo: Photo) -> list[Portrait]:
-        """Read a photograph and cut out every face, from left to right as `read` counts them.
-
-        Args:
-            photo: see `read`.
+        """Cut out every face of a photograph, from left to right as `read` counts them.
 
         Raises:
             UserError: not a picture, or there is no face.
@@ -163,11 +160,10 @@ class Pipeline:
             photo if isinstance(photo, Portrait) else self.read(photo, face=face)
             for photo in photos
         )
-        side, settings = self.inverter.resolution, self.settings
-        pictures = np.stack([images.resize(each.face, side) for each in portraits])
+        settings = self.settings
         codes = inversion.invert(
             self.inverter,
-            pictures,
+            self._inputs(portraits),
             passes=settings.passes,
             batch=settings.batch,
             devices=self._devices,
@@ -355,6 +351,22 @@ class Pipeline:
             said = self.classify(np.concatenate([each.pictures for each in unread]))
             deal(unread, "prediction", said)
 
+    def doubts(self, faces: Faces) -> list[str]:
+        """Return a sentence for each photograph that is not like the bundle's own faces.
+
+        Args:
+            faces: as `invert` returned them.
+        """
+        if self._usual is None or not faces.portraits:
+            return []
+        names = [each.name for each in faces.portraits]
+        photos = self._inputs(faces.portraits)
+        return reconstruction.doubts(self.bundle, self._usual, names, photos, faces.pictures)
+
+    @functools.cached_property
+    def _usual(self) -> reconstruction.Usual | None:
+        return reconstruction.load(self.bundle, self.inverter)
+
     def draw(self, codes: Inversion) -> np.ndarray:
         """Return the pictures uint8 [N,S,S,3] of some codes."""
         drawn = inversion.synthesize(
@@ -387,6 +399,11 @@ class Pipeline:
         return Transferrer(
             self.inverter, self.directions, normaliser, k, projection, self.settings.batch
         )
+
+    def _inputs(self, portraits: Sequence[Portrait]) -> np.ndarray:
+        """Return aligned faces as the encoder takes them, uint8 [N,R,R,3]."""
+        side = self.inverter.resolution
+        return np.stack([images.resize(each.face, side) for each in portraits])
 
     def _faces(self, faces: Faces | Photo) -> Faces:
         return faces if isinstance(faces, Faces) else self.invert(faces)

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image, ImageDraw
 
-from emojax.report.text import INK, PAPER, SOFT, fitting, font
+from emojax.report.text import INK, PAPER, SOFT, fitting, font, wrapped
 
 BAR = (150, 170, 200)
 """RGB of a bar."""
@@ -40,6 +40,7 @@ def sheet(
     names: Sequence[str],
     *,
     headings: Sequence[str] = (),
+    notes: Sequence[str] = (),
     width: int = 1280,
     most: int = 420,
 ) -> np.ndarray:
@@ -51,6 +52,7 @@ def sheet(
         names: K classes, which label the bars.
         headings: of the rows; a row with "" belongs to the one above it, and its pictures have the
             same size. May be left out.
+        notes: sentences above everything, in the colour of the strongest bar.
         width: of the sheet in pixels.
         most: largest side of a picture.
 
@@ -62,7 +64,7 @@ def sheet(
     """
     if headings and len(headings) != len(rows):
         raise ValueError(f"{len(headings)} headings for {len(rows)} rows: wanted as many")
-    columns, strips = _columns(rows, headings), []
+    columns, strips = _columns(rows, headings), [_note(each, width) for each in notes]
     for index, row in enumerate(rows):
         if headings and headings[index]:
             strips.append(_heading(headings[index], width))
@@ -73,6 +75,16 @@ def sheet(
         whole.paste(strip, ((width - strip.width) // 2, top))
         top += strip.height
     return np.asarray(whole)
+
+
+def _note(text: str, width: int) -> Image.Image:
+    size = 17
+    lines = wrapped(text, width - 2 * _GAP, size)
+    strip = Image.new("RGB", (width, len(lines) * (size + 6) + _GAP), PAPER)
+    pen = ImageDraw.Draw(strip)
+    for number, line in enumerate(lines):
+        pen.text((_GAP, _GAP + number * (size + 6)), line, STRONGEST, font(size))
+    return strip
 
 
 def _heading(text: str, width: int) -> Image.Image:

@@ -27,3 +27,15 @@ def fitting(text: str, width: float, size: int) -> Font:
     while size > SMALLEST and font(size).getlength(text) > width:
         size -= 1
     return font(size)
+
+
+def wrapped(text: str, width: float, size: int) -> list[str]:
+    """Return the lines of a text, broken between words so that none is wider than `width`."""
+    lines = [""]
+    for word in text.split():
+        longer = f"{lines[-1]} {word}".strip()
+        if lines[-1] and font(size).getlength(longer) > width:
+            lines.append(word)
+        else:
+            lines[-1] = longer
+    return lines

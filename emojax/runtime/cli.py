@@ -80,3 +80,16 @@ def run_command(command: Callable[[], None]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
     return 0
+
+
+def warn(sentences: Sequence[str], most: int = 3) -> None:
+    """Print warnings to stderr, the first few of many.
+
+    Args:
+        sentences: what may be wrong with the results.
+        most: of how many each is printed.
+    """
+    for sentence in sentences[:most]:
+        logging.warning("warning: %s", sentence)
+    if len(sentences) > most:
+        logging.warning("warning: the same of %s more", len(sentences) - most)

@@ -22,7 +22,7 @@ from typing import Any, cast
 from emojax.runtime.choices import DEFAULT_BUNDLE
 from emojax.runtime.errors import UserError
 from emojax.runtime.files import make_folder, replacing_folder
-from emojax.store.parts import PARTS, ConfigT, NetworkT, Part
+from emojax.store.parts import GENERATOR, PARTS, ConfigT, NetworkT, Part
 
 DEFAULT = DEFAULT_BUNDLE
 """Name of the embedded bundle, which commands use without `--bundle`."""
@@ -106,6 +106,17 @@ class Bundle:
             raise UserError(
                 f"{file} is not readable JSON ({error}): convert the file again"
             ) from error
+
+    @property
+    def shows(self) -> str:
+        """What the generator was trained on: "photographs", or "drawings" as the demo's.
+
+        Raises:
+            UserError: see `metadata`.
+        """
+        source = self.metadata(GENERATOR).get("source")
+        found = source.get("pictures") if isinstance(source, dict) else None
+        return "drawings" if found == "drawings" else "photographs"
 
     def check(self, *parts: Part[Any, Any]) -> None:
         """Refuse a bundle that lacks a part, before anything slow; imports no JAX.

@@ -26,7 +26,7 @@ from emojax.demo.training.schedule import (
     ProfileName,
     with_needed,
 )
-from emojax.latents import fit_directions, usable_range
+from emojax.latents import fit_directions, reconstruction, usable_range
 from emojax.latents.directions import FILE
 from emojax.latents.fit_config import FitConfig
 from emojax.runtime.progress import progress
@@ -122,6 +122,7 @@ def write_bundle(run: Run, folder: Path, networks: dict[str, nnx.Module]) -> Non
     for name, network in networks.items():
         source = {
             "made_by": command,
+            "pictures": "drawings",
             "commit": _commit(),
             "seconds": seconds(run.work, name),
             "device": f"{jax.device_count()} x {jax.devices()[0].device_kind}",
@@ -166,6 +167,9 @@ def fit_bundle_directions(run: Run, folder: Path, samples: int) -> None:
     with progress("measuring usable ranges", usable_range.STEPS, "steps") as shown:
         found = usable_range.measure_in(place, found, settings, advance=shown.advance)
     found.save(folder / FILE)
+    count = reconstruction.SAMPLES * len(reconstruction.methods(place))
+    with progress("inverting own faces", count, "faces") as shown:
+        reconstruction.write(folder / reconstruction.FILE, place, shown.advance)
     for name in found.names:
         log.info("%-10s R² %.3f on held-out faces", name, found.metadata["r2"][name])
     log.info("wrote %s", folder / FILE)
