@@ -28,9 +28,9 @@ from emojax.store.reader.json_text import parse_object
 FILE = "reconstruction.json"
 SAMPLES = 200
 """Random faces, at truncation 1, whose distances are measured."""
-OUTSIDE = 3.0
+OUTSIDE = 3.5
 """A face is outside of a bundle's world from this many times `Usual.most` on. The demo's photo
-domain, hats, noise and JPEG included, reaches 2.5; a photograph of a person in the demo 4.7."""
+domain, hats, noise and JPEG included, reaches 3.2; photographs of people begin at about 4."""
 
 _ADVICE = {
     "drawings": (

@@ -6,6 +6,8 @@ from tests.fuzz.family import Family
 
 FAMILIES = {
     "checkpoints": "tests.fuzz.checkpoints:CHECKPOINTS",
+    "landmarks": "tests.fuzz.pictures:LANDMARKS",
+    "pictures": "tests.fuzz.pictures:PICTURES",
 }
 """Where each family is, "module:name"; imported only by the process that runs it."""
 
