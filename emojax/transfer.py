@@ -132,7 +132,8 @@ def main(options: Options) -> None:
         doubts = drawn.stages["inverted"].doubts
     files = _write_results(out, drawn, options)
     _write_sheet(out / "sheet.png", pipe, drawn, doubts)
-    report = _report(pipe, drawn, files, options) | {"warnings": doubts}
+    report = _report(pipe, drawn, files, options)
+    report["warnings"] = doubts
     write_json(out / "transfer.json", report)
     if options.video:
         loops.write(options.video, _film(drawn, options.frames))

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image, features
-from tests.fuzz.family import Family, Files
 
 from emojax.faces import align, images, landmarks
+from tests.fuzz.family import Family, Files
 from tests.fuzz.mutations import mutate_one_of, plain
 from tests.fuzz.mutations import pictures as damage
 
