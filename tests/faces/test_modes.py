@@ -1,8 +1,6 @@
 """Pictures of every mode and format, and those that are refused."""
 
 import os
-import struct
-import zlib
 
 import numpy as np
 import pytest
@@ -10,6 +8,7 @@ from PIL import Image, features
 
 from emojax.faces import images
 from emojax.runtime.errors import UserError
+from tests.support.pictures import claimed_png
 
 RAMP = np.arange(256, dtype=np.uint8).reshape(16, 16)
 
@@ -134,19 +133,6 @@ def test_heic_without_its_decoder_says_what_to_install(tmp_path):
     (tmp_path / "a.heic").write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(100))
     with pytest.raises(UserError, match=r"a\.heic is not a picture: wanted HEIC with its decoder"):
         images.read(tmp_path / "a.heic")
-
-
-def claimed_png(width, height):
-    """A PNG of a few bytes whose header claims any size."""
-
-    def chunk(kind, data):
-        return (
-            struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-        )
-
-    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    data = chunk(b"IDAT", zlib.compress(bytes(1000)))
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + data + chunk(b"IEND", b"")
 
 
 @pytest.mark.parametrize("side", [9_440, 10_000, 30_000, 2**31 - 1])

@@ -26,6 +26,7 @@ from emojax.runtime.cli import call
 from emojax.runtime.errors import UserError
 from emojax.store import bundle
 from tests.support import oracles, score_world
+from tests.support.pictures import claimed_png
 
 CASES = ("full_rank_64", "rank_deficient_128", "equal_n_64", "dim_2048")
 
@@ -183,14 +184,21 @@ def test_many_sizes_fall_back_to_pillow(tmp_path: Path) -> None:
     assert (10, 10, 3) in seen
 
 
-def test_a_corrupt_picture_among_a_thousand(
+def test_a_corrupt_picture_and_two_bombs_among_a_thousand(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     place = paint(tmp_path / "a", 1000, sides=(8,))
     (place / "0500.png").write_bytes((place / "0500.png").read_bytes()[:60])
+    (place / "0501.png").write_bytes(claimed_png(30_000, 30_000))
+    (place / "0502.png").write_bytes(claimed_png(9_500, 9_500))
     side = command.measure(str(place), network(), options(tmp_path))
-    assert (side.gaussian.count, side.skipped) == (999, 1)
-    assert "0500.png cannot be read" in caplog.text
+    assert (side.gaussian.count, side.skipped) == (997, 3)
+    for sentence in (
+        "0500.png cannot be decoded",
+        "0501.png is too large: wanted at most 89 million pixels",
+        "0502.png is too large: wanted at most 89 million pixels",
+    ):
+        assert sentence in caplog.text
     assert not list((tmp_path / "cache").glob("*"))  # an incomplete set is not remembered
 
 

@@ -1,6 +1,7 @@
 """Pictures that the recorded cases and the tests of the inverters start from."""
 
 import importlib.util
+import struct
 import zlib
 from pathlib import Path
 
@@ -25,3 +26,16 @@ def packaged(name: str) -> np.ndarray:
     if not file.is_file():
         pytest.skip("scikit-image, whose photographs this needs, is not installed")
     return np.asarray(Image.open(file).convert("RGB"))
+
+
+def claimed_png(width: int, height: int) -> bytes:
+    """Return a PNG of a few bytes whose header claims any size."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return (
+            struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        )
+
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    data = chunk(b"IDAT", zlib.compress(bytes(1000)))
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + data + chunk(b"IEND", b"")
