@@ -14,6 +14,7 @@ import emojax
 from emojax.faces import images
 from emojax.runtime.errors import UserError
 from tests.support import small_world
+from tests.support.pictures import packaged
 
 ROOT = Path(emojax.__file__).parents[1]
 SAMPLES = ROOT / "checkpoints" / "demo" / "samples"
@@ -111,6 +112,21 @@ def test_edits_go_back_into_their_photographs(pipe, both):
         pipe.edit(pipe.sample(3), happiness=8).paste()
     with pytest.raises(UserError, match="paste is 'all', wanted change or crop"):
         happy.paste("all")
+
+
+def test_a_photograph_of_a_person_is_outside_of_the_demos_world(pipe, both):
+    assert both.doubts == []  # its own samples
+    assert pipe.edit(both[0], happiness=8).doubts == []
+    assert pipe.sample([1, 2]).doubts == []
+    edited = pipe.edit(packaged("astronaut.png"), happiness=4)
+    (sentence,) = edited.doubts
+    assert sentence.startswith("the picture is reconstructed 4.")
+    assert "'emojax fetch ffhq', then give --bundle ffhq" in sentence
+    photo, pasted = packaged("astronaut.png"), np.asarray(edited.pasted)
+    changed = (pasted != photo).any(-1)
+    assert changed[100:180, 190:260].any()  # the face
+    assert not changed[250:].any()
+    assert not changed[:, :120].any()
 
 
 def test_pictures_of_every_kind_are_the_same_face(pipe):

@@ -95,7 +95,8 @@ def folder(path: Path) -> Source:
     Raises:
         UserError: there is none.
     """
-    names = sorted(str(p) for p in path.rglob("*") if p.suffix.lower() in images.SUFFIXES)
+    found = (p for p in path.rglob("*") if p.suffix.lower() in images.SUFFIXES)
+    names = sorted(str(p) for p in found if not p.is_fifo())  # which would be waited for
     if not names:
         raise UserError(f"{path} holds no pictures ({', '.join(sorted(images.SUFFIXES))})")
     return Source(names, read_picture)

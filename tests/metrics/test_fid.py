@@ -191,6 +191,7 @@ def test_a_corrupt_picture_and_two_bombs_among_a_thousand(
     (place / "0500.png").write_bytes((place / "0500.png").read_bytes()[:60])
     (place / "0501.png").write_bytes(claimed_png(30_000, 30_000))
     (place / "0502.png").write_bytes(claimed_png(9_500, 9_500))
+    os.mkfifo(place / "1000.png")
     side = command.measure(str(place), network(), options(tmp_path))
     assert (side.gaussian.count, side.skipped) == (997, 3)
     for sentence in (
