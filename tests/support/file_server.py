@@ -199,3 +199,13 @@ def confirmation(handler, file):
 def changed(old_size):
     """Answer as a server on which the file was replaced: nothing after what the old one had."""
     return lambda handler, file: handler.head(416, 0, Content_Range=f"bytes */{old_size}")
+
+
+def raw(answer):
+    """Send bytes that need not be HTTP, then cut the connection."""
+
+    def send(handler, _):
+        handler.wfile.write(answer)
+        handler.hang_up()
+
+    return send
