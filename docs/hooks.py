@@ -65,7 +65,9 @@ def commands() -> str:
     head = (
         "# Commands\n\nEvery command prints this with `--help`. `emojax NAME` and "
         "`python -m emojax.NAME` are the same, and so are `emojax convert NAME` and "
-        "`python -m convert.NAME`, `emojax convert` and `python -m convert.file_set`.\n"
+        "`python -m convert.NAME`, `emojax convert` and `python -m convert.file_set`, "
+        "`emojax fetch` and "
+        "`python -m convert.fetch`.\n"
     )
     return "\n".join([head, *helps])
 

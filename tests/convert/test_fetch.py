@@ -273,6 +273,11 @@ def test_the_ffhq_set_has_a_file_for_every_published_part(capsys):
     for file in found.files:
         assert file.name in said
         assert file.address in said
+    page = (Path(fetch.__file__).parents[1] / "docs/weights.md").read_text()
+    for file in found.files:
+        assert f"`{file.name}`" in page
+    for file in chosen:
+        assert f"({file.address})" in page
 
 
 def test_a_set_that_does_not_exist(capsys):

@@ -24,6 +24,10 @@ def test_every_package_is_in_the_wheel():
     assert {*PROJECT["tool"]["setuptools"]["packages"]} == found | {"emojax.checkpoints"}
 
 
+def test_published_sets_are_in_the_wheel():
+    assert PROJECT["tool"]["setuptools"]["package-data"]["convert.sets"] == ["*.toml"]
+
+
 def test_citation_has_the_version():
     assert f"\nversion: {emojax.__version__}\n" in (ROOT / "CITATION.cff").read_text()
 
