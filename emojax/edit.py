@@ -12,8 +12,6 @@ default k goes over the range in which the direction was measured to be usable.
 """
 
 import dataclasses
-import json
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -33,6 +31,8 @@ from emojax.runtime.flags import PipelineFlags, at_least, between, layer_range, 
 from emojax.runtime.progress import progress
 from emojax.store import bundle
 from emojax.store.parts import EMOTION, GENERATOR, INVERTER_PARTS
+from emojax.store.reader.contents import Kind, reading
+from emojax.store.reader.json_text import parse_object
 
 if TYPE_CHECKING:  # jax is imported after the flags have been checked
     from emojax.pipeline import Faces, Pipeline
@@ -302,9 +302,10 @@ def file_names(move: Move) -> list[str]:
 def _remove_earlier(out: Path) -> None:
     """Remove the pictures that the report of an earlier run in this folder names."""
     try:
-        edits: Sequence[dict] = json.loads((out / REPORT).read_text())["edits"]
-        names = [str(each[key]) for each in edits for key in ("file", "pasted") if key in each]
-    except (OSError, ValueError, TypeError, KeyError):
+        with reading(out / REPORT, Kind("a report", "")) as data:
+            edits = parse_object(data)["edits"]
+            names = [str(each[key]) for each in edits for key in ("file", "pasted") if key in each]
+    except (UserError, TypeError, KeyError):
         return
     for name in names:
         file = out / name

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import tyro
+from PIL import Image
 
 from emojax.faces import images
 from emojax.faces.photo_reader import PhotoReader, check_face
@@ -131,15 +132,15 @@ def _named(files: list[Path]) -> list[Job]:
 
 
 def _is_done(options: Options, job: Job, inverter: "Inverter") -> bool:
-    """Say whether these networks have already inverted a picture, in as many passes."""
+    """Say whether these networks have inverted a picture, in as many passes, and all is sound."""
     from emojax.latents.codes import Inversion
 
-    file = options.out / f"{job.name}.npz"
-    if not file.is_file() or not (options.out / f"{job.name}.png").is_file():
-        return False
     try:
-        found = Inversion.load(file)
-    except UserError:
+        found = Inversion.load(options.out / f"{job.name}.npz")
+        for end in ("-aligned", ""):
+            with Image.open(options.out / f"{job.name}{end}.png") as picture:
+                picture.verify()  # compares checksums
+    except (UserError, OSError, SyntaxError):
         return False
     passes = 0 if inverter.hypernet is None else options.passes
     return (found.made_with, found.passes) == (inverter.made_with, passes)

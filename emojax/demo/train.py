@@ -6,7 +6,7 @@
 Stages: mapping, coarse and generator (StyleGAN2), trunk (pretraining of the encoders), psp,
 w_encoder, hyperstyle, emotion, attributes, features. Then faces of the new generator are scored and
 the directions are fitted. A run that was stopped is resumed by the same command from its last
-checkpoints, at most two minutes of work earlier.
+checkpoints, at most two minutes and 50 steps of work earlier.
 """
 
 import dataclasses

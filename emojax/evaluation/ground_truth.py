@@ -2,26 +2,29 @@
 
 A bundle whose networks were trained on drawn people may name them in `world.json`:
 
-    {"sources": "emojax.some.module:sources"}
+    {"sources": "emojax.demo.truth:sources"}
 
-The value names a callable `(resolution, seed) -> GroundTruth` in this package. Bundles are
-untrusted, so nothing outside the package is imported or called.
+The value is one of `KNOWN`, each a function `(resolution, seed) -> GroundTruth` of this package.
+Bundles are untrusted, so nothing else is imported or called.
 """
 
 import importlib
-import json
-import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 
-from emojax.runtime.errors import UserError
+from emojax.runtime.errors import UserError, shortened
 from emojax.store.bundle import Bundle
+from emojax.store.reader.contents import Kind, reading, shown
+from emojax.store.reader.json_text import parse_object
 
 FILE = "world.json"
 """Name of the file in a bundle's folder."""
+_KIND = Kind("a list of ground truths", "write it again", most=2**16)
+KNOWN = ("emojax.demo.truth:sources", "emojax.demo.truth:drawings")
+"""All that a bundle may name, as module:function."""
 SOURCES = "sources"
 """Name of the people that are used by default."""
 
@@ -90,14 +93,10 @@ def load(bundle: Bundle, resolution: int, *, name: str = SOURCES, seed: int = 0)
     Raises:
         UserError: the bundle names none, or something else of this package.
     """
-    file, place = look_up(bundle, name)
-    found = _callable(place, file)(resolution, seed)
-    if not isinstance(found, GroundTruth):
-        raise UserError(
-            f"{place} in {file} returns no GroundTruth, see emojax.evaluation.ground_truth: name a "
-            "function that returns one"
-        )
-    return found
+    _, place = look_up(bundle, name)
+    module, _, attribute = place.partition(":")
+    made: Callable[[int, int], GroundTruth] = getattr(importlib.import_module(module), attribute)
+    return made(resolution, seed)
 
 
 def look_up(bundle: Bundle, name: str) -> tuple[Path, str]:
@@ -112,33 +111,14 @@ def look_up(bundle: Bundle, name: str) -> tuple[Path, str]:
             f"bundle {bundle} has no faces with ground truth ({FILE}): give pictures with "
             "--sources FOLDER or --tfds NAME"
         )
-    try:
-        named = dict(json.loads(file.read_text()))
-    except (OSError, ValueError, TypeError) as error:
-        raise UserError(f"{file} is not readable JSON ({error}): write it again") from error
+    with reading(file, _KIND) as data:
+        named = parse_object(data)
     if name not in named:
-        raise UserError(f"{file} has no {name!r}: it names {', '.join(sorted(named))}")
-    return file, str(named[name])
-
-
-def _callable(place: str, file: Path) -> Callable[[int, int], object]:
-    """Return the function or class of this package that `emojax.module:name` names.
-
-    Raises:
-        UserError: it has another form, is not there, or is not of that module itself.
-    """
-    package = __name__.partition(".")[0]
-    module, _, attribute = place.partition(":")
-    if not re.fullmatch(rf"{package}(\.[a-z]\w*)+:[A-Za-z]\w*", place):
+        listed = shortened(", ".join(sorted(named)) or "nothing", 100)
+        raise UserError(f"{shown(file)} has no {name!r}: it names {listed}")
+    if named[name] not in KNOWN:
         raise UserError(
-            f"{file} names {place!r}, wanted {package}.module:name: bundles are untrusted and may "
-            "name nothing outside this package"
+            f"{shown(file)} names '{shortened(named[name], 60)}': bundles are untrusted and may "
+            f"name {' or '.join(KNOWN)}"
         )
-    try:
-        found = getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError) as error:
-        raise UserError(f"{file} names {place}, which is not there ({error})") from error
-    # of the module itself, not something that it imported
-    if not callable(found) or getattr(found, "__module__", None) != module:
-        raise UserError(f"{file} names {place}, wanted a function of that module")
-    return found
+    return file, named[name]

@@ -91,7 +91,7 @@ class Options:
         bundle.check(GENERATOR, *inverters, EMOTION)
         if not (self.sources or self.tfds):
             ground_truth.look_up(bundle, self.ground_truth)
-        classes = [str(name).lower() for name in bundle.metadata(EMOTION)["config"]["classes"]]
+        classes = [name.lower() for name in bundle.classes(EMOTION)]
         for name in self.emotions:
             if name.lower() not in classes:
                 raise UserError(

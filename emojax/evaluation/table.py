@@ -2,13 +2,17 @@
 
 import csv
 import dataclasses
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from emojax.runtime.errors import UserError
 from emojax.runtime.files import replacing, write_json
+from emojax.store.reader.contents import Kind, reading
+from emojax.store.reader.fields import record
+from emojax.store.reader.json_text import parse_object
+
+_KIND = Kind("a table of 'emojax evaluate'", "evaluate again")
 
 ALL = "all"
 """Stands in place of an emotion where a value is the mean over the targets."""
@@ -143,12 +147,30 @@ def read(folder: Path) -> ResultTable:
     file = folder / JSON
     if not file.is_file():
         raise UserError(f"no {file}: make it with 'emojax evaluate --out {folder}'")
-    try:
-        stored = json.loads(file.read_text())
-        rows = [Row(**row) for row in stored["rows"]]
-        return ResultTable(rows, dict(stored["titles"]), list(stored["notes"]))
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{file} is damaged ({error}): evaluate again") from error
+    with reading(file, _KIND) as data:
+        stored = record(_Stored, parse_object(data))
+        rows = [Row(**dataclasses.asdict(record(_StoredRow, row))) for row in stored.rows]
+        return ResultTable(rows, stored.titles, stored.notes)
+
+
+@dataclasses.dataclass(frozen=True)
+class _StoredRow:
+    """A row as the JSON has it, see `Row`."""
+
+    inverter: str
+    result: str
+    target: str
+    values: dict[str, float]
+
+
+@dataclasses.dataclass(frozen=True)
+class _Stored:
+    """The JSON of a table."""
+
+    titles: dict[str, str]
+    rows: list[dict[str, Any]]
+    notes: list[str]
+    about: dict[str, Any]
 
 
 def _by_target(table: ResultTable) -> tuple[list[str], list[list[str]]]:

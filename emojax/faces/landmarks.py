@@ -1,16 +1,20 @@
 """Where the facial landmarks of a photograph come from: MTCNN, dlib, or a file."""
 
 import functools
-import json
 import math
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from PIL import Image
 
-from emojax.runtime.errors import UserError
+from emojax.runtime.errors import UserError, shortened
+from emojax.store.reader.contents import Kind, Malformed, reading
+from emojax.store.reader.json_text import MOST, parse_object
+
+_KIND = Kind(
+    "a landmarks file", 'wanted JSON such as {"photo.jpg": [[[x, y], ... 5 or 68 points]]}', MOST
+)
 
 Landmarks = Callable[[np.ndarray], list[np.ndarray]]
 """From uint8 [H,W,3] to the landmarks of each face: [5,2] (eyes, nose, mouth corners) or [68,2]
@@ -84,27 +88,31 @@ def read_landmarks(file: Path) -> dict[str, list[np.ndarray]]:
     Raises:
         UserError: the file is missing or is something else.
     """
-    try:
-        table = json.loads(Path(file).read_text())
-        found = {name: [_points(each) for each in faces] for name, faces in table.items()}
-    except (OSError, AttributeError, TypeError, ValueError, RecursionError) as error:
-        raise UserError(
-            f"{file} is not a landmarks file ({error}): wanted JSON such as "
-            '{"photo.jpg": [[[x, y], ... 5 or 68 points]]}'
-        ) from error
-    return found
+    with reading(file, _KIND) as data:
+        table = parse_object(data)
+        return {name: [_points(each) for each in _list(faces)] for name, faces in table.items()}
 
 
-def _points(values: Any) -> np.ndarray:
-    """Return the landmarks of one face.
+def _points(stored: object) -> np.ndarray:
+    """Return the landmarks [N,2] of one face.
 
     Raises:
-        ValueError: another number of points, or numbers that are no pixels.
-        TypeError: no numbers.
+        Malformed: they are something else, of another number, or no pixels.
     """
-    points = np.array(values, float)
+    pairs = [_list(pair) for pair in _list(stored)]
+    if any(len(pair) != 2 or not all(map(_is_number, pair)) for pair in pairs):
+        raise Malformed("a face has points that are no [x, y] of numbers")
+    points = np.array(pairs, float).reshape(-1, 2)
     if points.shape not in ((5, 2), (68, 2)):
-        raise ValueError(f"landmarks are {list(points.shape)}, wanted [68, 2] or [5, 2]")
-    if not np.abs(points).max() < FARTHEST:  # also NaN
-        raise ValueError(f"landmarks reach {np.abs(points).max():.4g}, wanted pixels")
+        raise Malformed(f"landmarks are {list(points.shape)}, wanted [68, 2] or [5, 2]")
     return points
+
+
+def _list(stored: object) -> list:
+    if not isinstance(stored, list):
+        raise Malformed(f"{shortened(stored, 40)} stands where a list was wanted")
+    return stored
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < FARTHEST

@@ -7,17 +7,19 @@ kernel changes themselves are 94 MB. They are expanded when a picture is drawn.
 
 import dataclasses
 import functools
-import json
 import os
-import zipfile
 from collections.abc import Sequence
+from typing import Literal
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from emojax.runtime.errors import UserError
-from emojax.runtime.files import replacing
+from emojax.store import array_file
+from emojax.store.reader.contents import Kind, Malformed, reading
+from emojax.store.reader.fields import record
+
+_KIND = Kind("an inversion", "wanted a .npz of emojax invert")
 
 _static = functools.partial(dataclasses.field, metadata={"static": True})
 
@@ -79,13 +81,11 @@ class Inversion:
         Raises:
             UserError: the file cannot be written.
         """
-        arrays: dict[str, np.ndarray] = {"w_plus": np.asarray(self.w_plus)}
+        arrays = {"w_plus": self.w_plus}
         if self.vectors is not None:
-            arrays["vectors"] = np.asarray(self.vectors)
+            arrays["vectors"] = self.vectors
         about = {"passes": self.passes, "method": self.method, "made_with": self.made_with}
-        arrays["about"] = np.array(json.dumps(about))
-        with replacing(file) as aside, aside.open("wb") as stream:  # a path would get .npz added
-            np.savez(stream, allow_pickle=False, **arrays)
+        array_file.write(file, arrays, about)
 
     @classmethod
     def load(cls, file: str | os.PathLike) -> "Inversion":
@@ -94,15 +94,34 @@ class Inversion:
         Raises:
             UserError: the file is missing, damaged or something else.
         """
-        try:
-            with open(file, "rb") as stream, np.load(stream, allow_pickle=False) as stored:
-                about = json.loads(stored["about"].item())
-                vectors = jnp.asarray(stored["vectors"]) if "vectors" in stored else None
-                return cls(jnp.asarray(stored["w_plus"]), vectors, **about)
-        except (OSError, KeyError, TypeError, ValueError, zipfile.BadZipFile) as error:
-            raise UserError(
-                f"{file} is not an inversion ({error}): wanted a .npz of emojax invert"
-            ) from error
+        with reading(file, _KIND) as data:
+            table, said = array_file.parse(data)
+            about = record(_About, said, {"passes": 10_000})
+            w_plus = table.numbers("w_plus", "N", "L", "D")
+            vectors = None
+            if about.passes:
+                count = 1 if table.size("vectors") == 1 else "N"
+                vectors = table.numbers("vectors", count, "T", "C")
+            elif "vectors" in table:
+                raise Malformed("it holds vectors of 0 passes")
+            return cls(
+                jnp.asarray(w_plus, jnp.float32),
+                None if vectors is None else jnp.asarray(vectors, jnp.float32),
+                **dataclasses.asdict(about),
+            )
+
+
+@dataclasses.dataclass(frozen=True)
+class _About:
+    """What the file of an inversion says of itself, see `Inversion`."""
+
+    passes: int
+    method: Literal["psp", "hyperstyle"]
+    made_with: str
+
+    def __post_init__(self) -> None:
+        if (self.passes > 0) != (self.method == "hyperstyle") or self.passes < 0:
+            raise ValueError(f"{self.method} has {self.passes} passes")
 
 
 def concatenate(inversions: Sequence[Inversion]) -> Inversion:

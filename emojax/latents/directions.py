@@ -6,23 +6,29 @@ converts published ones.
 """
 
 import dataclasses
-import io
 import json
 import os
-import zipfile
-import zlib
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
 
 from emojax.runtime.choices import Unit
-from emojax.runtime.errors import UserError
-from emojax.runtime.files import replacing
+from emojax.runtime.errors import UserError, shortened
+from emojax.store import array_file
 from emojax.store.bundle import Bundle
+from emojax.store.reader.contents import Kind, reading
+from emojax.store.reader.json_text import parse_object
+from emojax.store.reader.npz import read_npz
+from emojax.store.reader.tables import Table
 
 FILE = "directions.npz"
 """Name of the file in a bundle's folder."""
+
+LONGEST_NAME = 60
+"""Characters of a direction's name."""
+
+_KIND = Kind("a sound directions file", "give one that 'emojax directions' wrote (.npz)")
 
 ARRAYS = ("coefficients", "intercepts", "mean", "sigma")
 
@@ -80,8 +86,11 @@ class Directions:
                 raise ValueError(f"{name} holds NaN or infinity")
         if self.usable is not None and ((self.usable * [-1, 1]) < 0).any():
             raise ValueError("usable holds a range without 0, wanted [lowest k, highest k]")
-        if len(set(self.names)) < count or any(name != name.lower() for name in self.names):
-            raise ValueError(f"names are {self.names}, wanted different ones in lower case")
+        if len(set(self.names)) < count or not all(map(_is_name, self.names)):
+            raise ValueError(
+                f"names are {shortened(self.names, 80)}, wanted different ones in lower case, of "
+                f"1 to {LONGEST_NAME} printable characters"
+            )
         flat = np.abs(self.coefficients.reshape(count, -1)).max(1, initial=0)
         if zero := [name for name, most in zip(self.names, flat, strict=True) if most == 0]:
             raise ValueError(f"no direction for {', '.join(zero)}: all coefficients are 0")
@@ -185,17 +194,15 @@ class Directions:
         Raises:
             UserError: the file cannot be written.
         """
-        arrays = {name: getattr(self, name) for name in ARRAYS}
+        arrays = {
+            "names": np.array(self.names),
+            "units": self.units,
+            "metadata": np.array(json.dumps(self.metadata)),
+            **{name: getattr(self, name) for name in ARRAYS},
+        }
         if self.usable is not None:
             arrays["usable"] = self.usable
-        with replacing(Path(file)) as aside, aside.open("wb") as stream:
-            np.savez(
-                stream,
-                names=np.array(self.names),
-                units=self.units,
-                metadata=np.array(json.dumps(self.metadata)),
-                **arrays,
-            )
+        array_file.write(file, arrays)
 
     @classmethod
     def load(cls, file: str | os.PathLike) -> Self:
@@ -204,33 +211,26 @@ class Directions:
         Raises:
             UserError: the file is missing, damaged or something else.
         """
-        try:
-            # read whole: the archive then checks every array's CRC, and no handle stays open
-            with np.load(io.BytesIO(Path(file).read_bytes()), allow_pickle=False) as stored:
-                return cls(
-                    tuple(str(name) for name in stored["names"]),
-                    **{name: stored[name] for name in ARRAYS},
-                    metadata=json.loads(str(stored["metadata"])),
-                    usable=stored.get("usable"),
-                )
-        except FileNotFoundError as error:
-            raise UserError(f"no file {file}: give a directions file (.npz)") from error
-        except (
-            OSError,
-            EOFError,
-            ValueError,
-            KeyError,
-            TypeError,
-            AttributeError,
-            NotImplementedError,  # zipfile, of a compression that a flipped bit asks for
-            RuntimeError,  # likewise of a file said to be encrypted
-            zipfile.BadZipFile,
-            zlib.error,
-        ) as error:
-            raise UserError(
-                f"{file} is not a sound directions file ({error}): write it again with "
-                "'emojax directions'"
-            ) from error
+        with reading(file, _KIND) as data:
+            table = Table(read_npz(data))
+            coefficients = table.numbers("coefficients", "E", *_axes(table))
+            return cls(
+                table.texts("names", "E"),
+                coefficients,
+                table.numbers("intercepts", "E"),
+                table.numbers("mean", "D"),
+                table.numbers("sigma", "E"),
+                metadata=parse_object(table.text("metadata")),
+                usable=table.numbers("usable", "E", 2) if "usable" in table else None,
+            )
+
+
+def _is_name(name: str) -> bool:
+    return name == name.lower() and name.isprintable() and 0 < len(name) <= LONGEST_NAME
+
+
+def _axes(table: Table) -> tuple[str, ...]:
+    return ("L", "D") if table.rank("coefficients") == 3 else ("D",)
 
 
 def file_of(bundle: Bundle) -> Path:

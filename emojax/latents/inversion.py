@@ -71,7 +71,7 @@ def load(bundle: Bundle, method: InverterName, *, bfloat16: bool = False) -> Inv
     """
     generator_hash = bundle.sha256(GENERATOR)
     for part in INVERTER_PARTS[method]:
-        wanted = bundle.metadata(part)["source"].get("generator_sha256")
+        wanted = bundle.metadata(part).source.get("generator_sha256")
         if wanted != generator_hash:
             raise UserError(
                 f"{bundle.folder(part)} was made for another generator ({str(wanted)[:12]}) than "

@@ -57,7 +57,7 @@ def load(bundle: Bundle) -> DistanceNetwork:
             f"bundle {bundle} has no network to measure distances with: {bundle.remedy(INCEPTION)}"
         )
     stored = bundle.metadata(part)
-    key = (stored["weights_sha256"], sorted(stored["config"].items()), RESIZING)
+    key = (stored.weights_sha256, sorted(stored.config.items()), RESIZING)
     fingerprint = hashlib.sha256(repr(key).encode()).hexdigest()[:16]
     if part is INCEPTION:
         network = FeatureExtractor(fingerprint, bundle.load(INCEPTION), inception_features)

@@ -6,8 +6,6 @@ any network.
 """
 
 import dataclasses
-import zipfile
-import zlib
 from pathlib import Path
 
 import jax
@@ -15,11 +13,20 @@ import numpy as np
 from jax.experimental import multihost_utils
 
 from emojax.runtime.errors import UserError
-from emojax.runtime.files import make_folder, replacing
+from emojax.runtime.files import make_folder
+from emojax.store import array_file
+from emojax.store.reader.contents import Kind, Malformed, reading
+from emojax.store.reader.npz import read_npz
+from emojax.store.reader.tables import Table
 
 ENOUGH = 2048
 """Fewest pictures of a Fréchet distance without a warning: Inception's features, below which
 covariances are singular."""
+
+
+_KIND = Kind("a readable statistics file", "compute the statistics again")
+_ROUNDING = 1e-5
+"""Share of a covariance's largest value that rounding may change, also in files of float32."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -189,8 +196,7 @@ def save(path: Path, gaussian: Gaussian) -> None:
     arrays = {"mu": gaussian.mean, "sigma": gaussian.covariance}
     about = {"network": gaussian.network or "", "count": gaussian.count or 0}
     make_folder(path.parent)
-    with replacing(path) as aside, aside.open("wb") as stream:  # a path would get .npz added
-        np.savez(stream, **arrays, **about)
+    array_file.write(path, arrays | about)
 
 
 def load(path: Path) -> Gaussian:
@@ -199,19 +205,33 @@ def load(path: Path) -> Gaussian:
     Raises:
         UserError: the file is missing, damaged or holds something else.
     """
-    try:
-        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
-            found = {name: file[name] for name in file.files}
-    except (OSError, ValueError, EOFError, TypeError, zipfile.BadZipFile, zlib.error) as error:
-        raise UserError(
-            f"{path} is not a readable statistics file ({error}): compute the statistics again"
-        ) from error
-    mean, covariance = found.get("mu"), found.get("sigma")
-    if mean is None or covariance is None or covariance.shape != 2 * mean.shape:
-        raise UserError(f"{path} holds {sorted(found)}: wanted 'mu' [D] and 'sigma' [D,D]")
-    network, count = str(found.get("network", "")), int(found.get("count", 0))
-    mean, covariance = np.asarray(mean, np.float64), np.asarray(covariance, np.float64)
-    return Gaussian(mean, covariance, network or None, count or None)
+    with reading(path, _KIND) as data:
+        table = Table(read_npz(data))
+        mean = table.numbers("mu", "D").astype(np.float64)
+        covariance = table.numbers("sigma", "D", "D").astype(np.float64)
+        _check_covariance(covariance)
+        network = table.text("network") if "network" in table else ""
+        count = int(table.numbers("count")) if "count" in table else 0
+        if count < 0 or count == 1:
+            raise Malformed(f"count is {count}, wanted 2 or more")
+        return Gaussian(mean, covariance, network or None, count or None)
+
+
+def _check_covariance(covariance: np.ndarray) -> None:
+    """Refuse a matrix that is no covariance, but for rounding to float32.
+
+    Raises:
+        Malformed: it is not symmetric, or not positive semidefinite.
+    """
+    largest = np.abs(covariance).max(initial=0.0)
+    off = np.abs(covariance - covariance.T).max(initial=0.0)
+    if off > _ROUNDING * largest:
+        raise Malformed(f"sigma is not symmetric: two values differ by {off:.3g}")
+    try:  # half of a percent of the time of the eigenvalues
+        lifted = covariance + np.eye(len(covariance)) * max(_ROUNDING * largest, 1e-300)
+        np.linalg.cholesky(lifted)
+    except np.linalg.LinAlgError as error:
+        raise Malformed("sigma is no covariance: it has a negative eigenvalue") from error
 
 
 def _factor(covariance: np.ndarray) -> np.ndarray:

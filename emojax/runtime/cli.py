@@ -1,5 +1,7 @@
 """How every command starts and ends: flags, log messages, exit codes."""
 
+import contextlib
+import errno
 import inspect
 import logging
 import os
@@ -9,11 +11,15 @@ from typing import Any, NoReturn
 
 from emojax.runtime.compile_cache import keep_programs
 from emojax.runtime.errors import UserError
-from emojax.runtime.interrupts import never_lost
+from emojax.runtime.interrupts import Terminated, never_lost, terminated
 
 QUIET = {"TF_CPP_MIN_LOG_LEVEL": "3"}
 """Set before jax starts, unless the user has set it: XLA's notes on slow compilations are for its
 developers and would stand in the middle of a progress bar."""
+
+
+REFUSALS = {errno.ENOSPC, errno.EFBIG, errno.EROFS, getattr(errno, "EDQUOT", errno.ENOSPC)}
+"""What a disk answers that is full, over its quota or may not be written."""
 
 
 def cli(main: Callable[[Any], None]) -> NoReturn:
@@ -55,8 +61,9 @@ def run_command(command: Callable[[], None]) -> int:
         command: the work, already bound to its options.
 
     Returns:
-        0 when it finished; 2 after a `UserError`, whose sentence goes to stderr; 130 after Ctrl-C;
-        141 when whoever read the output stopped reading, as `head` does.
+        0 when it finished; 2 after a `UserError`, whose sentence goes to stderr, and when a disk is
+        full or may not be written; 130 after Ctrl-C; 143 after SIGTERM; 141 when whoever read the
+        output stopped reading, as `head` does.
         Anything else is a fault of ours and keeps its traceback.
     """
     for name, value in QUIET.items():
@@ -66,19 +73,28 @@ def run_command(command: Callable[[], None]) -> int:
     logging.getLogger("jax").setLevel(logging.WARNING)  # it reports every device it did not find
     logging.getLogger("absl").setLevel(logging.WARNING)  # Orbax's, every time a bundle is written
     try:
-        with never_lost():
+        with terminated(), never_lost():
             command()
-        sys.stdout.flush()
+            sys.stdout.flush()
     except UserError as error:
-        print(f"error: {error}", *error.notes, sep="\n  ", file=sys.stderr)
+        _say(f"error: {error}", *error.notes)
         return 2
+    except Terminated:
+        _say("stopped")
+        return 143
     except KeyboardInterrupt:
-        print("stopped", file=sys.stderr)
+        _say("stopped")
         return 130
     except BrokenPipeError:
-        # the interpreter flushes once more on its way out, and would complain
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_output()
         return 141
+    except OSError as error:
+        if error.errno not in REFUSALS:
+            raise
+        place = f" {error.filename}" if error.filename else ""
+        _say(f"error: cannot write{place} ({error.strerror}): make room or choose another folder")
+        _drop_output()
+        return 2
     return 0
 
 
@@ -93,3 +109,13 @@ def warn(sentences: Sequence[str], most: int = 3) -> None:
         logging.warning("warning: %s", sentence)
     if len(sentences) > most:
         logging.warning("warning: the same of %s more", len(sentences) - most)
+
+
+def _say(*lines: str) -> None:
+    with contextlib.suppress(OSError):  # nobody reads it, or it goes to the disk that is full
+        print(*lines, sep="\n  ", file=sys.stderr)
+
+
+def _drop_output() -> None:
+    """Leave nothing to write: the interpreter flushes once more on its way out, and complains."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

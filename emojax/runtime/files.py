@@ -43,6 +43,22 @@ def make_folder(path: str | os.PathLike) -> Path:
 
 
 @contextlib.contextmanager
+def writing(folder: str | os.PathLike) -> Iterator[None]:
+    """Turn what the system says against writing into a folder into one sentence.
+
+    Raises:
+        UserError: a file of it cannot be written.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise UserError(
+            f"cannot write into {folder} ({error.strerror or error}): make room there or choose "
+            "another folder"
+        ) from error
+
+
+@contextlib.contextmanager
 def replacing(path: str | os.PathLike) -> Iterator[Path]:
     """Give a path to write to, and put the file in the place of `path` when the block ends well.
 

@@ -1,4 +1,4 @@
-"""Ctrl-C at any moment of a command: it ends, with one word and no traceback."""
+"""Ctrl-C and SIGTERM at any moment of a command: it ends, with one word and no traceback."""
 
 import _thread
 import contextlib
@@ -30,9 +30,30 @@ def quiet_start() -> None:
     sys.excepthook = hook
 
 
+class Terminated(KeyboardInterrupt):
+    """The process was asked to end by SIGTERM; passes wherever a Ctrl-C does."""
+
+
+@contextlib.contextmanager
+def terminated() -> Iterator[None]:
+    """Raise `Terminated` in the main thread when SIGTERM comes; elsewhere does nothing."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def handler(*_: object) -> None:
+        raise Terminated
+
+    before = signal.signal(signal.SIGTERM, handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
 @contextlib.contextmanager
 def never_lost() -> Iterator[None]:
-    """Raise a Ctrl-C again that came while a callback ran in which exceptions are only reported.
+    """Raise a Ctrl-C or `Terminated` again that came in a callback whose exceptions are reported.
 
     jax has such a callback at every garbage collection; Python would print the exception there and
     go on.
@@ -42,7 +63,8 @@ def never_lost() -> Iterator[None]:
     def hook(unraisable: "sys.UnraisableHookArgs") -> None:
         if issubclass(unraisable.exc_type, KeyboardInterrupt):
             # a moment later: raised right here, it would be lost in this hook
-            again = threading.Timer(0.02, _interrupt)
+            kind = signal.SIGTERM if issubclass(unraisable.exc_type, Terminated) else signal.SIGINT
+            again = threading.Timer(0.02, _interrupt, [kind])
             again.daemon = True
             again.start()
         else:
@@ -55,10 +77,10 @@ def never_lost() -> Iterator[None]:
         sys.unraisablehook = before
 
 
-def _interrupt() -> None:
-    """Send the main thread SIGINT, which also ends a system call that it waits in."""
+def _interrupt(kind: signal.Signals) -> None:
+    """Send the main thread a signal, which also ends a system call that it waits in."""
     main = threading.main_thread().ident
     if main is None or not hasattr(signal, "pthread_kill"):  # Windows
-        _thread.interrupt_main()
+        _thread.interrupt_main(kind)
     else:
-        signal.pthread_kill(main, signal.SIGINT)
+        signal.pthread_kill(main, kind)

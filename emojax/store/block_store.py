@@ -4,8 +4,6 @@
 is complete; when a run goes on with the folder is told in `emojax.store.run_settings`.
 """
 
-import zipfile
-import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
@@ -13,10 +11,13 @@ from typing import Any, Self
 import numpy as np
 
 from emojax.runtime.errors import UserError
-from emojax.runtime.files import make_folder, replacing
-from emojax.store import run_settings
+from emojax.runtime.files import make_folder
+from emojax.store import array_file, run_settings
+from emojax.store.reader.contents import Kind, Malformed, reading
 
 Arrays = dict[str, np.ndarray]
+
+_KIND = Kind("a sound block of results", "give the same command again, which makes it again")
 
 
 class BlockStore:
@@ -56,8 +57,14 @@ class BlockStore:
         return range(block * self.block, min((block + 1) * self.block, self.samples))
 
     def has(self, part: str, block: int) -> bool:
-        """Whether a block of a part is there."""
-        return self._file(part, block).is_file()
+        """Whether a block of a part is there and sound; reads it."""
+        if not self._file(part, block).is_file():
+            return False
+        try:
+            self.read_block(part, block)
+        except UserError:
+            return False
+        return True
 
     def write(self, part: str, block: int, arrays: Mapping[str, np.ndarray]) -> None:
         """Write a block; rows beyond its samples, which pad a batch, are left out.
@@ -66,25 +73,25 @@ class BlockStore:
             UserError: the file cannot be written.
         """
         file, rows = self._file(part, block), len(self.ids(block))
-        kept: dict[str, Any] = {name: array[:rows] for name, array in arrays.items()}
         make_folder(file.parent)
-        with replacing(file) as aside, aside.open("wb") as stream:
-            np.savez(stream, **kept)
+        kept = {name: array[:rows] for name, array in arrays.items()}
+        array_file.write(file, kept, {"part": part, "block": block})
 
     def read_block(self, part: str, block: int, names: Sequence[str] = ()) -> Arrays:
         """Return one block of a part, or those of its arrays that are named and there.
 
         Raises:
-            UserError: the block is missing or damaged.
+            UserError: the block is missing or damaged, or is another's.
         """
-        file = self._file(part, block)
-        try:
-            with file.open("rb") as stream, np.load(stream, allow_pickle=False) as stored:
-                return {name: stored[name] for name in stored if not names or name in names}
-        except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-            raise UserError(
-                f"{file} is damaged ({error}): delete it and give the same command again"
-            ) from error
+        with reading(self._file(part, block), _KIND) as data:
+            table, about = array_file.parse(data)
+            if about and about != {"part": part, "block": block}:  # earlier releases wrote none
+                raise Malformed("it is the file of another block")
+            rows = len(self.ids(block))
+            if not set(table) - {array_file.ABOUT}:
+                raise Malformed("it holds no arrays")
+            chosen = [name for name in table if not names or name in names]
+            return {name: table.rows(name, rows) for name in chosen if name != array_file.ABOUT}
 
     def read(self, part: str, names: Sequence[str] = ()) -> Arrays:
         """Return all samples of a part, or of those of its arrays that are named and there.

@@ -20,9 +20,12 @@ from pathlib import Path
 from typing import Any, cast
 
 from emojax.runtime.choices import DEFAULT_BUNDLE
-from emojax.runtime.errors import UserError
+from emojax.runtime.errors import UserError, shortened
 from emojax.runtime.files import make_folder, replacing_folder
+from emojax.store import metadata
+from emojax.store.metadata import Metadata
 from emojax.store.parts import GENERATOR, PARTS, ConfigT, NetworkT, Part
+from emojax.store.reader.contents import shown
 
 DEFAULT = DEFAULT_BUNDLE
 """Name of the embedded bundle, which commands use without `--bundle`."""
@@ -36,7 +39,7 @@ CHECKPOINTS = "checkpoints"
 DOWNLOADS = ".downloads"
 """Name of the folder beside bundles for published files on their way."""
 
-METADATA = "metadata.json"
+METADATA = metadata.FILE
 
 _PACKAGE = Path(__file__).parents[1]
 
@@ -93,19 +96,13 @@ class Bundle:
             f"'{fetch_command(self.name)}'"
         )
 
-    def metadata(self, part: Part[Any, Any]) -> dict[str, Any]:
-        """Return a part's metadata: network, config, source, parameters, weights_sha256.
+    def metadata(self, part: Part[Any, Any]) -> Metadata:
+        """Return a part's metadata.
 
         Raises:
             UserError: the bundle has no such part (says how it is made), or the file is damaged.
         """
-        file = self.folder(part) / METADATA
-        try:
-            return dict(json.loads(file.read_text()))
-        except (OSError, ValueError, TypeError) as error:
-            raise UserError(
-                f"{file} is not readable JSON ({error}): convert the file again"
-            ) from error
+        return metadata.read(self.folder(part) / METADATA)
 
     @property
     def shows(self) -> str:
@@ -114,8 +111,7 @@ class Bundle:
         Raises:
             UserError: see `metadata`.
         """
-        source = self.metadata(GENERATOR).get("source")
-        found = source.get("pictures") if isinstance(source, dict) else None
+        found = self.metadata(GENERATOR).source.get("pictures")
         return "drawings" if found == "drawings" else "photographs"
 
     def check(self, *parts: Part[Any, Any]) -> None:
@@ -133,7 +129,7 @@ class Bundle:
         Raises:
             UserError: see `metadata`.
         """
-        return str(self._stored(part, "weights_sha256"))
+        return self.metadata(part).weights_sha256
 
     def config(self, part: Part[NetworkT, ConfigT], **changes: Any) -> ConfigT:
         """Return the config of a part's network; imports JAX.
@@ -145,15 +141,18 @@ class Bundle:
         Raises:
             UserError: the part is missing or damaged, or its config is of another version.
         """
-        made = part.config_class()
-        stored = self._stored(part, "config")
-        try:
-            return made(**{**_tuples(stored), **changes})
-        except (AttributeError, TypeError, ValueError) as error:
-            raise UserError(
-                f"{self.folder(part) / METADATA} holds a config that {made.__name__} does not take "
-                f"({error}): convert the file again with this version"
-            ) from error
+        file, made = self.folder(part) / METADATA, part.config_class()
+        config = metadata.read(file).made_config(made, file)
+        return dataclasses.replace(config, **changes)
+
+    def classes(self, part: Part[Any, Any]) -> tuple[str, ...]:
+        """Return the classes of a part that is a classifier; imports no JAX.
+
+        Raises:
+            UserError: the part is missing or damaged, or is no classifier.
+        """
+        file = self.folder(part) / METADATA
+        return metadata.read(file).classes(file)
 
     def load(self, part: Part[NetworkT, ConfigT], **changes: Any) -> NetworkT:
         """Return the network of a part, its weights checked by name, shape and kind of number.
@@ -166,18 +165,23 @@ class Bundle:
             UserError: the part is missing, damaged, or does not fit its own config.
         """
         from emojax.store import weights  # late: imports JAX, for which `--help` must not wait
+        from emojax.store.fingerprint import fingerprint
 
         config, folder = self.config(part, **changes), self.folder(part)
-        model = weights.abstract(part.network_class(), config)
-        return weights.load(model, weights.read(folder / "weights"), what=str(folder))
-
-    def _stored(self, part: Part[Any, Any], key: str) -> Any:
-        try:
-            return self.metadata(part)[key]
-        except KeyError as error:
+        stored, about = weights.read(folder / "weights"), self.metadata(part)
+        if not about.weights_checksum and fingerprint(stored) != about.weights_sha256:
             raise UserError(
-                f"{self.folder(part) / METADATA} has no {error}: convert the file again"
+                f"{shown(folder)} has other weights than its {METADATA} says: {metadata.AGAIN}"
+            )
+        try:
+            model = weights.abstract(part.network_class(), config)
+        except Exception as error:  # whatever the layers say to numbers that make no network
+            raise UserError(
+                f"{shown(folder / METADATA)} describes no network that can be built "
+                f"({shortened(error, 120)}): {metadata.AGAIN}"
             ) from error
+        checksum = about.weights_checksum or None
+        return weights.load(model, stored, what=shown(folder), checksum=checksum)
 
 
 def find(name: str | os.PathLike[str]) -> Bundle:
@@ -190,9 +194,10 @@ def find(name: str | os.PathLike[str]) -> Bundle:
     if any(_holds_parts(folder) for folder in found.folders):
         return found
     get = f", get it with '{fetch_command(PUBLISHED)}'" if str(name) == PUBLISHED else ""
+    listed = shortened(", ".join(names()) or "(none found)", 100)
     raise UserError(
-        f"no bundle {str(name)!r}{get}: wanted one of {', '.join(names()) or '(none found)'}, or a "
-        "folder that 'emojax convert' wrote"
+        f"no bundle '{shortened(name, 60)}'{get}: wanted one of {listed}, or a folder that 'emojax "
+        "convert' wrote"
     )
 
 
@@ -331,17 +336,25 @@ def save(
     import jax  # late, as in `Bundle.load`
 
     from emojax.store import weights
+    from emojax.store.fingerprint import inspect
 
     network: Any = part.network_class()
     expected = weights.flatten(weights.abstract(network, config))
     if found := weights.problems(expected, arrays):
         raise weights.mismatch(f"{part.name} not written", found)
+    checked = inspect(arrays)
+    if checked.not_finite:
+        raise UserError(
+            f"{part.name} not written: {shortened(', '.join(checked.not_finite), 100)} of its "
+            "weights hold NaN or infinity; take an undamaged file"
+        )
     stored = {
         "network": network.__name__,
         "config": dataclasses.asdict(cast(Any, config)),
         "source": dict(source),
         "parameters": weights.count(arrays),
-        "weights_sha256": weights.fingerprint(arrays),
+        "weights_sha256": checked.sha256,
+        "weights_checksum": checked.checksum,
         "jax": jax.__version__,
     }
     make_folder(folder)
@@ -367,9 +380,3 @@ def _readable(stored: dict[str, Any]) -> str:
     """Return indented JSON with every list of plain values on one line."""
     text = json.dumps(stored, indent=2) + "\n"
     return re.sub(r"\[[^][{}]*\]", lambda found: " ".join(found[0].split()), text)
-
-
-def _tuples(config: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        key: tuple(value) if isinstance(value, list) else value for key, value in config.items()
-    }

@@ -18,10 +18,14 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
-from emojax.runtime.errors import UserError
+from emojax.runtime.errors import UserError, shortened
 from emojax.runtime.files import make_folder, write_json
+from emojax.store.reader.contents import Kind, reading, shown
+from emojax.store.reader.json_text import parse_object
 
 FILE = "settings.json"
+
+_KIND = Kind("settings of a run", "choose another folder", most=2**20)
 
 
 def open_folder(folder: Path, settings: Mapping[str, Any], *, grows: Collection[str] = ()) -> None:
@@ -39,16 +43,18 @@ def open_folder(folder: Path, settings: Mapping[str, Any], *, grows: Collection[
     file, wanted = folder / FILE, json.loads(json.dumps(settings))
     if not file.exists():
         if folder.exists() and not _is_empty(folder) and not file.exists():  # another process's
-            raise UserError(f"{folder} holds something else than results: choose another --out")
+            raise UserError(
+                f"{shown(folder)} holds something else than results: choose another --out"
+            )
         make_folder(folder)
         write_json(file, wanted)
         return
     stored = read(folder)
     grown = {name: wanted[name] for name in grows if _is_less(stored.get(name), wanted[name])}
-    if found := _differences({**stored, **grown}, wanted):
+    if found := differences({**stored, **grown}, wanted):
         raise UserError(
-            f"{folder} holds results of another run ({found}): give the same options to go on with "
-            "it, or another --out"
+            f"{shown(folder)} holds results of another run ({found}): give the same options to go "
+            "on with it, or another --out"
         )
     if grown:
         write_json(file, wanted)
@@ -60,11 +66,8 @@ def read(folder: Path) -> dict[str, Any]:
     Raises:
         UserError: they cannot be read.
     """
-    file = folder / FILE
-    try:
-        return dict(json.loads(file.read_text()))
-    except (OSError, ValueError, TypeError, RecursionError) as error:
-        raise UserError(f"{file} holds no settings ({error}): choose another folder") from error
+    with reading(folder / FILE, _KIND) as data:
+        return parse_object(data)
 
 
 def _is_empty(folder: Path) -> bool:
@@ -76,10 +79,12 @@ def _is_less(old: Any, new: Any) -> bool:
     return isinstance(old, int | float) and old < new
 
 
-def _differences(stored: Mapping[str, Any], wanted: Mapping[str, Any]) -> str:
+def differences(stored: Mapping[str, Any], wanted: Mapping[str, Any]) -> str:
     """Name the settings that differ: "samples 512, now 2000"."""
+    differ = [name for name in {**stored, **wanted} if stored.get(name) != wanted.get(name)]
+    each = max(20, 120 // (2 * len(differ) or 1))
     return ", ".join(
-        f"{name} {stored.get(name)}, now {wanted.get(name)}"
-        for name in {**stored, **wanted}
-        if stored.get(name) != wanted.get(name)
-    )
+        f"{shortened(name, 40)} {shortened(stored.get(name), each)}, "
+        f"now {shortened(wanted.get(name), each)}"
+        for name in differ[:4]
+    ) + (", ..." if len(differ) > 4 else "")

@@ -1,23 +1,36 @@
 """Score table: codes and emotion probabilities of generated samples, filled by several processes.
 
-A folder with `settings.json` and two zarr3 arrays whose row i is sample i: `codes` [N, D] and
-`probabilities` [N, K]. Rows not yet scored are NaN. A chunk of rows is written at once, codes
-first, so a chunk whose probabilities are there is complete; its files appear by rename and carry
-checksums. When a run goes on with a folder is told in `emojax.store.run_settings`; N may grow.
+A folder with `settings.json` and a file for every chunk of samples, `rows/000003.npz`, with `codes`
+[n, D], `probabilities` [n, K] and the chunk's number and settings. Codes and probabilities of a
+chunk are one unit: they appear together by rename, their checksums are compared whenever they are
+read, and a chunk that is damaged, swapped with another, or of other settings (such as classes in
+another order) counts as missing, to be scored again. When a run goes on with a folder is told in
+`emojax.store.run_settings`; N may grow. Tables of earlier releases are read, see
+`emojax.store.zarr_scores`.
 """
 
-import contextlib
 import dataclasses
-from collections.abc import Iterable, Iterator
+import json
+import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, Self
 
 import numpy as np
-import tensorstore as ts
 
 from emojax.runtime.choices import Crop
 from emojax.runtime.errors import UserError
-from emojax.store import run_settings
+from emojax.runtime.files import make_folder
+from emojax.store import array_file, run_settings, zarr_scores
+from emojax.store.reader.contents import Kind, Malformed, reading, shown
+from emojax.store.reader.fields import record
+from emojax.store.zarr_scores import Rows
+
+_ROWS = "rows"
+"""Folder of the chunks."""
+_LARGEST = {"width": 2**16, "samples": 2**32, "chunk": 2**20}
+"""Largest numbers of settings."""
+_KIND = Kind("sound", "score its faces again: 'emojax score' with the options it was made with")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,6 +64,16 @@ class ScoreSettings:
     bfloat16_from: int | None = None
     codes: Literal["float32", "float16"] = "float32"
     chunk: int = 256
+
+    def __post_init__(self) -> None:
+        """Check the numbers.
+
+        Raises:
+            ValueError: one is below 1.
+        """
+        for name in ("width", "samples", "chunk"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} is {getattr(self, name)}, wanted 1 or more")
 
     @property
     def chunks(self) -> int:
@@ -90,12 +113,10 @@ class ScoreTable:
         settings: of the run.
     """
 
-    def __init__(
-        self, folder: Path, settings: ScoreSettings, codes: Any, probabilities: Any
-    ) -> None:
-        """Hold two open tensorstores; `create` and `open` make them."""
+    def __init__(self, folder: Path, settings: ScoreSettings) -> None:
+        """Hold a folder; `create` and `open` check it."""
         self.folder, self.settings = folder, settings
-        self._codes, self._probabilities = codes, probabilities
+        self._identity = _identity(settings)
 
     @classmethod
     def create(cls, folder: Path, settings: ScoreSettings) -> Self:
@@ -108,127 +129,133 @@ class ScoreTable:
             UserError: other settings made it, or the folder cannot be written.
         """
         run_settings.open_folder(folder, dataclasses.asdict(settings), grows=("samples",))
-        return cls._opened(folder, settings)
+        return cls(folder, settings)
 
     @classmethod
     def open(cls, folder: Path) -> Self:
         """Open a table that `create` made.
 
         Raises:
-            UserError: there is none, or it is damaged.
+            UserError: there is none, or its settings are damaged.
         """
         if not (folder / run_settings.FILE).is_file():
-            raise UserError(f"no scores in {folder}: make them with 'emojax score --out {folder}'")
-        return cls._opened(folder, _settings(folder))
-
-    @classmethod
-    def _opened(cls, folder: Path, settings: ScoreSettings) -> Self:
-        widths = {"codes": settings.width, "probabilities": len(settings.classes)}
-        types = {"codes": settings.codes, "probabilities": "float32"}
-        with _readable(folder):
-            arrays = [
-                _array(folder / name, settings.samples, width, settings.chunk, types[name])
-                for name, width in widths.items()
-            ]
-        return cls(folder, settings, *arrays)
+            raise UserError(
+                f"no scores in {shown(folder)}: make them with 'emojax score --out {shown(folder)}'"
+            )
+        return cls(folder, _settings(folder))
 
     def missing(self) -> list[int]:
-        """Return the chunks that are not complete.
-
-        Raises:
-            UserError: a file is damaged.
-        """
-        with _readable(self.folder):
-            there = ~np.isnan(self._probabilities.read().result()).any(1)
-        rows = self.settings.rows
-        return [
-            c for c in range(self.settings.chunks) if not there[rows(c).start : rows(c).stop].all()
-        ]
+        """Return the chunks that are not complete and sound; reads all that are there."""
+        return [c for c in range(self.settings.chunks) if not self._is_complete(c)]
 
     def write(self, chunk: int, codes: np.ndarray, probabilities: np.ndarray) -> None:
-        """Write a chunk; on return both parts are on disk.
+        """Write a chunk; on return it is on disk.
 
         Raises:
             UserError: the disk refuses.
         """
-        rows = self.settings.rows(chunk)
-        try:  # in this order: probabilities that are there vouch for the codes
-            self._codes[rows.start : rows.stop].write(codes.astype(self.settings.codes)).result()
-            self._probabilities[rows.start : rows.stop].write(probabilities).result()
-        except (OSError, ValueError) as error:
+        arrays = {"codes": codes.astype(self.settings.codes), "probabilities": probabilities}
+        about = {"chunk": chunk, "settings": self._identity}
+        try:
+            make_folder(self.folder / _ROWS)
+            array_file.write(self._file(chunk), arrays, about)
+        except UserError as error:
             raise UserError(
-                f"cannot write into {self.folder} ({error}): make room there, then give the same "
-                "command again to go on"
+                f"{error}; make room there, then give the same command again to go on"
             ) from error
 
     def read(self) -> Scored:
         """Return the complete rows.
 
         Raises:
-            UserError: a file is damaged.
+            UserError: a chunk is damaged; names it and its faces.
         """
-        with _readable(self.folder):
-            probabilities = self._probabilities.read().result()
-            (ids,) = np.nonzero(~np.isnan(probabilities).any(1))
-            codes = self._codes.read().result()
-        if len(ids) < len(probabilities):  # else a copy as large as the table
-            codes, probabilities = codes[ids], probabilities[ids]
-        return Scored(self.settings, ids, codes, probabilities)
+        settings, numbers = self.settings, self._there()
+        most = sum(map(self._most_rows, numbers))
+        ids = np.empty(most, np.int64)
+        codes = np.empty((most, settings.width), settings.codes)
+        probabilities = np.empty((most, len(settings.classes)), np.float32)
+        count = 0
+        for chunk in numbers:
+            rows = self._read_chunk(chunk)
+            if rows is None:
+                continue
+            stop, first = count + len(rows.codes), settings.rows(chunk).start
+            ids[count:stop] = np.arange(first, first + len(rows.codes))
+            codes[count:stop], probabilities[count:stop] = rows
+            count = stop
+        return Scored(settings, ids[:count], codes[:count], probabilities[:count])
+
+    def _is_complete(self, chunk: int) -> bool:
+        try:
+            rows = self._read_chunk(chunk)
+        except UserError:
+            return False
+        return rows is not None and len(rows.codes) == len(self.settings.rows(chunk))
+
+    def _there(self) -> list[int]:
+        """Return the numbers of the chunks that have a file, rising."""
+        names = os.listdir(self.folder / _ROWS) if (self.folder / _ROWS).is_dir() else []
+        stems = [name.removesuffix(".npz") for name in names if name.endswith(".npz")]
+        found = {int(stem) for stem in stems if stem.isascii() and stem.isdigit()}
+        found |= zarr_scores.sizes(self.folder).keys()
+        return sorted(chunk for chunk in found if chunk < self.settings.chunks)
+
+    def _most_rows(self, chunk: int) -> int:
+        """Return a bound of the rows of a chunk, by the size of its file."""
+        rows, file = len(self.settings.rows(chunk)), self._file(chunk)
+        if file.is_file():
+            size = file.stat().st_size
+        else:
+            size = zarr_scores.sizes(self.folder).get(chunk, 0)
+        return min(rows, size // (self.settings.width * np.dtype(self.settings.codes).itemsize))
+
+    def _read_chunk(self, chunk: int) -> Rows | None:
+        """Return the rows of a chunk; None where there are none.
+
+        Raises:
+            UserError: it is damaged.
+        """
+        settings, file, rows = self.settings, self._file(chunk), self.settings.rows(chunk)
+        name = f"chunk {chunk} (faces {rows.start} to {rows.stop - 1})"
+        kind = dataclasses.replace(_KIND, name=f"a sound file of {name}")
+        if file.exists():
+            with reading(file, kind) as data:
+                return self._checked(chunk, data)
+        if not zarr_scores.is_there(self.folder):
+            return None
+        try:
+            widths = (settings.width, len(settings.classes))
+            return zarr_scores.read(self.folder, rows, settings.chunk, widths, settings.codes)
+        except Malformed as error:
+            raise UserError(
+                f"{name} of the scores in {shown(self.folder)} is damaged ({error}): {_KIND.advice}"
+            ) from error
+
+    def _checked(self, chunk: int, data: bytes) -> Rows:
+        table, about = array_file.parse(data)
+        if about.get("chunk") != chunk:
+            raise Malformed("it is the file of another chunk")
+        if differ := run_settings.differences(about.get("settings") or {}, self._identity):
+            raise Malformed(f"it was scored with {differ}")
+        codes = table.numbers("codes", "n", self.settings.width)
+        probabilities = table.numbers("probabilities", "n", len(self.settings.classes))
+        if codes.dtype != self.settings.codes or probabilities.dtype != np.float32:
+            raise Malformed(f"it holds {codes.dtype} and {probabilities.dtype}")
+        if not 0 < len(codes) <= len(self.settings.rows(chunk)):
+            raise Malformed(f"it holds {len(codes)} faces")
+        return Rows(codes, probabilities)
+
+    def _file(self, chunk: int) -> Path:
+        return self.folder / _ROWS / f"{chunk:06d}.npz"
 
 
-@contextlib.contextmanager
-def _readable(folder: Path) -> Iterator[None]:
-    """Turn tensorstore's errors over damaged files into one sentence."""
-    try:
-        yield
-    except (OSError, ValueError) as error:
-        reason = " ".join(str(error).split())
-        raise UserError(
-            f"the scores in {folder} are damaged ({reason}): delete the file it names to have its "
-            "rows scored again, or the folder"
-        ) from error
+def _identity(settings: ScoreSettings) -> dict[str, Any]:
+    """Return what a row depends on, as JSON has it."""
+    return json.loads(json.dumps({**dataclasses.asdict(settings), "samples": None}))
 
 
 def _settings(folder: Path) -> ScoreSettings:
-    stored = run_settings.read(folder)
-    try:
-        return ScoreSettings(**{**stored, "classes": tuple(stored["classes"])})
-    except (TypeError, KeyError) as error:
-        raise UserError(
-            f"{folder / run_settings.FILE} holds no settings of a score table ({error}): choose "
-            "another folder"
-        ) from error
-
-
-def _array(folder: Path, rows: int, width: int, chunk: int, dtype: str) -> ts.TensorStore:
-    """Open a zarr3 array [rows, width], made when missing and lengthened when it has fewer rows.
-
-    Raises:
-        ValueError: an array of another kind, or a longer one, is there.
-    """
-    if not (folder / "zarr.json").exists():
-        spec = _spec(folder, width, chunk, dtype)
-        spec["metadata"]["shape"] = [rows, width]
-        return ts.open(spec, open=True, create=True).result()
-    array = ts.open(_spec(folder, width, chunk, dtype), open=True).result()
-    if array.shape[0] < rows:
-        array = array.resize(exclusive_max=[rows, None], expand_only=True).result()
-    if array.shape != (rows, width):
-        raise ValueError(f"{folder} is {list(array.shape)}, wanted {[rows, width]}")
-    return array
-
-
-def _spec(folder: Path, width: int, chunk: int, dtype: str) -> dict[str, Any]:
-    """Say where an array is and how it is laid out; each chunk carries a checksum."""
-    grid = {"name": "regular", "configuration": {"chunk_shape": [chunk, width]}}
-    bytes_ = {"name": "bytes", "configuration": {"endian": "little"}}
-    return {
-        "driver": "zarr3",
-        "kvstore": {"driver": "file", "path": str(folder.absolute())},
-        "metadata": {
-            "data_type": dtype,
-            "chunk_grid": grid,
-            "codecs": [bytes_, {"name": "crc32c"}],
-            "fill_value": "NaN",
-        },
-    }
+    kind = Kind("settings of a score table", "choose another folder", most=2**20)
+    with reading(folder / run_settings.FILE, kind) as data:
+        return record(ScoreSettings, run_settings.parse_object(data), _LARGEST)

@@ -13,8 +13,6 @@ the new release too.
 
 import contextlib
 import dataclasses
-import hashlib
-import json
 import math
 import shutil
 from collections.abc import Callable, Iterator, Mapping
@@ -28,6 +26,10 @@ import tensorstore
 from flax import nnx
 
 from emojax.runtime.errors import UserError, shortened
+from emojax.store import metadata
+from emojax.store.fingerprint import combined, line, scan
+from emojax.store.reader.contents import Malformed, contents, shown, sizes
+from emojax.store.reader.json_text import parse_object
 
 Model = TypeVar("Model", bound=nnx.Module)
 
@@ -36,6 +38,12 @@ PIECE = 2**22
 
 PENDING = 2**26
 """Bytes that are being written at a time."""
+
+_ALIGNMENT = 64
+"""Bytes of which the address of an array is a multiple."""
+
+_CLAIMED = 2**28
+"""Bytes that the arrays of a checkpoint may take beyond three times its files."""
 
 COMPRESSOR = {"id": "blosc", "cname": "zstd", "clevel": 1, "shuffle": 2}
 """zstd after a shuffle of bits: weights take 0.88 of their size; with Orbax's own zstd, 0.93."""
@@ -105,29 +113,44 @@ def problems(expected: Mapping[str, Shaped], arrays: Arrays) -> list[str]:
     return missing + unknown + misshapen + mistyped
 
 
-def load(model: Model, arrays: Arrays, *, what: str = "weights") -> Model:
+def load(
+    model: Model, arrays: Arrays, *, what: str = "weights", checksum: str | None = None
+) -> Model:
     """Return the abstract `model` filled with `arrays`, cast to the model's own dtypes.
 
     Args:
         model: an abstract model (see `abstract`).
         arrays: one array a variable, by dotted name.
         what: what the arrays are, for the message.
+        checksum: what they must have, see `emojax.store.fingerprint.combined`; None: any.
 
     Raises:
-        UserError: names every variable that is missing, unknown, misshapen or mistyped.
+        UserError: names every variable that is missing, unknown, misshapen or mistyped, or the
+            first that holds NaN or infinity, or the checksum is another.
     """
-    expected = flatten(model)
-    if found := problems(expected, arrays):
-        raise mismatch(f"{what} do not fit the model", found)
     graph, state = nnx.split(model)
     variables = {".".join(map(str, path)): (path, var) for path, var in nnx.to_flat_state(state)}
+    expected = {name: variable.get_value() for name, (_, variable) in variables.items()}
+    if found := problems(expected, arrays):
+        raise mismatch(f"{what} do not fit the model", found)
     # an array is in memory twice while it is copied: the largest first, while memory is emptiest
     order = sorted(variables, key=lambda name: -math.prod(expected[name].shape))
-    filled = {}
+    filled, lines = {}, {}
     for name in order:
         path, variable = variables[name]
-        values = arrays[name] if isinstance(arrays[name], jax.Array) else np.asarray(arrays[name])
+        values = arrays[name]
+        if not isinstance(values, jax.Array):
+            values = np.asarray(values)
+            found = scan(values)
+            lines[name] = line(name, values, found.checksum)
+            if not found.finite:
+                raise UserError(
+                    f"{what} cannot be used: its {shortened(name, 60)} holds NaN or infinity; "
+                    f"{metadata.AGAIN}"
+                )
         filled[path] = variable.replace(jax.numpy.asarray(values, expected[name].dtype))
+    if checksum and combined(lines) != checksum:
+        raise UserError(f"{what} has other weights than its {metadata.FILE} says: {metadata.AGAIN}")
     return nnx.merge(graph, nnx.from_flat_state(filled))
 
 
@@ -151,16 +174,6 @@ def mismatch(what: str, found: list[str], limit: int = 60) -> UserError:
 def count(arrays: Arrays) -> int:
     """Return the number of values in the table."""
     return sum(math.prod(array.shape) for array in arrays.values())
-
-
-def fingerprint(arrays: Arrays) -> str:
-    """Return the SHA-256 of a table's names, shapes, dtypes and values, in order of name."""
-    digest = hashlib.sha256()
-    for name in sorted(arrays):
-        array = np.ascontiguousarray(arrays[name])
-        digest.update(f"{name} {array.dtype.str} {array.shape}\n".encode())
-        digest.update(array.reshape(-1).view(np.uint8).data)
-    return digest.hexdigest()
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -192,9 +205,17 @@ class Stored:
             UserError: a file is damaged.
         """
         with _damage(self.folder):
-            array = np.empty(self.shape, self.dtype)
+            array = _aligned(self.shape, self.dtype)
             tensorstore.array(array).write(self.store).result()  # store.read() holds more memory
         return array if dtype is None else array.astype(dtype, copy=False)
+
+
+def _aligned(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+    """Return an empty array at an address that JAX takes over on a CPU without a copy."""
+    size = math.prod(shape) * dtype.itemsize
+    memory = np.empty(size + _ALIGNMENT, np.uint8)
+    start = -memory.ctypes.data % _ALIGNMENT
+    return memory[start : start + size].view(dtype).reshape(shape)
 
 
 def read(folder: Path) -> dict[str, Stored]:
@@ -209,7 +230,8 @@ def read(folder: Path) -> dict[str, Stored]:
     if not folder.is_dir():
         raise UserError(f"no checkpoint at {folder}: give the folder that a convert command wrote")
     with _damage(folder):
-        layout = json.loads((folder / "_METADATA").read_text())
+        size = sum(sizes(folder).values())
+        layout = _layout(folder)
         paths = [entry["key_metadata"] for entry in layout["tree_metadata"].values()]
         names = [".".join(str(step["key"]) for step in path) for path in paths]
         context = _context()
@@ -217,9 +239,25 @@ def read(folder: Path) -> dict[str, Stored]:
             tensorstore.open(_spec(folder, name, layout), read=True, open=True, context=context)
             for name in names
         ]
-        return {
+        found = {
             name: Stored(folder, each.result()) for name, each in zip(names, opening, strict=True)
         }
+        claimed = sum(map(_claimed, found.values()))
+        if claimed > 3 * size + _CLAIMED:
+            raise Malformed(f"it has {size:,} bytes and claims {claimed:,} bytes of arrays")
+        return found
+
+
+def _layout(folder: Path) -> dict[str, Any]:
+    """Return Orbax's description of a checkpoint."""
+    return parse_object(contents(folder / "_METADATA", 2**25))
+
+
+def _claimed(stored: Stored) -> int:
+    """Return the bytes that an array takes once it is read, or a piece of it if that is more."""
+    pieces = stored.store.chunk_layout.read_chunk.shape or stored.shape
+    whole = (max(size, piece or 0) for size, piece in zip(stored.shape, pieces, strict=True))
+    return math.prod(whole) * stored.dtype.itemsize
 
 
 def write(folder: Path, arrays: Arrays) -> None:
@@ -250,7 +288,7 @@ def write(folder: Path, arrays: Arrays) -> None:
 
 def _fill(folder: Path, arrays: Arrays) -> None:
     """Put values in the place of the placeholders."""
-    layout, context = json.loads((folder / "_METADATA").read_text()), _context()
+    layout, context = _layout(folder), _context()
     opening = {
         name: tensorstore.open(
             {
@@ -328,12 +366,14 @@ def _damage(folder: Path) -> Iterator[None]:
     try:
         yield
     except _DAMAGE as error:
-        raise UserError(f"{folder} is damaged ({_brief(error)}): convert the file again") from error
+        raise UserError(
+            f"{shown(folder)} is damaged ({_brief(error)}): {metadata.AGAIN}"
+        ) from error
 
 
 def _brief(error: Exception) -> str:
-    """Return an error's message as a short line."""
-    return shortened(error, 100)
+    """Return an error's message on one line, a long one without its middle."""
+    return shortened(" ".join(str(error).split()), 120)
 
 
 def _is_float(dtype: np.dtype) -> bool:

@@ -151,9 +151,7 @@ def test_encoder_and_decoder_are_written_once(convert, small_file, capsys):
     stamp = (folder / "generator" / "metadata.json").stat().st_mtime_ns
     convert(small_file)  # the same decoder: left as it is
     assert (folder / "generator" / "metadata.json").stat().st_mtime_ns == stamp
-    assert (
-        bundle.find(folder).metadata(PSP)["source"]["generator_sha256"] == first["weights_sha256"]
-    )
+    assert bundle.find(folder).metadata(PSP).source["generator_sha256"] == first.weights_sha256
     assert "counts training steps" in capsys.readouterr().out
 
 
@@ -168,7 +166,7 @@ def test_another_generator_needs_a_word(convert, small_file):
     convert(other, other_generator="replace")
     after = bundle.find(folder).sha256(GENERATOR)
     assert after != before
-    assert bundle.find(folder).metadata(PSP)["source"]["generator_sha256"] == after
+    assert bundle.find(folder).metadata(PSP).source["generator_sha256"] == after
 
 
 def test_without_the_average_nothing_is_added(convert, small_file):

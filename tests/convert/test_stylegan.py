@@ -12,6 +12,7 @@ from convert import rules, stylegan
 from convert.reader import checkpoint_file
 from emojax.runtime.errors import UserError
 from emojax.store import bundle, weights
+from emojax.store.fingerprint import fingerprint
 from emojax.store.parts import GENERATOR
 from tests.data import recipe
 from tests.support import oracles
@@ -77,9 +78,7 @@ def test_other_layouts_give_the_same_table(layout, tmp_path):
         stylegan.Found("rosinality", "g", state, np.zeros(32, np.float32))
     )[1]
     assert "mapped samples" in origin
-    assert weights.fingerprint(
-        {**table, "latent_avg": reference["latent_avg"]}
-    ) == weights.fingerprint(reference)
+    assert fingerprint({**table, "latent_avg": reference["latent_avg"]}) == fingerprint(reference)
 
 
 def test_the_computed_mean_latent_is_the_mean_of_mapped_samples():
@@ -161,7 +160,7 @@ def test_metadata_is_readable(tmp_path):
     assert stored["source"]["sha256"].startswith("960cbd84")
     assert len(stored["source"]["mean_latent"]["values"]) == 32
     table = weights.read(tmp_path / "tiny" / "generator" / "weights")
-    assert stored["weights_sha256"] == weights.fingerprint(table)
+    assert stored["weights_sha256"] == fingerprint(table)
     assert stored["parameters"] == weights.count(table)
 
 

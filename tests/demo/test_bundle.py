@@ -30,7 +30,7 @@ def test_inverters_belong_to_its_generator(method):
 
 def test_every_part_says_what_made_it():
     for part in ("generator", "psp", "w_encoder", "hyperstyle", "emotion", "attributes"):
-        source = bundle.find(DEMO).metadata(PARTS[part])["source"]
+        source = bundle.find(DEMO).metadata(PARTS[part]).source
         assert source["made_by"].startswith("python -m emojax.demo.train")
         assert source["seconds"] > 0
         assert source["device"]
@@ -45,7 +45,7 @@ def test_directions_are_of_its_generator():
 
 
 def test_samples_are_faces_of_its_size():
-    side = bundle.find(DEMO).metadata(PSP)["config"]["resolution"]
+    side = bundle.find(DEMO).metadata(PSP).config["resolution"]
     for name in ("source", "target"):
         assert images.read(DEMO / "samples" / f"{name}.png").shape == (side, side, 3)
 

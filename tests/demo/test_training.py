@@ -19,6 +19,7 @@ from emojax.demo.training.run import Run, _in_order
 from emojax.demo.training.schedule import NEEDS, with_needed
 from emojax.nn.conv_norm import ConvNorm
 from emojax.runtime.errors import UserError
+from emojax.runtime.locks import alone
 
 TINY = dataclasses.replace(PROFILES["cpu"], resolution=32, channels=(8, 8, 8, 8))
 
@@ -55,21 +56,41 @@ class Stopped(Exception):
 
 
 def test_a_stopped_run_ends_as_one_that_was_not(tmp_path):
-    whole = fit(small_stage(40), tmp_path / "whole", 0)
-    broken = small_stage(40)
+    whole = fit(small_stage(140), tmp_path / "whole", 0)
+    broken = small_stage(140)
     calls = iter(range(1000))
 
     def draw(key):
-        if next(calls) == 25:
+        if next(calls) == 125:
             raise Stopped
         return broken.draw(key)
 
     with pytest.raises(Stopped):
         fit(dataclasses.replace(broken, draw=draw), tmp_path / "parts", 0, save_every=0.0)
-    resumed = fit(small_stage(40), tmp_path / "parts", 0)
+    assert json.loads((tmp_path / "parts/small/progress.json").read_text())["step"] == 100
+    with (tmp_path / "parts/small/losses.jsonl").open("a") as log:
+        log.write('{"step": 150, "lo')  # a kill in the middle of a line
+    resumed = fit(small_stage(140), tmp_path / "parts", 0)
     for a, b in zip(values(whole), values(resumed), strict=True):
         np.testing.assert_array_equal(a, b)
-    assert [file.name for file in (tmp_path / "parts/small").glob("step-*")] == ["step-40"]
+    assert [file.name for file in (tmp_path / "parts/small").glob("step-*")] == ["step-140"]
+    logs = [(tmp_path / name / "small/losses.jsonl").read_text() for name in ("whole", "parts")]
+    assert logs[0] == logs[1]
+
+
+def test_two_processes_do_not_train_in_one_folder(tmp_path):
+    (tmp_path / "small").mkdir()
+    sentence = r"another process is training in .*small: wait"
+    with alone(tmp_path / "small", "training"), pytest.raises(UserError, match=sentence):
+        fit(small_stage(3), tmp_path, 0)
+    fit(small_stage(3), tmp_path, 0)
+
+
+def test_damaged_progress_is_one_sentence(tmp_path):
+    fit(small_stage(3), tmp_path, 0)
+    (tmp_path / "small/progress.json").write_text('{"step": "3"}')
+    with pytest.raises(UserError, match=r"progress\.json is not progress .*: delete .*small to"):
+        fit(small_stage(3), tmp_path, 0)
 
 
 def test_the_loop_learns_and_says_so(tmp_path):

@@ -183,12 +183,24 @@ def test_another_runs_folder_is_refused(run, folder):
         evaluate.main(options(folder, run, samples=2))
 
 
-def test_a_damaged_block_is_named(run, folder, tmp_path):
+def test_a_damaged_block_is_named_and_made_again(run, folder, tmp_path):
     out = shutil.copytree(run, tmp_path / "out")
     (file,) = out.glob("psp-*/none/00001.npz")
+    with np.load(file) as stored:
+        whole = dict(stored)
     file.write_bytes(file.read_bytes()[:-100])
-    with pytest.raises(UserError, match=r"00001\.npz is damaged .*: delete it and give the same"):
-        evaluate.main(options(folder, out, inverters=("psp",), normalisers=("none",)))
+    store = BlockStore(out, SAMPLES, 2)
+    part = file.parent.relative_to(out).as_posix()
+    with pytest.raises(UserError, match=r"00001\.npz is not a sound block .*: give the same comm"):
+        store.read_block(part, 1)
+    evaluate.main(options(folder, out, inverters=("psp",), normalisers=("none",)))
+    for name, array in store.read_block(part, 1).items():
+        if "seconds" not in name:
+            np.testing.assert_array_equal(array, whole[name])
+    other = file.with_name("00000.npz")
+    other.write_bytes(file.read_bytes())
+    with pytest.raises(UserError, match=r"00000\.npz .*it is the file of another block"):
+        store.read_block(part, 0)
 
 
 def test_a_folder_has_its_own_targets_and_no_truth(folder, tmp_path):
@@ -332,18 +344,23 @@ LOAD = ground_truth.load
 
 
 @pytest.mark.parametrize(
-    ("named", "sentence"),
+    "named",
     [
-        ("os:getcwd", "names 'os:getcwd', wanted emojax.module:name"),
-        ("emojax.demo.truth:np.load", "wanted emojax.module:name"),
-        ("emojax.demo.truth:express", "wanted a function of that module"),
-        ("emojax.demo.truth:nothing", "which is not there"),
-        ("emojax.nowhere:sources", "which is not there"),
-        ("emojax.nn.modulated_conv:__import__", "wanted emojax.module:name"),
+        "os:getcwd",
+        "emojax.demo.truth:np.load",
+        "emojax.demo.truth:express",
+        "emojax.demo.truth:DrawnPeople",
+        "emojax.runtime.files:make_folder",
+        "emojax.nowhere:sources",
+        "x\n\x1b[31m" * 1000,
+        ["emojax.demo.truth:sources"],
+        None,
     ],
 )
-def test_a_bundle_names_no_foreign_code(tmp_path, named, sentence):
+def test_a_bundle_names_what_is_listed_and_no_other_code(tmp_path, named):
+    """`emojax.runtime.files:make_folder` was called."""
     (tmp_path / ground_truth.FILE).write_text(json.dumps({"sources": named}))
+    sentence = "are untrusted and may name emojax.demo.truth:sources or emojax.demo.truth:drawings"
     with pytest.raises(UserError, match=sentence):
         LOAD(bundle.look_up(tmp_path), 32)
 

@@ -139,7 +139,7 @@ def test_damaged_and_foreign_files_are_refused(tmp_path, inverted):
     np.savez(tmp_path / "other.npz", x=np.zeros(3))
     file.write_bytes(whole[: len(whole) // 2])
     for wrong in (file, tmp_path / "other.npz", tmp_path / "none.npz"):
-        with pytest.raises(UserError, match="is not an inversion"):
+        with pytest.raises(UserError, match=r"is not an inversion|no file"):
             Inversion.load(wrong)
     with pytest.raises(UserError, match="cannot write"):
         inverted.save(tmp_path / "none" / "face.npz")

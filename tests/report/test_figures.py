@@ -226,7 +226,9 @@ def test_help_has_examples(command, capsys, monkeypatch):
 
 def test_a_damaged_table_is_one_sentence(tmp_path):
     (tmp_path / evaluation_table.JSON).write_text(json.dumps({"rows": [{"odd": 1}]}))
-    with pytest.raises(UserError, match=r"table\.json is damaged .*: evaluate again"):
+    with pytest.raises(
+        UserError, match=r"table\.json is not a table of 'emojax evaluate' .*: evaluate again"
+    ):
         evaluation_table.read(tmp_path)
 
 

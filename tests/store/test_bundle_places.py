@@ -1,5 +1,6 @@
 """Where bundles are: found by name from every folder, in several folders; where new ones go."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -24,7 +25,8 @@ def write_generator(folder: Path, seed: int = 0) -> str:
 def stand_in(folder: Path, name: str) -> None:
     """Make a part that is there and no more."""
     (folder / name).mkdir(parents=True)
-    (folder / name / "metadata.json").write_text('{"weights_sha256": "of ' + str(folder) + '"}')
+    about = {"network": "", "config": {}, "source": {}, "weights_sha256": f"of {folder}"}
+    (folder / name / "metadata.json").write_text(json.dumps(about))
 
 
 def test_a_bundle_at_home_is_found_from_every_folder(here):

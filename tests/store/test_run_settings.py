@@ -70,7 +70,7 @@ def test_another_process_may_be_quicker(tmp_path, monkeypatch):
 @pytest.mark.parametrize("text", ["", "{", "[1]", "3", '{"samples": "many"}'])
 def test_settings_that_are_none(tmp_path, text):
     (tmp_path / "settings.json").write_text(text)
-    with pytest.raises(UserError, match=r"holds no settings|another run"):
+    with pytest.raises(UserError, match=r"is not settings of a run|another run"):
         run_settings.open_folder(tmp_path, SETTINGS, grows=("samples",))
 
 

@@ -4,9 +4,11 @@ import dataclasses
 import json
 import subprocess
 import sys
+import time
 
 import numpy as np
 import pytest
+import tensorstore as ts
 
 from emojax.runtime.errors import UserError
 from emojax.store.score_table import ScoreSettings, ScoreTable
@@ -88,15 +90,157 @@ def test_processes_that_grow_it_together(tmp_path):
     assert_rows(tables[0], list(range(20)))
 
 
-def test_a_file_of_an_earlier_version_is_read(tmp_path):
-    """Layout and settings are what they were: an array of another shape is damage."""
+# ---- damage: a chunk's codes and probabilities are one unit
+
+
+def flip(file):
+    """Change one bit in the middle of a file."""
+    data = bytearray(file.read_bytes())
+    data[len(data) // 2] ^= 4
+    file.write_bytes(data)
+
+
+def swap(a, b):
+    """Exchange the contents of two files."""
+    first, second = a.read_bytes(), b.read_bytes()
+    a.write_bytes(second)
+    b.write_bytes(first)
+
+
+def cut(file):
+    """Leave the first half of a file."""
+    file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+
+
+def reorder(settings):
+    """Exchange two classes in the settings of a table."""
+    text = settings.read_text().replace("Anger", "X").replace("Fear", "Anger").replace("X", "Fear")
+    settings.write_text(text)
+
+
+@pytest.mark.parametrize("damage", [flip, cut, lambda file: file.write_bytes(b"")])
+def test_a_damaged_chunk_is_named_missing_and_healed(tmp_path, damage):
+    table = ScoreTable.create(tmp_path, SETTINGS)
+    fill(table, [0, 1, 2])
+    damage(tmp_path / "rows" / "000001.npz")
+    assert table.missing() == [1]
+    with pytest.raises(UserError, match=r"chunk 1 \(faces 4 to 7\) .*'emojax score' with the") as e:
+        table.read()
+    assert "\n" not in str(e.value)
+    fill(table, table.missing())
+    assert_rows(table, list(range(10)))
+
+
+def test_swapped_chunks_are_detected(tmp_path):
+    table = ScoreTable.create(tmp_path, SETTINGS)
+    fill(table, [0, 1, 2])
+    swap(tmp_path / "rows" / "000000.npz", tmp_path / "rows" / "000001.npz")
+    assert table.missing() == [0, 1]
+    with pytest.raises(UserError, match=r"chunk 0 .*it is the file of another chunk"):
+        table.read()
+
+
+def test_classes_in_another_order_are_detected(tmp_path):
+    fill(ScoreTable.create(tmp_path, SETTINGS), [0, 1, 2])
+    reorder(tmp_path / "settings.json")
+    table = ScoreTable.open(tmp_path)
+    assert table.settings.classes == ("Fear", "Anger", "Joy")
+    with pytest.raises(UserError, match=r"chunk 0 .*it was scored with classes \['Anger', 'Fear'"):
+        table.read()
+    assert table.missing() == [0, 1, 2]
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_values_that_are_no_numbers_are_no_rows(tmp_path, bad):
+    table = ScoreTable.create(tmp_path, SETTINGS)
+    fill(table, [0, 1, 2])
+    codes = CODES[:4].copy()
+    codes[2, 2] = bad
+    table.write(0, codes, PROBABILITIES[:4])
+    assert table.missing() == [0]
+    with pytest.raises(UserError, match=r"chunk 0 .*codes holds NaN or infinity"):
+        table.read()
+
+
+def test_a_hostile_table_costs_what_its_files_weigh(tmp_path):
+    """Settings that claim 2**32 samples in chunks of one row make no list of them."""
+    large = dataclasses.replace(SETTINGS, samples=2**32, chunk=1)
+    table = ScoreTable.create(tmp_path, large)
+    table.write(7, CODES[:1], PROBABILITIES[:1])
+    start = time.process_time()
+    assert ScoreTable.open(tmp_path).read().ids.tolist() == [7]
+    assert time.process_time() - start < 1
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"chunk": 0},
+        {"width": -1},
+        {"samples": "10"},
+        {"codes": "int8"},
+        {"classes": "abc"},
+        {"x": 1},
+    ],
+)
+def test_settings_of_other_types_are_refused(tmp_path, change):
     ScoreTable.create(tmp_path, SETTINGS)
-    about = json.loads((tmp_path / "codes" / "zarr.json").read_text())
-    assert about["shape"] == [10, 5]
-    assert about["chunk_grid"]["configuration"]["chunk_shape"] == [4, 5]
-    (tmp_path / "codes" / "zarr.json").write_text(json.dumps({**about, "shape": [99, 5]}))
-    with pytest.raises(UserError, match=r"scores in .* are damaged .*wanted \[10, 5\]"):
+    stored = json.loads((tmp_path / "settings.json").read_text())
+    (tmp_path / "settings.json").write_text(json.dumps({**stored, **change}))
+    with pytest.raises(UserError, match="is not settings of a score table"):
         ScoreTable.open(tmp_path)
+
+
+# ---- tables of earlier releases
+
+
+def write_zarr(folder, rows: int) -> None:
+    """Write a table as releases before 2026-11-27 did."""
+    fill(ScoreTable.create(folder, SETTINGS), [])
+    for name, array in (("codes", CODES), ("probabilities", PROBABILITIES)):
+        width = array.shape[1]
+        grid = {"name": "regular", "configuration": {"chunk_shape": [4, width]}}
+        codecs = [{"name": "bytes", "configuration": {"endian": "little"}}, {"name": "crc32c"}]
+        spec = {
+            "driver": "zarr3",
+            "kvstore": {"driver": "file", "path": str(folder / name)},
+            "metadata": {
+                "data_type": "float32",
+                "chunk_grid": grid,
+                "codecs": codecs,
+                "fill_value": "NaN",
+                "shape": [10, width],
+            },
+        }
+        store = ts.open(spec, open=True, create=True).result()
+        store[:rows].write(array[:rows]).result()
+
+
+def test_a_table_of_an_earlier_release_is_read_and_taken_on(tmp_path):
+    write_zarr(tmp_path, 8)
+    table = ScoreTable.open(tmp_path)
+    assert_rows(table, list(range(8)))
+    assert table.missing() == [2]
+    table = grown(tmp_path, 16)
+    assert table.missing() == [2, 3]
+    fill(table, [2, 3])
+    assert_rows(ScoreTable.open(tmp_path), list(range(16)))
+
+
+@pytest.mark.parametrize("name", ["codes", "probabilities"])
+@pytest.mark.parametrize("damage", [flip, lambda file: file.unlink()])
+def test_damage_of_an_earlier_table_is_named_and_healed(tmp_path, name, damage):
+    """A lost chunk of codes was read as NaN, and `missing` was empty."""
+    write_zarr(tmp_path, 10)
+    damage(tmp_path / name / "c" / "1" / "0")
+    table = ScoreTable.open(tmp_path)
+    assert table.missing() == [1]
+    if (tmp_path / "probabilities" / "c" / "1" / "0").exists():
+        with pytest.raises(UserError, match=r"chunk 1 \(faces 4 to 7\) of the scores in") as error:
+            table.read()
+        assert len(str(error.value)) < 400
+    fill(table, [1])
+    assert_rows(table, list(range(10)))
 
 
 def test_opening_a_table_imports_no_jax():

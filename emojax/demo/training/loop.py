@@ -1,5 +1,6 @@
 """Training loop of every network of the demo: resumable, with a log of losses."""
 
+import contextlib
 import dataclasses
 import json
 import logging
@@ -17,9 +18,13 @@ import optax.contrib
 from flax import nnx
 
 from emojax.runtime import xla_options
-from emojax.runtime.files import replacing
+from emojax.runtime.files import make_folder, replacing, writing
+from emojax.runtime.locks import alone
 from emojax.runtime.progress import progress
 from emojax.store import weights
+from emojax.store.reader.contents import Kind, Malformed, reading
+from emojax.store.reader.fields import record
+from emojax.store.reader.json_text import parse_object
 
 log = logging.getLogger(__name__)
 
@@ -75,24 +80,34 @@ def fit(
 ) -> nnx.Module:
     """Train one network, from its last checkpoint where there is one.
 
-    Step i draws from `fold_in(key, i)`, so a run that was killed and resumed has the same result as
-    one that was not.
+    Step i draws from `fold_in(key, i)`, and a checkpoint lies between two lines of the log, so a
+    run that was killed and resumed has the same result and the same log as one that was not.
 
     Args:
         stage: what to train and how.
         folder: `folder/stage.name` gets checkpoints, losses.jsonl and sheet.png.
         seed: of the data.
-        save_every: seconds between two checkpoints.
+        save_every: seconds between two checkpoints, at least; they come every `_LOGGED` steps.
         plain: report progress as plain lines, for processes that share a terminal.
 
     Returns:
         The trained network, in evaluation mode.
+
+    Raises:
+        UserError: another process trains in the folder, it cannot be written, or a checkpoint is
+            damaged.
     """
-    place = folder / stage.name
-    place.mkdir(parents=True, exist_ok=True)
+    place = make_folder(folder / stage.name)
+    with writing(place), alone(place, "training"):
+        return _fit(stage, place, seed, save_every, plain)
+
+
+def _fit(stage: Stage, place: Path, seed: int, save_every: float, plain: bool) -> nnx.Module:
+    """Train one network in its folder, see `fit`."""
     optimiser = _optimiser(stage)
     graph, first = _fresh(stage.model, optimiser)
     start, seconds, first = _resume(place, first)
+    _trim_log(place, start)
     if start == 0 and stage.begin:
         graph, first = _fresh(stage.begin(stage.model), optimiser)
     state, metrics = first, []
@@ -105,7 +120,8 @@ def fit(
             if last or len(metrics) == _LOGGED:
                 shown.describe(f"{stage.name}, {_log(place, done, metrics)}")
                 metrics = []
-            if last or time.monotonic() - saved > save_every:
+            # between two lines of the log, so that a resumed run writes the same lines
+            if last or (not metrics and time.monotonic() - saved > save_every):
                 _save(place, state, done, seconds + time.monotonic() - begun)
                 saved = time.monotonic()
                 if stage.sheet:
@@ -132,18 +148,17 @@ def _updates(
 
 def reached(folder: Path, name: str) -> int:
     """Return how many steps of a stage are done, by its last checkpoint."""
-    file = folder / name / "progress.json"
-    return json.loads(file.read_text())["step"] if file.is_file() else 0
+    return _progress(folder / name).step
 
 
 def seconds(folder: Path, name: str) -> float:
     """Return the seconds a stage has been trained for, over all its runs."""
-    return json.loads((folder / name / "progress.json").read_text())["seconds"]
+    return _progress(folder / name).seconds
 
 
 def last_metrics(folder: Path, name: str) -> dict[str, float]:
     """Return the last line of a stage's log: "step", and means of loss and metrics."""
-    return json.loads((folder / name / "losses.jsonl").read_text().splitlines()[-1])
+    return _logged(folder / name)[-1]
 
 
 def _fresh(model: nnx.Module, optimiser: optax.GradientTransformation) -> tuple[Any, State]:
@@ -252,13 +267,51 @@ def _save(place: Path, state: State, done: int, spent: float) -> None:
 
 def _resume(place: Path, state: State) -> tuple[int, float, State]:
     """Return the steps done, the seconds they took and the state, of the last checkpoint."""
-    if not (place / "progress.json").is_file():
+    about = _progress(place)
+    if not about.step:
         return 0, 0.0, state
-    about = json.loads((place / "progress.json").read_text())
-    stored = weights.read(place / f"step-{about['step']}")
+    stored = weights.read(place / f"step-{about.step}")
     leaves, tree = jax.tree.flatten(state)
     if len(stored) != len(leaves):
         log.warning("%s holds the state of another network: starting over", place)
         return 0, 0.0, state
     loaded = [jnp.asarray(stored[str(i)], leaf.dtype) for i, leaf in enumerate(leaves)]
-    return about["step"], about["seconds"], jax.tree.unflatten(tree, loaded)
+    return about.step, about.seconds, jax.tree.unflatten(tree, loaded)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Progress:
+    """How far a stage is, by `progress.json`: steps of its last checkpoint, and seconds."""
+
+    step: int = 0
+    seconds: float = 0.0
+
+
+def _progress(place: Path) -> _Progress:
+    """Return how far a stage is; 0 steps where there is no checkpoint.
+
+    Raises:
+        UserError: the file is damaged.
+    """
+    file = place / "progress.json"
+    if not file.exists():
+        return _Progress()
+    with reading(file, Kind("progress of training", f"delete {place} to begin it again")) as data:
+        return record(_Progress, parse_object(data))
+
+
+def _logged(place: Path) -> list[dict[str, Any]]:
+    """Return the whole lines of a stage's log; a kill may have cut the last one short."""
+    found = []
+    file = place / "losses.jsonl"
+    for line in file.read_text().splitlines() if file.is_file() else []:
+        with contextlib.suppress(Malformed):
+            found.append(parse_object(line))
+    return found
+
+
+def _trim_log(place: Path, step: int) -> None:
+    """Keep the lines of the log up to a checkpoint; those after it are written again."""
+    kept = [line for line in _logged(place) if line.get("step", step + 1) <= step]
+    with replacing(place / "losses.jsonl") as aside:
+        aside.write_text("".join(json.dumps(line) + "\n" for line in kept))

@@ -29,6 +29,7 @@ from emojax.demo.training.schedule import (
 from emojax.latents import fit_directions, reconstruction, usable_range
 from emojax.latents.directions import FILE
 from emojax.latents.fit_config import FitConfig
+from emojax.runtime.errors import UserError
 from emojax.runtime.progress import progress
 from emojax.scoring import scorer
 from emojax.store import bundle, weights
@@ -148,8 +149,6 @@ def fit_bundle_directions(run: Run, folder: Path, samples: int) -> None:
         folder: of the bundle.
         samples: faces to score.
     """
-    scores = run.work / "scores"
-    shutil.rmtree(scores, ignore_errors=True)  # of an earlier generator
     place = bundle.find(folder)
     generator, emotion = place.load(GENERATOR), place.load(EMOTION)
     settings = ScoreSettings(
@@ -159,7 +158,12 @@ def fit_bundle_directions(run: Run, folder: Path, samples: int) -> None:
         width=generator.config.style_dim,
         samples=samples,
     )
-    table = ScoreTable.create(scores, settings)
+    scores = run.work / "scores"
+    try:
+        table = ScoreTable.create(scores, settings)
+    except UserError:  # of an earlier generator
+        shutil.rmtree(scores, ignore_errors=True)
+        table = ScoreTable.create(scores, settings)
     with progress("scoring", samples, "faces") as shown:
         program = scorer.Scorer(generator, emotion, settings)
         scorer.run(program, table, table.missing(), advance=shown.advance)

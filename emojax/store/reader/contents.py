@@ -94,6 +94,23 @@ def reading(file: str | os.PathLike, kind: Kind) -> Iterator[bytes]:
         ) from error
 
 
+def sizes(folder: Path) -> dict[str, int]:
+    """Return the bytes of every file under a folder, by its path there with slashes.
+
+    Raises:
+        Malformed: there is something else than files and folders, such as a named pipe.
+        OSError: it cannot be read.
+    """
+    found = {}
+    for place, _, names in os.walk(folder):
+        for name in names:
+            file = Path(place, name)
+            if not file.is_file():
+                raise Malformed(f"{shortened(name, 60)} in it is no file")
+            found[file.relative_to(folder).as_posix()] = file.stat().st_size
+    return found
+
+
 def shown(file: str | os.PathLike) -> str:
     """Return a path as messages show it: printable, on one line, a long one without its middle."""
     return shortened(Path(file), 160)

@@ -1,0 +1,166 @@
+"""The long commands, at sizes of seconds, and what of their results must be equal bit for bit."""
+
+import dataclasses
+import hashlib
+import json
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from emojax.faces import images
+from tests.support import small_world
+from tests.support.pictures import noise
+
+PHOTOS = 6
+
+
+@dataclasses.dataclass(frozen=True)
+class World:
+    """What the commands work on.
+
+    Attributes:
+        folder: of everything.
+        bundle: of small random networks.
+        photos: folder of aligned faces.
+    """
+
+    folder: Path
+    bundle: Path
+    photos: Path
+
+
+@dataclasses.dataclass(frozen=True)
+class Job:
+    """One long command.
+
+    Attributes:
+        name: of it.
+        arguments: its command line, by the world and the folder of the results.
+        again: sentence with which it refuses a finished folder, if it does.
+    """
+
+    name: str
+    arguments: Callable[[World, Path], list[str]]
+    again: str | None = None
+
+
+def make_world(folder: Path) -> World:
+    """Write bundle and photographs."""
+    bundle = small_world.write_whole(folder / "bundle")
+    photos = folder / "photos"
+    photos.mkdir()
+    for number, picture in enumerate(noise("kills", PHOTOS, small_world.SIDE)):
+        images.write(photos / f"face{number}.png", images.to_uint8(picture))
+    return World(folder, bundle, photos)
+
+
+def _score(world: World, out: Path) -> list[str]:
+    sizes = ["--samples", "96", "--chunk", "8", "--batch", "8"]
+    return ["-m", "emojax.score", "--bundle", str(world.bundle), "--out", str(out), *sizes]
+
+
+def _directions(world: World, out: Path) -> list[str]:
+    scored = str(world.folder / "whole" / "score")
+    line = ["-m", "emojax.directions", scored, "--bundle", str(world.bundle), "--no-plots"]
+    return [*line, "--no-range", "--fit.method", "extremes", "--out", str(out / "found.npz")]
+
+
+def _invert(world: World, out: Path) -> list[str]:
+    line = ["-m", "emojax.invert", str(world.photos), "--bundle", str(world.bundle)]
+    return [*line, "--align", "never", "--batch", "1", "--out", str(out)]
+
+
+def _evaluate(world: World, out: Path) -> list[str]:
+    line = ["-m", "emojax.evaluate", "--bundle", str(world.bundle), "--sources", str(world.photos)]
+    line += ["--samples", str(PHOTOS), "--block", "2", "--batch", "2", "--inverters", "psp"]
+    return [*line, "--normalisers", "none", "--emotions", "anger", "fear", "--out", str(out)]
+
+
+def _train(_: World, out: Path) -> list[str]:
+    return ["-m", "tests.support.tiny_training", str(out)]
+
+
+JOBS: dict[str, Job] = {
+    job.name: job
+    for job in (
+        Job("score", _score),
+        Job("directions", _directions, "is there already"),
+        Job("invert", _invert),
+        Job("evaluate", _evaluate),
+        Job("train", _train),
+    )
+}
+"""By name; `score` comes first, whose whole result `directions` reads."""
+
+
+def command(job: Job, world: World, out: Path) -> list[str]:
+    """Return the command line of a job."""
+    return [sys.executable, *job.arguments(world, out)]
+
+
+def environment(world: World, **more: str) -> dict[str, str]:
+    """Return the environment: one device, and compiled programs kept beside the world."""
+    return {
+        **os.environ,
+        "JAX_PLATFORMS": "cpu",
+        "XLA_FLAGS": "",
+        "PYTHONPATH": str(Path(__file__).parents[2]),
+        "JAX_COMPILATION_CACHE_DIR": str(world.folder / "programs"),
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+        "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
+        **more,
+    }
+
+
+def results(out: Path) -> dict[str, str]:
+    """Return a hash of every result in a folder, by its name; what measures time is left out."""
+    found: dict[str, str] = {}
+    for file in sorted(out.rglob("*")):
+        if file.is_dir() or file.name.startswith("."):
+            continue
+        lasting = _lasting(file)
+        if lasting is not None:
+            found[file.relative_to(out).as_posix()] = hashlib.sha256(lasting).hexdigest()
+    return found
+
+
+def leftovers(out: Path) -> list[str]:
+    """Return the names of files and folders that were written aside and never put in place."""
+    return [file.name for file in out.rglob(".*") if file.name != ".lock"]
+
+
+def _lasting(file: Path) -> bytes | None:
+    """Return the contents of a file without what differs between any two runs, such as seconds."""
+    if file.suffix == ".npz":
+        with np.load(file) as stored:
+            kept = [(name, stored[name]) for name in stored if "seconds" not in name]
+        return b"".join(name.encode() + array.tobytes() for name, array in kept)
+    if file.name in ("table.md", "table.csv"):
+        return b""  # the JSON has all of it
+    if "step-" in file.as_posix():
+        return _weights(file)
+    if file.suffix == ".json":
+        return json.dumps(_without_seconds(json.loads(file.read_text()))).encode()
+    return file.read_bytes()
+
+
+def _weights(file: Path) -> bytes | None:
+    """Return the values of a checkpoint, in the place of its manifest; other names are random."""
+    if file.name != "manifest.ocdbt" or not file.parent.name.startswith("step-"):
+        return None
+    from emojax.store import weights
+    from emojax.store.fingerprint import fingerprint
+
+    return fingerprint(weights.read(file.parent)).encode()
+
+
+def _without_seconds(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_seconds(each) for key, each in value.items() if "seconds" not in key}
+    if isinstance(value, list):
+        return [_without_seconds(each) for each in value]
+    return value

@@ -1,0 +1,123 @@
+"""A few of the disturbances of `python -m tests.kills`, and each of the others once."""
+
+import os
+import random
+import signal
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.kills import runner
+from tests.kills.jobs import JOBS, leftovers, make_world, results
+
+KILLS = int(os.environ.get("EMOJAX_KILLS", "4"))
+SUPPORT = Path(__file__).parents[1] / "support"
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="no signals there")
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory):
+    return make_world(tmp_path_factory.mktemp("world"))
+
+
+def test_kills_change_no_result(world):
+    counts = runner.run(world, KILLS, random.Random(0), ("train", "score"))
+    assert sum(count.kills for count in counts.values()) == KILLS
+    assert all(count.finished for count in counts.values())
+
+
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=["SIGINT", "SIGTERM"]
+)
+def test_a_signal_is_one_word_and_leaves_nothing_half_written(world, tmp_path, number, code):
+    runner.whole(JOBS["score"], world)
+    process = runner.start(JOBS["score"], world, tmp_path / "out")
+    while process.poll() is None and not list((tmp_path / "out").glob("rows/*.npz")):
+        pass
+    process.send_signal(number)
+    ended = runner.wait(process)
+    assert ended.code == code
+    assert ended.said.splitlines()[-1] == "stopped"
+    assert leftovers(tmp_path / "out") == []
+    runner.finish(JOBS["score"], world, tmp_path / "out")
+
+
+@pytest.mark.parametrize(("name", "most"), [("score", 2000), ("train", 300)])
+def test_a_full_disk_is_one_sentence_and_keeps_what_is_done(world, tmp_path, name, most):
+    """By a limit of the size of a file, which every user may set."""
+    ended = runner.on_full_disk(JOBS[name], world, tmp_path / "out", most)
+    assert ended.code == 2, ended.said
+    assert ended.said.splitlines()[-1].startswith("error: cannot write")
+    assert "Traceback" not in ended.said
+    assert leftovers(tmp_path / "out") == []
+    runner.finish(JOBS[name], world, tmp_path / "out")
+
+
+def test_two_processes_in_one_folder_make_the_same_results(world, tmp_path):
+    out = tmp_path / "out"
+    both = [runner.start(JOBS["score"], world, out) for _ in range(2)]
+    for process in both:
+        runner.check(JOBS["score"], world, out, runner.wait(process))
+
+
+def test_of_two_trainings_in_one_folder_one_is_refused(world, tmp_path):
+    out = tmp_path / "out"
+    both = [runner.start(JOBS["train"], world, out) for _ in range(2)]
+    ended = [runner.wait(process) for process in both]
+    assert sorted(each.code for each in ended) in ([0, 2], [0, 0])  # one may come after the other
+    for each in ended:
+        assert each.code == 0 or "another process is training in" in each.said
+    runner.finish(JOBS["train"], world, out)
+
+
+def test_a_clock_that_jumps_changes_nothing(world, tmp_path):
+    path = os.pathsep.join([str(SUPPORT / "jumping_clock"), str(SUPPORT.parents[1])])
+    for name in ("score", "train"):
+        process = runner.start(JOBS[name], world, tmp_path / name, PYTHONPATH=path)
+        runner.check(JOBS[name], world, tmp_path / name, runner.wait(process))
+
+
+def test_a_file_cut_short_is_made_again_or_named(world, tmp_path):
+    """Every file that `score` has written, one after the other."""
+    runner.whole(JOBS["score"], world)
+    out = tmp_path / "out"
+    runner.finish(JOBS["score"], world, out)
+    for name in ("rows/000003.npz", "rows/000011.npz"):
+        data = (out / name).read_bytes()
+        (out / name).write_bytes(data[: len(data) // 2])
+    runner.finish(JOBS["score"], world, out)
+    before = results(out)
+    text = (out / "settings.json").read_text()
+    (out / "settings.json").write_text(text[: len(text) // 2])
+    ended = runner.wait(runner.start(JOBS["score"], world, out))
+    assert ended.code == 2
+    assert "settings.json is not settings of a run" in ended.said
+    (out / "settings.json").write_text(text)
+    assert results(out) == before
+
+
+def nobody() -> None:
+    """Give up the right to write everywhere that the administrator has."""
+    if os.geteuid() == 0:
+        os.setgid(65534)
+        os.setuid(65534)
+
+
+def test_a_folder_that_may_not_be_written_is_one_sentence(world, tmp_path):
+    out = tmp_path / "out"
+    out.mkdir()
+    for folder in (*tmp_path.parents[:2], tmp_path, world.folder, *world.folder.parents[:2]):
+        folder.chmod(0o755)
+    out.chmod(0o555)
+    process = runner.start(
+        JOBS["score"], world, out, before=nobody, JAX_ENABLE_COMPILATION_CACHE="false"
+    )
+    ended = runner.wait(process)
+    out.chmod(0o755)
+    if "ModuleNotFoundError" in ended.said or "Permission denied: '/" in ended.said:
+        pytest.skip("another user cannot read this installation")
+    assert ended.code == 2, ended.said
+    assert ended.said.splitlines()[-1].startswith("error: cannot write")
+    assert list(out.iterdir()) == []
