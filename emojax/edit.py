@@ -12,6 +12,7 @@ default k goes over the range in which the direction was measured to be usable.
 """
 
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
