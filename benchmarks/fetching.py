@@ -22,6 +22,7 @@ from benchmarks.conversion import run
 from benchmarks.machine import describe, emit
 from emojax.runtime.cli import cli
 from emojax.store import bundle, weights
+from emojax.store.fingerprint import fingerprint
 from emojax.store.parts import PARTS
 from tests.support import published_set
 from tests.support.file_server import FileServer, cut
@@ -119,9 +120,9 @@ def verified(folder: Path, hashes: dict[str, str]) -> dict[str, str]:
     stored = {}
     for part, published in hashes.items():
         metadata = found.metadata(PARTS[part])
-        assert metadata["source"]["sha256"] == published, part
-        held = weights.fingerprint(weights.read(found.folder(PARTS[part]) / "weights"))
-        assert held == metadata["weights_sha256"], part
+        assert metadata.source["sha256"] == published, part
+        held = fingerprint(weights.read(found.folder(PARTS[part]) / "weights"))
+        assert held == metadata.weights_sha256, part
         stored[part] = held
     return stored
 

@@ -155,7 +155,7 @@ def _needed(files: Sequence[File], target: Target, named: Sequence[str]) -> list
 
 def _finished(file: File, place: bundle.Bundle, named: bool) -> bool:
     try:
-        sources = [place.metadata(PARTS[part]).get("source", {}) for part in file.parts]
+        sources = [place.metadata(PARTS[part]).source for part in file.parts]
     except UserError:  # a part is missing or damaged
         return False
     return not named or all(source.get("file") == file.name for source in sources)

@@ -129,8 +129,8 @@ def _bundle(name: str) -> dict[str, Any]:
     for part in PARTS.values():
         if found.has(part):
             try:
-                parts[part.name] = found.metadata(part).get("source", {}).get("file")
-            except (UserError, AttributeError) as error:
+                parts[part.name] = found.metadata(part).source.get("file")
+            except UserError as error:
                 parts[part.name] = f"damaged: {error}"
         elif part.converter and not bundle.is_embedded(name):
             missing[part.name] = bundle.fetch_command(name)

@@ -19,6 +19,7 @@ from emojax.__main__ import dispatch
 from emojax.runtime.cli import run_command
 from emojax.runtime.errors import UserError
 from emojax.store import bundle, weights
+from emojax.store.fingerprint import fingerprint
 from emojax.store.parts import EMOTION, GENERATOR, PARTS
 from tests.support import file_server, oracles, published_set, torch_file
 from tests.support.file_server import FileServer, cut, page, serve, status
@@ -70,7 +71,7 @@ def test_one_command_leaves_one_bundle_in_the_home(server, here, capsys):
     assert made.folders == (here.parent / "home/checkpoints/tiny",)
     assert made.load(GENERATOR).config.channels
     for part, name in ((GENERATOR, "generator.pt"), (EMOTION, "emotion.pt")):
-        source = made.metadata(part)["source"]
+        source = made.metadata(part).source
         assert source["file"] == name
         assert source["sha256"] == hashlib.sha256(FILES[name].read_bytes()).hexdigest()
     assert sorted(os.listdir(downloads(here))) == ["accepted.json", "lock"]
@@ -177,7 +178,7 @@ def test_files_on_the_disk_are_told_by_their_contents(server, here, tmp_path, ca
     assert "\x1b" not in said
     assert "holiday" not in said
     assert {*os.listdir(tmp_path)} >= {"a", "b.bin"}  # the user's own files stay
-    assert bundle.find("tiny").metadata(GENERATOR)["source"]["file"] == "b.bin"
+    assert bundle.find("tiny").metadata(GENERATOR).source["file"] == "b.bin"
 
 
 def test_two_files_for_one_part(server, here, tmp_path, capsys):
@@ -208,9 +209,9 @@ def test_another_file_of_a_part_replaces_it(server, here):
     text = table(server, {**HOLDS, "other.pt": "emotion"})
     Path("three.toml").write_text(text)
     assert run("--parts", "emotion", name="three.toml") == 0
-    assert bundle.find("three").metadata(EMOTION)["source"]["file"] == "emotion.pt"
+    assert bundle.find("three").metadata(EMOTION).source["file"] == "emotion.pt"
     assert run("--parts", "emotion", "--files", "other.pt", name="three.toml") == 0
-    assert bundle.find("three").metadata(EMOTION)["source"]["file"] == "other.pt"
+    assert bundle.find("three").metadata(EMOTION).source["file"] == "other.pt"
     server.asked.clear()
     assert run("--parts", "emotion", "--files", "other.pt", name="three.toml") == 0
     assert server.asked == []
@@ -357,6 +358,6 @@ def test_the_six_files_cut_ten_times_at_random_end_in_a_verified_bundle(
     made = bundle.find("ffhq")
     for part, path in files.items():
         stored = made.metadata(PARTS[part])
-        assert stored["source"]["sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()
+        assert stored.source["sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()
         held = weights.read(made.folder(PARTS[part]) / "weights")
-        assert weights.fingerprint(held) == stored["weights_sha256"]
+        assert fingerprint(held) == stored.weights_sha256

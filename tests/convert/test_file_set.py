@@ -32,10 +32,10 @@ def test_six_files_in_any_order_under_any_name_become_one_bundle(six, here, caps
     file_set.main(file_set.Options(tuple(six[part] for part in order), name="ffhq"))
     made = bundle.find("ffhq")
     for part in published_set.NAMES:
-        assert made.metadata(PARTS[part])["source"]["file"] == six[part].name
+        assert made.metadata(PARTS[part]).source["file"] == six[part].name
     generator = made.sha256(PARTS["generator"])
     for part in ("psp", "hyperstyle", "w_encoder"):
-        assert made.metadata(PARTS[part])["source"]["generator_sha256"] == generator
+        assert made.metadata(PARTS[part]).source["generator_sha256"] == generator
     said = capsys.readouterr().out
     assert said.endswith("use it  --bundle ffhq\n")
     assert said.index("generator") < said.index("SharedWeightsHyperNetResNet")
