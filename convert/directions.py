@@ -20,6 +20,7 @@ import tyro
 
 from convert import systems
 from convert.options import destination
+from convert.reader import schema
 from emojax.latents import directions
 from emojax.latents.directions import Directions
 from emojax.runtime.cli import cli
@@ -27,12 +28,19 @@ from emojax.runtime.errors import UserError
 from emojax.runtime.files import sha256
 from emojax.store import bundle
 from emojax.store.parts import EMOTION, GENERATOR
+from emojax.store.reader.contents import Kind, reading
+from emojax.store.reader.npy import read_npy
 
 if TYPE_CHECKING:
     from emojax.models.stylegan2 import GeneratorConfig
 
 LONGEST_NAME = 60
 """Characters of a direction's name."""
+
+MOST = 10_000
+"""Components in one file; a direction of W can have no more than a few hundred."""
+
+NPY = Kind("a published direction", "wanted the array of a .npy file, download it again", 2**26)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -106,16 +114,21 @@ def read(file: Path) -> dict[str, np.ndarray]:
         UserError: the file is missing, damaged, or holds something else.
     """
     if file.suffix == ".npy":
-        return {name_of(file.stem): _read_npy(file)}
+        with reading(file, NPY) as data:
+            return {name_of(file.stem): read_npy(data)}
     held = systems.load(file, "directions")
     if isinstance(held, np.ndarray):
         return {name_of(file.stem): held}
     if isinstance(held, Mapping):
         for key in ("lat_comp", "comp"):  # GANSpace's own file, e4e's extract of it
             if isinstance(held.get(key), np.ndarray) and held[key].ndim > 1:
+                if not 0 < len(held[key]) <= MOST:
+                    raise UserError(f"{file} holds {len(held[key])} components, wanted 1 to {MOST}")
                 return {f"component{i}": row for i, row in enumerate(held[key])}
         if held and all(isinstance(value, np.ndarray) for value in held.values()):
-            return {name_of(str(key)): value for key, value in held.items()}
+            table = schema.table(held, str(file))
+            if len(table) == len(held):
+                return {name_of(key): row for key, row in table.items()}
     raise UserError(
         f"{file} holds no direction: wanted an array, a table of arrays, or GANSpace's components"
     )
@@ -134,6 +147,8 @@ def shaped(array: np.ndarray, name: str, config: "GeneratorConfig") -> np.ndarra
             f"{name} is {list(array.shape)}, wanted one of "
             f"{', '.join(str(list(shape)) for shape in sorted(shapes))} for this generator"
         )
+    if array.dtype.kind not in "iu" and not schema.is_real(array.dtype):
+        raise UserError(f"{name} is of type {array.dtype}, wanted real numbers")
     rows = np.asarray(array, np.float64).reshape(-1, width)
     if not np.isfinite(rows).all() or not rows.any():
         raise UserError(f"{name} is 0, infinite or NaN: wanted a direction")
@@ -184,17 +199,6 @@ def _target(place: bundle.Bundle, options: Options) -> Path:
             f"{present} is there already: give --replace to lose it, or --out for another place"
         )
     return target
-
-
-def _read_npy(file: Path) -> np.ndarray:
-    try:
-        return np.load(file, allow_pickle=False)
-    except FileNotFoundError as error:
-        raise UserError(f"no file {file}: give the path of a published direction") from error
-    except (OSError, ValueError, EOFError) as error:
-        raise UserError(
-            f"{file} is damaged or not a plain array ({error}): download it again"
-        ) from error
 
 
 def _read_all(

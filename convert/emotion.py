@@ -18,7 +18,7 @@ import numpy as np
 
 from convert import systems
 from convert.options import Options as Common
-from convert.reader import checkpoint_file
+from convert.reader import checkpoint_file, schema
 from convert.report import file_source, save
 from convert.rules import Ignored, Rule, apply, conv, expected, linear, norm, pointwise
 from emojax.runtime.cli import cli
@@ -76,9 +76,10 @@ def recognise(source: Mapping[str, np.ndarray]) -> "EmotionConfig":
     heads = {8: (eight, False), 7: (seven, False), 10: (eight, True)}  # True: valence and arousal
     try:
         features, outputs = source["conv_head.weight"].shape[0], source["classifier.bias"].shape[0]
-    except KeyError as error:
+    except (KeyError, IndexError) as error:
+        missing = error if isinstance(error, KeyError) else "classifier of the right shape"
         raise UserError(
-            f"the file has no {error}: wanted an HSEmotion enet_b0 or enet_b2 file"
+            f"the file has no {missing}: wanted an HSEmotion enet_b0 or enet_b2 file"
         ) from error
     if outputs not in heads:
         raise UserError(
@@ -130,7 +131,9 @@ def convert(
 def main(options: Options) -> None:
     """Convert one file and print a summary."""
     folder = options.folder
-    state = checkpoint_file.state_dict(systems.load(options.file, "emotion"))
+    state = schema.table(
+        checkpoint_file.state_dict(systems.load(options.file, "emotion")), str(options.file)
+    )
     config, table, ignored = convert(state, size=options.size)
     source = file_source(options.file, "timm", "the whole network", ignored)
     facts = {"classes": ", ".join(config.classes)}

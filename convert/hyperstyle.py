@@ -8,18 +8,19 @@ not in a folder that has a convert.py of its own.
 """
 
 import dataclasses
+import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from convert import psp, stylegan, systems
+from convert.reader import schema
 from convert.report import file_source, save
 from convert.rules import Rule, apply, conv, expected, linear, norm
 from emojax.runtime.cli import cli
 from emojax.runtime.errors import UserError
-from emojax.store.bundle import Bundle
 from emojax.store.parts import GENERATOR, HYPERSTYLE, W_ENCODER
 
 if TYPE_CHECKING:
@@ -29,6 +30,10 @@ if TYPE_CHECKING:
 ENCODER_TYPE = "SharedWeightsHyperNetResNet"
 W_ENCODER_TYPES = ("WEncoder", "SingleStyleCodeEncoder", "BackboneEncoderUsingLastLayerIntoW")
 """Published names of one architecture: trunk, mean over the picture, linear layer."""
+
+
+BLOCK = re.compile(r"refinement_blocks\.(\d{1,3})\.")
+"""Beginning of the names of a refined layer's tensors."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,30 +46,29 @@ class Options(psp.Options):
 
 def main(options: Options) -> None:
     """Convert both files and print summaries."""
-    folder, saved = options.folder, systems.load(options.file, "hyperstyle")
-    opts = psp.options_of(saved, options.file)
-    encoder = systems.load(options.w_encoder, "hyperstyle")
-    encoder_type = str(psp.options_of(encoder, options.w_encoder).get("encoder_type"))
-    if opts.get("encoder_type") != ENCODER_TYPE:
+    folder = options.folder
+    saved = psp.checked(systems.load(options.file, "hyperstyle"), options.file)
+    encoder = psp.checked(systems.load(options.w_encoder, "hyperstyle"), options.w_encoder)
+    if saved.encoder_type != ENCODER_TYPE:
         raise UserError(
-            f"{options.file} holds a {opts.get('encoder_type')!s:.100}: wanted HyperStyle's "
-            f"{ENCODER_TYPE}"
+            f"{options.file} holds a {saved.encoder_type:.100}: wanted HyperStyle's {ENCODER_TYPE}"
         )
-    if encoder_type not in W_ENCODER_TYPES:
+    if encoder.encoder_type not in W_ENCODER_TYPES:
         raise UserError(
-            f"{options.w_encoder} holds a {encoder_type:.100}: wanted HyperStyle's W encoder, such "
-            "as faces_w_encoder.pt"
+            f"{options.w_encoder} holds a {encoder.encoder_type:.100}: wanted HyperStyle's W "
+            "encoder, such as faces_w_encoder.pt"
         )
-    n_styles = psp.styles_of(saved, options.bundle, options.file)
-    channels = channels_of(saved, options.bundle, options.file)
-    config, table, ignored = convert(
-        saved["state_dict"], str(opts.get("layers_to_tune", "")), channels
-    )
-    w_config, w_table, w_ignored = psp.convert(
-        encoder["state_dict"], "w", n_styles, _latent_avg(saved, options.file)
-    )
+    if saved.latent_avg is None:
+        raise UserError(f"{options.file} has no latent_avg: wanted the published HyperStyle file")
+    generator_config = psp.generator_config(saved, options.bundle)
+    n_styles = generator_config.n_latent
+    layers = schema.option(saved.options, "layers_to_tune", str, "")
+    config, table, ignored = convert(saved.tensors, layers, generator_config.channels)
+    w_config, w_table, w_ignored = psp.convert(encoder.tensors, "w", n_styles, saved.latent_avg)
     generator = psp.settle_generator(options, saved)
-    source = file_source(options.w_encoder, encoder_type, "encoder.* of state_dict", w_ignored)
+    source = file_source(
+        options.w_encoder, encoder.encoder_type, "encoder.* of state_dict", w_ignored
+    )
     source["generator_sha256"] = generator
     save(folder, W_ENCODER, w_config, w_table, source, codes=str(n_styles))
     source = file_source(options.file, ENCODER_TYPE, "hypernet.* of state_dict", ignored)
@@ -87,9 +91,9 @@ def convert(
         UserError: layers that cannot be tuned, or tensors missing, unknown, misshapen or not
             shared where they must be.
     """
-    source = {k.removeprefix("hypernet."): v for k, v in state.items() if k.startswith("hypernet.")}
+    source = stylegan.part_of(state, "hypernet.")
     if not layers:
-        blocks = {int(k.split(".")[1]) for k in source if k.startswith("refinement_blocks.")}
+        blocks = {int(found[1]) for key in source if (found := BLOCK.match(key))}
         layers = ",".join(map(str, sorted(blocks)))
     try:
         indices = tuple(int(layer) for layer in layers.split(","))
@@ -123,19 +127,6 @@ def without_aliases(
                 f"{key:.200} differs from shared_weight_hypernet.{name:.200}: the file is damaged"
             )
     return kept, aliases
-
-
-def channels_of(saved: Mapping[str, Any], bundle: Bundle, file: Path) -> tuple[int, ...]:
-    """Return the channels of the file's decoder, or of the bundle's generator without one."""
-    if psp.carries_decoder(saved):
-        return stylegan.config_of(stylegan.find(saved, file)).channels
-    return bundle.config(GENERATOR).channels
-
-
-def _latent_avg(saved: Mapping[str, Any], file: Path) -> np.ndarray:
-    if not isinstance(saved.get("latent_avg"), np.ndarray):
-        raise UserError(f"{file} has no latent_avg: wanted the published HyperStyle file")
-    return saved["latent_avg"]
 
 
 def shared_w1(array: np.ndarray) -> np.ndarray:

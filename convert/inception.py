@@ -14,7 +14,7 @@ import numpy as np
 
 from convert import systems
 from convert.options import Options as Common
-from convert.reader import checkpoint_file
+from convert.reader import checkpoint_file, schema
 from convert.report import file_source, save
 from convert.rules import Ignored, Rule, apply, conv, expected, norm
 from emojax.runtime.cli import cli
@@ -122,7 +122,9 @@ def convert(
 def main(options: Options) -> None:
     """Convert one file and print a summary."""
     folder = options.folder
-    state = checkpoint_file.state_dict(systems.load(options.file, "inception"))
+    state = schema.table(
+        checkpoint_file.state_dict(systems.load(options.file, "inception")), str(options.file)
+    )
     wanted = INCEPTION.config_class()(options.normalisation)
     config, table, ignored = convert(state, wanted)
     source = file_source(options.file, "pytorch-fid", "the whole network", ignored)

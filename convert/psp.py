@@ -11,13 +11,13 @@ in a folder that has a convert.py of its own.
 import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 
 from convert import stylegan, systems
 from convert.options import Options as Common
-from convert.reader import checkpoint_file
+from convert.reader import schema
 from convert.report import file_source, save
 from convert.rules import Ignored, Rule, apply, conv, expected, linear, norm, pointwise
 from emojax.runtime.cli import cli
@@ -27,6 +27,7 @@ from emojax.store.parts import GENERATOR, PSP
 
 if TYPE_CHECKING:
     from emojax.models.psp import Architecture, EncoderConfig
+    from emojax.models.stylegan2 import GeneratorConfig
     from emojax.store.weights import Array
 
 OtherGenerator = Literal["refuse", "keep", "replace"]
@@ -108,21 +109,23 @@ RULES = [*TRUNK, *HEADS, Rule("latent_avg", "latent_avg")]
 
 def main(options: Options) -> None:
     """Convert one file and print a summary."""
-    folder, saved = options.folder, systems.load(options.file, "psp")
-    opts = options_of(saved, options.file)
-    encoder_type = str(opts.get("encoder_type"))
-    if encoder_type not in ARCHITECTURES or opts.get("input_nc", 3) != 3:
+    folder, saved = options.folder, checked(systems.load(options.file, "psp"), options.file)
+    colours = schema.option(saved.options, "input_nc", int, 3)
+    if saved.encoder_type not in ARCHITECTURES or colours != 3:
         raise UserError(
-            f"{options.file} holds a {encoder_type:.100} of {opts.get('input_nc', 3)!r:.50} input "
-            f"channels: wanted {', '.join(ARCHITECTURES)} of 3"
+            f"{options.file} holds a {saved.encoder_type:.60} of {colours} input channels: "
+            f"wanted {', '.join(ARCHITECTURES)} of 3"
         )
-    n_styles = styles_of(saved, options.bundle, options.file)
-    added = saved.get("latent_avg") if opts.get("start_from_latent_avg") else None
+    n_styles = generator_config(saved, options.bundle).n_latent
+    added = schema.option(saved.options, "start_from_latent_avg", (bool, int), False)
     config, table, ignored = convert(
-        saved["state_dict"], ARCHITECTURES[encoder_type], n_styles, added
+        saved.tensors,
+        ARCHITECTURES[saved.encoder_type],
+        n_styles,
+        saved.latent_avg if added else None,
     )
     generator = settle_generator(options, saved)
-    source = file_source(options.file, encoder_type, "encoder.* of state_dict", ignored)
+    source = file_source(options.file, saved.encoder_type, "encoder.* of state_dict", ignored)
     source["generator_sha256"] = generator
     facts = {"codes": str(n_styles), "generator": f"sha256 {generator}"}
     save(folder, PSP, config, table, source, **facts)
@@ -145,11 +148,10 @@ def convert(
     Raises:
         UserError: tensors are missing, unknown or misshapen; all are named.
     """
-    source = {k.removeprefix("encoder."): v for k, v in state.items() if k.startswith("encoder.")}
+    source = stylegan.part_of(state, "encoder.")
     rows = 0
     if latent_avg is not None:
-        source["latent_avg"] = latent_avg.reshape(-1, latent_avg.shape[-1])
-        rows = len(source["latent_avg"])
+        source["latent_avg"], rows = latent_avg, len(latent_avg)
         if rows not in (1, n_styles):
             raise UserError(f"latent_avg has {rows} rows: wanted 1 or the generator's {n_styles}")
     config = PSP.config_class()(architecture, n_styles=n_styles, average_rows=rows)
@@ -157,45 +159,65 @@ def convert(
     return config, table, ignored
 
 
-def options_of(saved: Any, file: Path) -> Mapping[str, Any]:
-    """Return the training options stored in a file, a dict or a Namespace.
+class Saved(NamedTuple):
+    """A file of the pSp family, its parts of the types that they should have.
+
+    Attributes:
+        file: its path.
+        tensors: the state dict.
+        options: training options.
+        encoder_type: published name of the architecture, "" where none is stored.
+        latent_avg: mean codes as rows [n, D], or None.
+        contents: all that was loaded.
+    """
+
+    file: Path
+    tensors: dict[str, np.ndarray]
+    options: Mapping[str, Any]
+    encoder_type: str
+    latent_avg: np.ndarray | None
+    contents: Mapping[str, Any]
+
+    @property
+    def decoder(self) -> stylegan.Found | None:
+        """The file's own generator."""
+        if any(name.startswith("decoder.") for name in self.tensors):
+            return stylegan.find(self.contents, self.file)
+        return None
+
+
+def checked(contents: Any, file: Path) -> Saved:
+    """Return a loaded file of the pSp family, its parts checked by type.
 
     Raises:
-        UserError: the file is no checkpoint of the pSp family.
+        UserError: the file is no checkpoint of the pSp family, or a part is of another type.
     """
-    opts = saved.get("opts") if isinstance(saved, Mapping) else None
-    if isinstance(opts, checkpoint_file.Record):
-        opts = opts.state
-    if not isinstance(opts, Mapping) or not isinstance(saved.get("state_dict"), Mapping):
-        inside = (
-            ", ".join(map(repr, list(saved)[:8]))
-            if isinstance(saved, Mapping)
-            else type(saved).__name__
-        )
+    held = contents if isinstance(contents, Mapping) else {}
+    options = schema.attributes(held.get("opts"))
+    if not options or not isinstance(held.get("state_dict"), Mapping):
+        inside = ", ".join(map(repr, list(held)[:8])) or f"a {type(contents).__name__}"
         raise UserError(
-            f"{file} holds {inside:.200}: wanted a pSp, e4e or HyperStyle file with state_dict and "
+            f"{file} holds {inside:.100}: wanted a pSp, e4e or HyperStyle file with state_dict and "
             "opts"
         )
-    return opts
+    tensors = schema.table(held["state_dict"], f"state_dict of {file}")
+    encoder_type = schema.option(options, "encoder_type", str, "")
+    mean = schema.code(held.get("latent_avg"), str(file))
+    return Saved(file, tensors, options, encoder_type, mean, held)
 
 
-def styles_of(saved: Mapping[str, Any], bundle: Bundle, file: Path) -> int:
-    """Return how many codes the file's decoder takes, or without one the bundle's generator.
+def generator_config(saved: Saved, bundle: Bundle) -> "GeneratorConfig":
+    """Return the config of the file's decoder, or without one of the bundle's generator.
 
     Raises:
         UserError: there is neither.
     """
-    if carries_decoder(saved):
-        return stylegan.config_of(stylegan.find(saved, file)).n_latent
-    return bundle.config(GENERATOR).n_latent
+    if found := saved.decoder:
+        return stylegan.config_of(found)
+    return bundle.config(GENERATOR)
 
 
-def carries_decoder(saved: Mapping[str, Any]) -> bool:
-    """Whether a file of the pSp family holds its generator too."""
-    return any(key.startswith("decoder.") for key in saved["state_dict"])
-
-
-def settle_generator(options: Options, saved: Mapping[str, Any]) -> str:
+def settle_generator(options: Options, saved: Saved) -> str:
     """Make sure that a file's decoder is the bundle's generator, and return the latter's hash.
 
     The decoder is written where the bundle has no generator. Where it has one, all tensors must be
@@ -206,9 +228,8 @@ def settle_generator(options: Options, saved: Mapping[str, Any]) -> str:
             neither.
     """
     bundle, file, other = options.bundle, options.file, options.other_generator
-    if not carries_decoder(saved):
+    if (found := saved.decoder) is None:
         return bundle.sha256(GENERATOR)
-    found = stylegan.find(saved, file)
     if bundle.has(GENERATOR):
         if other == "keep" or stylegan.is_stored(found, bundle):
             return bundle.sha256(GENERATOR)

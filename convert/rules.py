@@ -6,6 +6,7 @@ is applied.
 """
 
 import dataclasses
+import functools
 import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -13,6 +14,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from convert.reader.checkpoint_file import release
+from convert.reader.schema import all_finite
+from emojax.runtime.errors import UserError
 from emojax.store.parts import ConfigT, Part
 
 if TYPE_CHECKING:
@@ -53,11 +56,13 @@ class Converted:
     file takes memory for one tensor at a time.
 
     Attributes:
+        key: its published name.
         source: the published array.
         transform: to the network's layout.
         shape: of the result.
     """
 
+    key: str
     source: np.ndarray
     transform: Callable[[np.ndarray], np.ndarray]
     shape: tuple[int, ...]
@@ -68,8 +73,16 @@ class Converted:
         return self.source.dtype
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
-        """Return a new array in memory."""
+        """Return a new array in memory.
+
+        Raises:
+            UserError: it holds NaN, infinity, or a number that float32 has no room for.
+        """
         array = self.transform(self.source)
+        if not all_finite(array):
+            raise UserError(
+                f"{self.key} holds NaN or infinity: download the file again and compare its SHA-256"
+            )
         view = np.may_share_memory(array, self.source)
         array = np.array(array, dtype, order="C", copy=True if view else None)
         release(self.source)
@@ -111,6 +124,11 @@ def norm(target: str, source: str) -> list[Rule]:
 
 def expected(part: Part[Any, ConfigT], config: ConfigT) -> "dict[str, Shaped]":
     """Return the table that a part's network has under a config: shapes in place of arrays."""
+    return dict(_expected(part, config))
+
+
+@functools.lru_cache(maxsize=8)  # a decoder is looked at more than once
+def _expected(part: Part[Any, Any], config: Any) -> "dict[str, Shaped]":
     from emojax.store import weights  # late: imports JAX, for which `--help` must not wait
 
     return weights.flatten(weights.abstract(part.network_class(), config))
@@ -148,7 +166,7 @@ def apply(
             had = list(source[key].shape)
             found.append(f"misshapen: {key} is {had}, {name} wants {list(shape)}")
         else:
-            table[name] = Converted(source[key], transform, shape)
+            table[name] = Converted(key, source[key], transform, shape)
     left, unknown = _left_over(source, used, ignored)
     if found := sorted(found) + sorted(unknown):
         from emojax.store import weights  # late, as in `expected`
@@ -185,5 +203,5 @@ def _shape(transform: Callable, array: np.ndarray) -> tuple[int, ...] | None:
     stand_in = np.broadcast_to(np.zeros((), array.dtype), array.shape)
     try:
         return transform(stand_in).shape
-    except ValueError:
+    except (ValueError, IndexError, TypeError):  # too few axes for it
         return None

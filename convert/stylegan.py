@@ -10,7 +10,7 @@ pSp, e4e and HyperStyle files (decoder.*) and NVlabs' .pkl (G_ema). Nothing in a
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -18,7 +18,7 @@ import numpy as np
 
 from convert import systems
 from convert.options import Options
-from convert.reader import checkpoint_file
+from convert.reader import checkpoint_file, schema
 from convert.report import file_source, save
 from convert.rules import Ignored, Rule, apply, conv, expected, flat, linear
 from emojax.runtime.cli import cli
@@ -32,6 +32,16 @@ if TYPE_CHECKING:
 
 MEAN_SAMPLES = 100_000
 """Codes that the mean latent is averaged over where a file holds none, as in the originals."""
+
+
+MOST_RESOLUTIONS = 10
+"""From 4² to 2048²; the published networks have at most 9."""
+
+MOST_LAYERS = 64
+"""Of a mapping network; the published ones have 8."""
+
+WIDEST = 8192
+"""Channels of a layer; the published networks have at most 512."""
 
 
 class Found(NamedTuple):
@@ -63,19 +73,19 @@ def find(saved: Any, file: str | Path) -> Found:
     if isinstance(saved, checkpoint_file.Record):
         return _nvlabs(saved, "the network", file)
     if isinstance(saved, Mapping):
-        mean = _mean(saved.get("latent_avg"))
         if isinstance(saved.get("g_ema"), Mapping):
-            return Found("rosinality", "g_ema", _arrays(saved["g_ema"]), mean)
-        state = saved.get("state_dict")
-        if isinstance(state, Mapping) and any(key.startswith("decoder.") for key in state):
-            decoder = {
-                k.removeprefix("decoder."): v for k, v in state.items() if k.startswith("decoder.")
-            }
-            return Found("rosinality", "decoder.* of state_dict", _arrays(decoder), mean)
+            tensors = schema.table(saved["g_ema"], f"g_ema of {file}")
+            return Found("rosinality", "g_ema", tensors, _mean(saved, file))
+        if isinstance(saved.get("state_dict"), Mapping):
+            state = schema.table(saved["state_dict"], f"state_dict of {file}")
+            if tensors := part_of(state, "decoder."):
+                where = "decoder.* of state_dict"
+                return Found("rosinality", where, tensors, _mean(saved, file))
         if "synthesis.b4.const" in saved:
-            return Found("nvlabs", "the state dict", _arrays(saved))
+            return Found("nvlabs", "the state dict", schema.table(saved, str(file)))
         if "conv1.conv.weight" in saved:
-            return Found("rosinality", "the state dict", _arrays(saved), mean)
+            tensors = schema.table(saved, str(file))
+            return Found("rosinality", "the state dict", tensors, _mean(saved, file))
         inside = f"a dict of {', '.join(map(repr, list(saved)[:8])) or 'nothing':.200}"
     else:
         inside = f"a {type(saved).__name__}"
@@ -98,7 +108,8 @@ def convert(
     table, ignored = _applied(found, config)
     _check_filters(found.tensors, ignored)
     if found.layout == "nvlabs":
-        mean = found.tensors.get("mapping.w_avg")
+        rows = schema.code(found.tensors.get("mapping.w_avg"), found.where, "mapping.w_avg")
+        mean = None if rows is None else rows.reshape(-1)
     if mean is not None and mean.shape != (config.style_dim,):
         raise UserError(
             f"the file's mean latent has {mean.size} values, its generator's w {config.style_dim}"
@@ -155,11 +166,16 @@ def config_of(found: Found) -> "GeneratorConfig":
         weight = tensors.get(f"{first}.weight")
         z_dim = style_dim if weight is None else weight.shape[1]
         n_mlp = len(_numbers(tensors, mapping))
-    except (LookupError, StopIteration) as error:
+    except (KeyError, StopIteration) as error:
         raise UserError(
             f"{found.where} is not a StyleGAN2 generator with a skip chain of RGB pictures: "
-            f"it has no {error or 'modulated convolutions'}"
+            f"it has no {error if error.args else 'modulated convolutions'}"
         ) from error
+    except IndexError as error:
+        raise UserError(
+            f"{found.where} is not a StyleGAN2 generator: a weight or bias of it has too few axes"
+        ) from error
+    _check_sizes(found.where, channels, style_dim, z_dim, n_mlp)
     return GENERATOR.config_class()(
         channels=tuple(map(int, channels)),
         style_dim=int(style_dim),
@@ -167,6 +183,25 @@ def config_of(found: Found) -> "GeneratorConfig":
         n_mlp=n_mlp,
         conv_clamp=found.conv_clamp,
     )
+
+
+def _check_sizes(where: str, channels: Sequence[int], *sizes: int) -> None:
+    """Refuse a network that would take minutes to build, or none at all.
+
+    Raises:
+        UserError: it has over 9 resolutions (1024²), or a size of 0 or over 8192.
+    """
+    every = (*channels, *sizes[:-1])
+    if not 1 <= len(channels) <= MOST_RESOLUTIONS or sizes[-1] > MOST_LAYERS:
+        raise UserError(
+            f"{where} is a generator of {len(channels)} resolutions and {sizes[-1]} mapping "
+            f"layers, wanted at most {MOST_RESOLUTIONS} and {MOST_LAYERS}"
+        )
+    if not all(0 < size <= WIDEST for size in every):
+        raise UserError(
+            f"{where} is a generator with layers {min(every)} to {max(every)} wide, wanted 1 to "
+            f"{WIDEST}"
+        )
 
 
 def rosinality_rules(config: "GeneratorConfig") -> list[Rule]:
@@ -283,16 +318,17 @@ def _rows(tensors: Mapping[str, np.ndarray], bias: str, weight: str) -> int:
     return tensors[weight].shape[-4]
 
 
-def _arrays(state: Mapping[str, Any]) -> dict[str, np.ndarray]:
-    return {key: value for key, value in state.items() if isinstance(value, np.ndarray)}
+def part_of(state: Mapping[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:
+    """Return the tensors whose names begin with a prefix, named without it."""
+    return {
+        name.removeprefix(prefix): array for name, array in state.items() if name.startswith(prefix)
+    }
 
 
-def _mean(latent: Any) -> np.ndarray | None:
+def _mean(saved: Mapping[str, Any], file: str | Path) -> np.ndarray | None:
     """Return the one mean latent [D] of a file; None where it has none or one a layer."""
-    if not isinstance(latent, np.ndarray):
-        return None
-    rows = latent.reshape(-1, latent.shape[-1])
-    return rows[0] if (rows == rows[0]).all() else None
+    rows = schema.code(saved.get("latent_avg"), str(file))
+    return rows[0] if rows is not None and (rows == rows[0]).all() else None
 
 
 def _nvlabs(network: Any, where: str, file: str | Path) -> Found:
@@ -300,17 +336,22 @@ def _nvlabs(network: Any, where: str, file: str | Path) -> Found:
         raise UserError(
             f"{file}: {where} is a {type(network).__name__}, wanted a pickled generator"
         )
-    state, made_with = network.state, network.state.get("_init_kwargs", {})
-    synthesis = made_with.get("synthesis_kwargs", {})
-    architecture = synthesis.get("architecture", "skip")
-    if state.get("c_dim", 0) or architecture != "skip" or state.get("img_channels", 3) != 3:
+    state = schema.attributes(network)
+    made_with = schema.attributes(state.get("_init_kwargs"))
+    synthesis = schema.attributes(made_with.get("synthesis_kwargs"))
+    architecture = schema.option(synthesis, "architecture", str, "skip")
+    classes = schema.option(state, "c_dim", int, 0)
+    colours = schema.option(state, "img_channels", int, 3)
+    if classes or architecture != "skip" or colours != 3:
         raise UserError(
-            f"{file}: {where} is a generator with {state.get('c_dim', 0)!r:.50} classes, "
-            f"architecture {architecture!r:.50} and {state.get('img_channels', 3)!r:.50} colours; "
-            "wanted an unconditional RGB one with skip connections"
+            f"{file}: {where} is a generator with {classes} classes, architecture "
+            f"{architecture[:50]!r} and {colours} colours; wanted an unconditional RGB one with "
+            "skip connections"
         )
-    clamp = synthesis.get("conv_clamp")
-    tensors = checkpoint_file.state_dict(network)
+    clamp: float | None = schema.option(synthesis, "conv_clamp", (int, float), None)
+    if clamp is not None and not 0 < clamp < 1e30:
+        raise UserError(f"{file}: {where} clamps convolutions to {clamp:.3g}, wanted over 0")
+    tensors = schema.table(checkpoint_file.state_dict(network), where)
     return Found("nvlabs", where, tensors, conv_clamp=None if clamp is None else float(clamp))
 
 

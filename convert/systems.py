@@ -14,8 +14,9 @@ from typing import Any, Literal
 import numpy as np
 
 from convert.download import web_pages
-from convert.reader import checkpoint_file
+from convert.reader import checkpoint_file, schema
 from emojax.runtime.errors import UserError
+from emojax.store.reader.contents import opened
 
 BEGINNING = 2**14
 """Bytes that tell a web page, and mostly what it says."""
@@ -115,8 +116,8 @@ def system_of(saved: Any) -> System | None:
     if "G_ema" in saved or isinstance(saved.get("g_ema"), Mapping):
         return GENERATOR
     if isinstance(saved.get("state_dict"), Mapping):
-        return ENCODERS.get(str(training_options(saved).get("encoder_type")))
-    return _by_names(map(str, saved))
+        return _by_encoder(training_options(saved).get("encoder_type"))
+    return _by_names(name for name in saved if isinstance(name, str))
 
 
 def system_in(file: Path) -> System | None:
@@ -132,10 +133,7 @@ def system_in(file: Path) -> System | None:
 
 def training_options(saved: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return `opts` of a file of the pSp family, a dict or a Namespace; {} where it has none."""
-    opts = saved.get("opts")
-    if isinstance(opts, checkpoint_file.Record):
-        opts = opts.state
-    return opts if isinstance(opts, Mapping) else {}
+    return schema.attributes(saved.get("opts"))
 
 
 def load(file: Path, converter: Converter) -> Any:
@@ -179,10 +177,14 @@ def _loaded(file: Path) -> Any:
 def _beginning(file: Path) -> bytes:
     """Return the first bytes of a file; none where it cannot be read, which the reader reports."""
     try:
-        with file.open("rb") as stream:
-            return stream.read(BEGINNING) if file.is_file() else b""
-    except OSError:
+        with opened(file) as stream:
+            return stream.read(BEGINNING)
+    except (OSError, ValueError):  # ValueError: a pipe or a device
         return b""
+
+
+def _by_encoder(kind: Any) -> System | None:
+    return ENCODERS.get(kind) if isinstance(kind, str) else None
 
 
 def _by_names(names: Iterable[str]) -> System | None:

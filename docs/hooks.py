@@ -37,6 +37,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
         **library(),
         "changelog.md": '--8<-- "CHANGELOG.md"\n',
         "contributing.md": '--8<-- "CONTRIBUTING.md"\n',
+        "security.md": '--8<-- "SECURITY.md"\n',
         **notebook(ROOT / "docs/quickstart.ipynb"),
     }
     for name, content in pages.items():

@@ -23,6 +23,7 @@ from typing import Any, BinaryIO, cast
 
 import numpy as np
 
+from convert.reader import schema
 from convert.reader.archives import Archive, read_npz
 from convert.reader.budget import Budget
 from convert.reader.pickle_functions import BUILDS, calls
@@ -39,7 +40,6 @@ _LEGACY_MAGIC = 0x1950A86A20F9469CFC6C  # torch/serialization.py, MAGIC_NUMBER
 _LEGACY_PROTOCOL = 1001
 _MOST_MODULES = 20_000  # in one network; a hostile file can make a few modules look like many
 _DEEPEST_MODULE = 100
-_LONGEST_NAME = 500  # of a tensor
 _LOAD_FROM_BYTES = 60  # operations of a pickle inside a pickle, beside its opcodes
 
 # What the parsers raise for malformed bytes, RecursionError among them.
@@ -336,7 +336,7 @@ def _named(prefix: str, name: Any) -> str:
     """
     if not isinstance(name, str):
         raise UserError(f"a part of a network is named by a {type(name).__name__}, wanted text")
-    if len(prefix) + len(name) > _LONGEST_NAME:
+    if len(prefix) + len(name) > schema.LONGEST_NAME:
         raise UserError(f"a part of a network has a name of {len(prefix) + len(name)} letters")
     return prefix + name
 

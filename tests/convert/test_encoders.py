@@ -194,5 +194,5 @@ def test_foreign_files_end_in_one_sentence(convert, small_file, capsys, change, 
 
 def test_options_may_be_a_namespace():
     record = checkpoint_file.Record("argparse.Namespace", {"encoder_type": "WEncoder"})
-    found = convert_psp.options_of({"opts": record, "state_dict": {}}, "file")
+    found = convert_psp.checked({"opts": record, "state_dict": {}}, "file").options
     assert found["encoder_type"] == "WEncoder"

@@ -99,7 +99,7 @@ def test_install_commands_name_extras_that_exist():
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_links_to_files_exist(page):
     """Links within the repository; mkdocs checks anchors and generated pages itself."""
-    generated = {"quickstart.md", "commands.md", "changelog.md", "contributing.md"}
+    generated = {"quickstart.md", "commands.md", "changelog.md", "contributing.md", "security.md"}
     for link in blocks.LINK.findall(page.read_text()):
         if "://" not in link and link not in generated:
             assert (page.parent / link).is_file(), (page.name, link)

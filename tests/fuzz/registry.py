@@ -8,6 +8,7 @@ FAMILIES = {
     "checkpoints": "tests.fuzz.checkpoints:CHECKPOINTS",
     "landmarks": "tests.fuzz.pictures:LANDMARKS",
     "pictures": "tests.fuzz.pictures:PICTURES",
+    "converters": "tests.fuzz.converters:CONVERTERS",
 }
 """Where each family is, "module:name"; imported only by the process that runs it."""
 
