@@ -3,13 +3,14 @@
 The files are pickles of NumPy arrays, which the reader takes as it takes PyTorch's.
 """
 
+import os
 import pickle
 import re
 
 import numpy as np
 import pytest
 
-from convert import directions, emotion, hyperstyle, inception, psp, stylegan
+from convert import directions, emotion, hyperstyle, inception, psp, stylegan, systems
 from convert.reader import checkpoint_file, schema
 from convert.rules import Rule, apply
 from emojax.runtime.cli import run_command
@@ -276,3 +277,12 @@ def test_finiteness_costs_one_pass_and_no_false_alarm():
     table, _ = apply([Rule("kernel", "w")], [], expected(2), {"w": np.float32([0, np.inf])})
     with pytest.raises(UserError, match="w holds NaN or infinity"):
         np.asarray(table["kernel"])
+
+
+def test_pipes_are_refused_by_every_converter(tmp_path):
+    for name in ("a.pt", "a.npy"):
+        os.mkfifo(tmp_path / name)
+        with pytest.raises(UserError, match="a pipe or a device"):
+            directions.read(tmp_path / name)
+    with pytest.raises(UserError, match="a pipe or a device"):
+        systems.load(tmp_path / "a.pt", "stylegan")
