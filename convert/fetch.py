@@ -237,7 +237,7 @@ def _accept(files: Sequence[File], options: Options, downloads: Path) -> None:
     Raises:
         UserError: they are not accepted, or there is no terminal to ask on.
     """
-    record = downloads / "accepted.json"
+    record = downloads / ".accepted.json"  # no published name begins with a dot
     try:
         before = [str(each) for each in json.loads(record.read_text())["licences"]]
     except (OSError, ValueError, LookupError, TypeError):
@@ -296,7 +296,7 @@ def _alone(downloads: Path) -> Iterator[None]:
     if fcntl is None:  # Windows
         yield
         return
-    with (downloads / "lock").open("w") as lock:
+    with (downloads / ".lock").open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:

@@ -83,7 +83,8 @@ KEYS = [
     (GENERATOR, {"input.input", "conv1.conv.weight"}),
     (EMOTION, {"conv_stem.weight", "conv_head.weight"}),
     (INCEPTION, {"Conv2d_1a_3x3.conv.weight", "Mixed_7c.branch_pool.conv.weight"}),
-    (DIRECTIONS, {"lat_comp"}),
+    (DIRECTIONS, {"lat_comp"}),  # GANSpace's components, and e4e's extract of them
+    (DIRECTIONS, {"comp"}),
     (
         System("InsightFace's IR-SE50, an identity network"),
         {"input_layer.0.weight", "output_layer.3.weight"},

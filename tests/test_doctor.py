@@ -49,7 +49,7 @@ def test_missing_parts_have_a_command(here, capsys, name, command):
 def test_interrupted_downloads_are_mentioned(here, capsys):
     folder = here.parent / "home/checkpoints/.downloads"
     folder.mkdir(parents=True)
-    (folder / "lock").touch()
+    (folder / ".lock").touch()
     assert report(capsys)["downloads"] == {}
     (folder / "psp.pt.part").write_bytes(bytes(20_000))
     assert report(capsys)["downloads"] == {str(folder): 20_000}

@@ -74,7 +74,7 @@ def test_one_command_leaves_one_bundle_in_the_home(server, here, capsys):
         source = made.metadata(part).source
         assert source["file"] == name
         assert source["sha256"] == hashlib.sha256(FILES[name].read_bytes()).hexdigest()
-    assert sorted(os.listdir(downloads(here))) == ["accepted.json", "lock"]
+    assert sorted(os.listdir(downloads(here))) == [".accepted.json", ".lock"]
     assert os.listdir(here) == ["tiny.toml"]
 
 
@@ -138,7 +138,7 @@ def test_other_contents_than_published_are_deleted(server, here, capsys):
     said = capsys.readouterr().err
     assert "generator.pt: it holds a StyleGAN2 generator, wanted an emotion classifier" in said
     assert "it is deleted" in said
-    assert sorted(os.listdir(downloads(here))) == ["accepted.json", "lock"]
+    assert sorted(os.listdir(downloads(here))) == [".accepted.json", ".lock"]
     assert not bundle.look_up("swapped").folders
 
 
@@ -289,7 +289,7 @@ def test_a_set_that_does_not_exist(capsys):
 def test_two_runs_do_not_write_to_one_file(server, here, capsys):
     folder = downloads(here)
     folder.mkdir(parents=True)
-    with (folder / "lock").open("w") as lock:
+    with (folder / ".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         assert run() == 2
     assert "another 'emojax fetch' is at work in" in capsys.readouterr().err

@@ -116,6 +116,42 @@ def test_hyperstyle_and_directions_name_both_systems_too(tmp_path):
         directions.read(file)
 
 
+@pytest.mark.parametrize(
+    ("file", "system"),
+    [
+        ("files/ros_tiny_legacy.pt", systems.GENERATOR),
+        ("files/ros_tiny_torch171.pt", systems.GENERATOR),
+        ("nvlabs_tiny/nvlabs_tiny.pkl", systems.GENERATOR),
+        ("nvlabs_tiny/nvlabs_tiny_torch2.pkl", systems.GENERATOR),
+        ("files/hsemotion_tiny.pt", systems.EMOTION),
+        ("files/hsemotion_tiny_timm067.pt", systems.EMOTION),
+        ("files/hsemotion_tiny_timm0916.pt", systems.EMOTION),
+        ("directions/age.pt", systems.DIRECTIONS),
+        ("directions/ffhq_pca.pt", systems.DIRECTIONS),
+        ("script_tiny.pt", None),
+        ("files/odd_objects.pt", None),
+    ],
+)
+def test_files_that_torch_wrote_are_recognised(file, system):
+    assert systems.system_in(oracles.DATA / file) is system
+
+
+@pytest.mark.parametrize(
+    ("case", "manifest", "system"),
+    [
+        ("psp_ffhq", "manifest.json", systems.PSP),
+        ("psp_wplus", "manifest.json", systems.PSP),
+        ("psp_w", "manifest.json", systems.PSP_W),
+        ("e4e_ffhq", "manifest.json", systems.E4E),
+        ("hyperstyle_ffhq", "manifest.json", systems.HYPERSTYLE),
+        ("hyperstyle_ffhq", "manifest_w_encoder.json", systems.W_ENCODER),
+    ],
+)
+def test_published_options_are_recognised(case, manifest, system):
+    opts = json.loads((oracles.DATA / case / manifest).read_text())["config"]
+    assert systems.system_of({"state_dict": {}, "opts": opts.get("opts", opts)}) is system
+
+
 def refused(*files, **changes):
     with pytest.raises(UserError) as caught:
         file_set.main(file_set.Options(files, name="new", **changes))

@@ -5,7 +5,8 @@
         ...server.url + "psp.pt"...
 
 Each request for a file takes the next entry of its plan; when the plan is used up the file is
-served, with ranges, an ETag and a date. What was asked for is in `server.asked`.
+served, with ranges, an ETag and a date. What was asked for is in `server.asked`, the number of
+connections that were cut in `server.cuts`.
 """
 
 import socket
@@ -51,6 +52,7 @@ class FileServer:
 
     def __init__(self, folder, certificate=None):
         self.folder, self.plan, self.asked, self.lock = Path(folder), {}, [], threading.Lock()
+        self.cuts = 0
         self.server = _Server(("127.0.0.1", 0), _handler(self))
         scheme = "http"
         if certificate:
@@ -105,6 +107,7 @@ def _handler(server):
             """Cut the connection as a network does."""
             self.wfile.flush()
             self.close_connection = True
+            server.cuts += 1
             with suppress(OSError):
                 self.connection.shutdown(socket.SHUT_RDWR)
 

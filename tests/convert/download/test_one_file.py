@@ -1,8 +1,5 @@
 """One file: resumed after every kind of cut, and never believed before it is checked."""
 
-import contextlib
-import gc
-import hashlib
 import os
 import random
 import resource
@@ -11,7 +8,6 @@ import socket
 import subprocess
 import sys
 import threading
-import warnings
 
 import pytest
 import requests
@@ -19,54 +15,9 @@ import requests
 from convert.download import connection, one_file
 from convert.download.one_file import Patience, Wanted
 from convert.download.problems import LocalProblem, Problem, Stopped
+from tests.convert.download.one_served_file import BYTES, HASH, NAME, SIZE, Silent, fetch
 from tests.support import file_server
-from tests.support.file_server import FileServer, cut, page, raw, redirect, serve, status
-
-SIZE = 3_000_000
-BYTES = b"PK\x03\x04" + random.Random(0).randbytes(SIZE - 4)
-HASH = hashlib.sha256(BYTES).hexdigest()
-NAME = "psp.pt"
-
-
-@pytest.fixture(scope="module")
-def served(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("served")
-    (folder / NAME).write_bytes(BYTES)
-    with FileServer(folder) as server:
-        yield server
-
-
-@pytest.fixture
-def server(served, monkeypatch):
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    served.plan.clear()
-    served.asked.clear()
-    return served
-
-
-class Silent:
-    def __init__(self):
-        self.notes = []
-
-    def at(self, done, total):
-        pass
-
-    def note(self, text):
-        self.notes.append(text)
-
-
-def fetch(server, folder, *, retries=3, stop=None, shown=None, url=None, **wanted):
-    given = {"most": 2 * SIZE, "sha256": HASH, **wanted}
-    file = Wanted(NAME, (url or server.url) + NAME, **given)
-    with connection.Session() as session:
-        return one_file.fetch(
-            file,
-            folder,
-            session,
-            shown or Silent(),
-            stop or threading.Event(),
-            Patience(retries, 0),
-        )
+from tests.support.file_server import FileServer, cut, page, redirect, serve, status
 
 
 def test_a_whole_file(server, tmp_path):
@@ -150,6 +101,35 @@ def test_faults_that_pass_are_waited_for(server, tmp_path):
     assert "127.0.0.1 answers 503, trying again" in shown.notes
 
 
+class Clock(threading.Event):
+    """An event that nobody waits for."""
+
+    def __init__(self):
+        super().__init__()
+        self.pauses = []
+
+    def wait(self, timeout=None):
+        self.pauses.append(timeout)
+        return False
+
+
+def test_pauses_double_unless_the_server_asks_for_another(server, tmp_path):
+    clock = Clock()
+    server.plan[NAME] = [
+        status(500),
+        status(502),
+        status(504),
+        status(503, Retry_After="7"),
+        cut(4 * one_file.CHUNK),
+        status(503, Retry_After="1000000"),
+        status(503, Retry_After="Wed, 21 Oct 2026 07:28:00 GMT"),
+    ]
+    file = Wanted(NAME, server.url + NAME, 2 * SIZE)
+    with connection.Session() as session:
+        one_file.fetch(file, tmp_path, session, Silent(), clock, Patience(5, 0.5))
+    assert clock.pauses == [0.5, 1.0, 2.0, 7.0, 0.5, connection.LONGEST_WAIT, 2.0]
+
+
 @pytest.mark.parametrize(
     ("plan", "sentence"),
     [
@@ -228,87 +208,6 @@ def test_redirects_are_followed(server, tmp_path):
     assert fetch(server, tmp_path).read_bytes() == BYTES
 
 
-def ok(*headers, body=b"PK\x03\x04" + bytes(100)):
-    return raw(b"\r\n".join([b"HTTP/1.1 200 OK", *headers, b"", body]))
-
-
-ODD = [
-    raw(b""),
-    raw(b"\x00\xff garbage\r\n\r\n"),
-    raw(b"HTTP/1.1 200 OK\r\nContent-"),
-    raw(b"HTTP/1.1 999 \xff\r\n\r\n"),
-    raw(b"HTTP/1.1 302 Found\r\nLocation: \xff\xfe://\r\n\r\n"),
-    raw(b"HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:99999999/\r\n\r\n"),
-    raw(b"HTTP/1.1 302 Found\r\nLocation: //[\r\n\r\n"),
-    raw(b"HTTP/1.1 302 Found\r\nLocation: http://\r\n\r\n"),
-    ok(b"Content-Length: -5"),
-    ok(b"Content-Length: 12, 13"),
-    ok(b"Content-Length: many"),
-    ok(b"Content-Length: 99999999999999999999"),
-    ok(b"Transfer-Encoding: chunked", body=b"zz\r\nPK\x03\x04"),
-    ok(b"Transfer-Encoding: chunked", body=b"5\r\nPK\x03\x04"),
-    ok(b"Content-Encoding: gzip"),
-    ok(b"ETag: \xff\xfe\r\n next", b"Content-Length: 200"),
-    ok(b"Last-Modified: \x01", b"Content-Length: 200"),
-    ok(*[b"X-%d: y" % i for i in range(300)]),
-    ok(b"X: " + b"y" * 100_000),
-    raw(b"HTTP/1.1 206 Partial\r\nContent-Range: bytes 9-1/x\r\n\r\nPK"),
-    raw(b"HTTP/1.1 206 Partial\r\nContent-Range: bytes */*\r\n\r\nPK"),
-    raw(b"HTTP/1.1 416 No\r\nContent-Range: bytes */x\r\n\r\n"),
-    page('<form action="http://["><input name="confirm" value="t">'),
-    page("<form action='javascript:x'><input name='confirm'>"),
-    page("<title>" + "x" * 10_000),
-    page("\x00<!DOCTYPE html>" + "<" * 50_000),
-]
-
-
-@pytest.fixture
-def forgotten_sockets():
-    """urllib3 leaves the connection of an answer with a malformed header to the collector."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ResourceWarning)
-        yield
-        gc.collect()
-
-
-@pytest.mark.usefixtures("forgotten_sockets")
-@pytest.mark.parametrize("index", range(len(ODD)))
-def test_odd_answers_end_in_a_sentence_or_are_tried_again(server, tmp_path, index):
-    server.plan[NAME] = ODD[index]
-    with pytest.raises(Problem) as caught:
-        fetch(server, tmp_path, retries=1)
-    assert 10 < len(str(caught.value)) < 500
-    server.plan[NAME] = [serve(ranges=index % 2 == 0), serve()]
-    (tmp_path / f"{NAME}.part").unlink(missing_ok=True)
-    assert fetch(server, tmp_path).read_bytes() == BYTES
-
-
-@pytest.mark.usefixtures("forgotten_sockets")
-@pytest.mark.parametrize("seed", range(30))
-def test_any_mix_of_answers_ends_in_the_file_or_in_a_sentence(server, tmp_path, seed):
-    drawn = random.Random(seed)
-    more = [
-        lambda: cut(drawn.randrange(SIZE)),
-        lambda: serve(limit=drawn.randrange(SIZE), ranges=False),
-        lambda: serve(limit=drawn.randrange(SIZE), etag=None),
-        lambda: serve(limit=drawn.randrange(SIZE), etag='"two"', flip=drawn.randrange(4, SIZE)),
-        lambda: serve(length=False, limit=drawn.randrange(SIZE)),
-        lambda: file_server.confirmation,
-        lambda: status(drawn.choice([500, 503, 429])),
-        lambda: redirect(NAME),
-        lambda: drawn.choice(ODD),
-    ]
-    for _ in range(4):
-        server.plan[NAME] = [drawn.choice(more)() for _ in range(drawn.randrange(6))]
-        with contextlib.suppress(Problem):
-            fetch(server, tmp_path)
-            break
-        assert not (tmp_path / NAME).exists()
-    server.plan.clear()
-    fetch(server, tmp_path)
-    assert (tmp_path / NAME).read_bytes() == BYTES
-
-
 def test_the_body_of_a_redirect_is_not_read(server, tmp_path):
     server.plan[NAME] = [lambda handler, _: handler.head(302, 10**12, Location="one")]
     server.plan["one"] = [redirect(NAME)]
@@ -333,7 +232,7 @@ def test_a_machine_without_a_network():
 def test_a_disk_that_takes_no_more(server, tmp_path):
     """In a process that may write 1,000,000 bytes to a file."""
     code = (
-        "import resource, sys, pathlib; from tests.convert.download import test_one_file as t;"
+        "import resource, sys, pathlib; from tests.convert.download import one_served_file as t;"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, 1_000_000)); "
         "t.fetch(None, pathlib.Path(sys.argv[2]), url=sys.argv[1])"
     )
