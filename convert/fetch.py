@@ -14,6 +14,7 @@ names. Nothing in a file is executed. `python -m convert.fetch` does the same.
 import contextlib
 import dataclasses
 import json
+import logging
 import os
 import shlex
 import shutil
@@ -44,6 +45,8 @@ try:
     import fcntl
 except ImportError:  # Windows
     fcntl = None
+
+log = logging.getLogger(__name__)
 
 MIRROR = "EMOJAX_MIRROR"
 """Variable with the address that --mirror gives."""
@@ -293,16 +296,20 @@ def _alone(downloads: Path) -> Iterator[None]:
     Raises:
         UserError: another run is at work there.
     """
-    if fcntl is None:  # Windows
-        yield
-        return
-    with (downloads / ".lock").open("w") as lock:
+    try:
+        lock = (downloads / ".lock").open("w")
+    except OSError as error:
+        raise UserError(f"cannot write in {downloads} ({error}): choose another folder") from error
+    with lock:
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if fcntl is not None:  # Windows has none
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise UserError(
                 f"another 'emojax fetch' is at work in {downloads}: wait until it has ended"
             ) from error
+        except OSError:  # a network disk without locks
+            log.info("%s has no locks: run one 'emojax fetch' at a time", downloads)
         yield
 
 

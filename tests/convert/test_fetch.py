@@ -295,6 +295,12 @@ def test_two_runs_do_not_write_to_one_file(server, here, capsys):
     assert "another 'emojax fetch' is at work in" in capsys.readouterr().err
 
 
+def test_a_folder_that_cannot_be_written(server, here, capsys):
+    (downloads(here) / ".lock").mkdir(parents=True)
+    assert run() == 2
+    assert "cannot write in" in capsys.readouterr().err
+
+
 def test_a_small_disk_is_noticed_at_once(server, here, capsys):
     huge = {"emotion": {"about_bytes": 10**16}}
     Path("huge.toml").write_text(table(server, HOLDS, **huge))
