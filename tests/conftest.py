@@ -9,10 +9,14 @@ os.environ["EMOJAX_HOME"] = "/nonexistent/emojax"  # no test reads or writes the
 
 import ctypes
 import gc
+import signal
 import sys
 
 import jax
 import pytest
+
+# A shell starts what it runs in the background without SIGINT, and children inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 jax.config.update("jax_default_matmul_precision", "highest")
 jax.config.update("jax_numpy_dtype_promotion", "strict")
@@ -29,18 +33,36 @@ def here(tmp_path, monkeypatch):
 
 LARGE = 1.5e9
 """Bytes of a test process above which it forgets its compiled programs after a file."""
+LARGEST = 2e9
+"""Bytes above which it gives memory back after a test: two processes have to fit into 6 GB."""
 
 
 @pytest.fixture(scope="module", autouse=True)
 def _forget_programs():
-    """Give memory back after a file of large networks: two processes have to fit into 6 GB."""
+    """Forget compiled programs after a file of large networks."""
     yield
     gc.collect()
     if _resident_bytes() > LARGE:
         jax.clear_caches()
-        gc.collect()
-        if sys.platform == "linux":
-            ctypes.CDLL("libc.so.6").malloc_trim(0)
+        _give_back()
+
+
+@pytest.fixture(autouse=True)
+def _keep_small():
+    """Give memory back after a test of large networks, and programs where that is not enough."""
+    yield
+    if _resident_bytes() > LARGEST:
+        _give_back()
+        if _resident_bytes() > LARGEST:
+            jax.clear_caches()
+            _give_back()
+
+
+def _give_back():
+    """Return freed memory to the system; glibc keeps it otherwise."""
+    gc.collect()
+    if sys.platform == "linux":
+        ctypes.CDLL("libc.so.6").malloc_trim(0)
 
 
 def _resident_bytes():
