@@ -22,6 +22,7 @@ Matrix = np.ndarray | jax.Array
 
 _BLOCK_ROWS = 4096  # rows of one matrix product: few enough for float32 sums to be accurate
 _LEAST_ROWS = 64  # rows of the smallest block, padding included
+_GRAM_BLOCKS = 32  # of a device's rows: the last block of a Gram matrix is padded to its full size
 
 
 class Rows:
@@ -142,7 +143,7 @@ def _gram(
 
     def shard(x: jax.Array, weight: jax.Array, centre: jax.Array) -> jax.Array:
         x = x.reshape(-1, x.shape[2])
-        size = min(_BLOCK_ROWS, x.shape[0])
+        size = min(_BLOCK_ROWS, max(_LEAST_ROWS, x.shape[0] // _GRAM_BLOCKS))
 
         def one_target(weight: jax.Array) -> jax.Array:
             count = jnp.count_nonzero(weight)
