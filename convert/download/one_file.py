@@ -29,7 +29,7 @@ from emojax.runtime.files import sha256, write_json
 CHUNK = 2**16
 """Bytes of one write, and the most that a cut can cost."""
 
-LONGEST_PAGE = 2**20
+LONGEST_PAGE = 2**16
 """Bytes that are read of a web page."""
 
 LONGEST_PAUSE = 30.0

@@ -11,6 +11,7 @@ from urllib.parse import urlencode, urlsplit
 from convert.download.addresses import joined
 
 SIGN_IN = re.compile(r"accounts\.google\.com|ServiceLogin", re.IGNORECASE)
+TITLE = re.compile(r"<title[^>]{0,200}>(.{0,500}?)</title>", re.IGNORECASE | re.DOTALL)
 QUOTA = re.compile(
     r"quota exceeded|exceeded (?:the|its) quota|too many users have (?:viewed|downloaded)"
     r"|download quota",
@@ -48,7 +49,7 @@ def meaning(page: str) -> str:
         return "Google Drive's quota for this file is used up for now"
     if SIGN_IN.search(page):
         return "the server asks to sign in"
-    title = re.search(r"<title[^>]*>(.*?)</title>", page, re.IGNORECASE | re.DOTALL)
+    title = TITLE.search(page)
     named = f" ({' '.join(title[1].split())!r:.80})" if title else ""
     return f"the server sent a web page{named} in the place of the file"
 

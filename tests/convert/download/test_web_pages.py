@@ -1,9 +1,11 @@
 """Addresses of Google Drive, and what its pages say."""
 
+import time
+
 import pytest
 
 from convert import published
-from convert.download import addresses, web_pages
+from convert.download import addresses, one_file, web_pages
 from tests.support import file_server
 
 ID = "1bMTNWkh5LArlaWSc_wa8VKyq2V42T2z0"
@@ -44,6 +46,30 @@ def test_a_form_gives_the_confirmed_address():
 )
 def test_a_page_is_told_by_its_type_or_its_first_bytes(content_type, first, page):
     assert web_pages.is_page(content_type, first) is page
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        "<title",
+        "<title>",
+        "<!",
+        "<!--",
+        "<form ",
+        "<form action=",
+        "<input name='",
+        "<a",
+        "&",
+        "<?",
+        "</",
+    ],
+)
+def test_a_page_made_to_take_long_takes_a_moment(part):
+    page = part * (one_file.LONGEST_PAGE // len(part))
+    start = time.process_time()
+    web_pages.meaning(page)
+    web_pages.confirmed_address(page, "https://drive.google.com/")
+    assert time.process_time() - start < 5
 
 
 def test_titles_cannot_act_on_a_terminal():
