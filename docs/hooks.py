@@ -24,7 +24,7 @@ from mkdocs.structure.pages import Page
 from emojax.__main__ import COMMANDS, CONVERTERS
 
 ROOT = Path(__file__).parent.parent
-DEMO = ("train", "report", "faces", "dataset")
+DEMO = ("train", "report", "faces", "film", "dataset")
 """The commands of the embedded demo."""
 BLOCK = re.compile(r"^```math\n(.*?)\n```$", re.DOTALL | re.MULTILINE)
 INLINE = re.compile(r"\$`(.+?)`\$")

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 from emojax.runtime.interrupts import quiet_start
 
 if TYPE_CHECKING:
+    from emojax.film.changes import VideoEdit
+    from emojax.film.editing import edit_video
     from emojax.latents.directions import Directions
     from emojax.latents.normalisers import Prepared
     from emojax.pipeline import Faces, Pipeline, load
@@ -32,7 +34,9 @@ __all__ = [
     "Pipeline",
     "Prepared",
     "UserError",
+    "VideoEdit",
     "__version__",
+    "edit_video",
     "load",
 ]
 
@@ -44,6 +48,8 @@ _HOMES = {
     "Pipeline": "emojax.pipeline",
     "Prepared": "emojax.latents.normalisers",
     "UserError": "emojax.runtime.errors",
+    "VideoEdit": "emojax.film.changes",
+    "edit_video": "emojax.film.editing",
     "load": "emojax.pipeline",
 }
 

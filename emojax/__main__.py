@@ -12,6 +12,7 @@ from emojax.runtime.errors import UserError
 COMMANDS = {
     "transfer": "give one face the expression of another",
     "edit": "change the emotion of a face",
+    "video": "change the emotion of a face in a video",
     "web": "open a page in the browser: photographs, sliders, faces",
     "invert": "turn photographs into codes, and back into pictures",
     "sample": "draw generated faces from seeds",

@@ -5,7 +5,6 @@ import json
 import shutil
 import subprocess
 import sys
-import types
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +13,7 @@ from PIL import Image
 
 from emojax import edit, transfer
 from emojax.faces import images
-from emojax.film import loops
+from emojax.film import loops, reading
 from emojax.latents import inversion, normalisers, reconstruction
 from emojax.runtime.cli import run_command
 from emojax.runtime.errors import UserError
@@ -305,33 +304,24 @@ def test_a_video_has_all_its_frames_enlarged(tmp_path, suffix):
     assert names_in(tmp_path) == {file.name}
 
 
-def test_an_mp4_without_ffmpeg_is_one_sentence(tmp_path, monkeypatch):
-    monkeypatch.setitem(sys.modules, "imageio_ffmpeg", None)
-    with pytest.raises(UserError, match=r"run 'pip install imageio-ffmpeg', or write a \.gif"):
+def test_an_mp4_without_pyav_is_one_sentence(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "av", None)
+    with pytest.raises(UserError, match=r"run 'pip install av', or use \.gif"):
         loops.check(tmp_path / "film.mp4")
 
 
-def test_an_mp4_is_whole_or_not_there(tmp_path, monkeypatch):
-    """The package stands in: what it is asked to write, and what a full disk leaves behind."""
-    room = 3
-
-    def write_frames(path, size, **settings):
-        assert size == (258, 256)
-        with open(path, "wb") as file:
-            for _ in range(room):
-                file.write((yield).tobytes())
-        yield
-        raise OSError("disk full")
-
-    stand_in = types.SimpleNamespace(write_frames=write_frames)
-    monkeypatch.setitem(sys.modules, "imageio_ffmpeg", stand_in)
-    frames = [np.full((256, 258, 3), level, np.uint8) for level in (1, 2, 3, 4, 5)]
+def test_an_mp4_is_whole_or_not_there(tmp_path):
+    pytest.importorskip("av")
+    frames = [np.full((256, 257, 3), level, np.uint8) for level in (1, 120, 240)]
     file = tmp_path / "film.mp4"
-    loops.write(file, frames[:3])
-    whole = b"".join(frame.tobytes() for frame in frames[:3])
-    assert file.read_bytes() == whole
-    with pytest.raises(UserError, match=r"cannot write .*film\.mp4 .disk full"):
-        loops.write(file, frames)
+    loops.write(file, frames)
+    video = reading.describe(file)
+    assert (video.width, video.height, video.rate) == (258, 256, 25)  # sides are made even
+    levels = [frame.picture.mean() for frame in reading.read(video)]
+    np.testing.assert_allclose(levels, [1, 120, 240], atol=2)  # colours are rounded twice
+    whole = file.read_bytes()
+    with pytest.raises(ValueError, match="Unexpected"):
+        loops.write(file, [*frames, np.zeros((256, 256), np.uint8)])  # it stops half-way
     assert file.read_bytes() == whole
     assert names_in(tmp_path) == {"film.mp4"}
 

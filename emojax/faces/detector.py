@@ -27,11 +27,12 @@ _DAMAGE = (OSError, ValueError, EOFError, RuntimeError, pickle.UnpicklingError)
 """What joblib and lz4 raise for a file that is missing, truncated or something else."""
 
 
-def detect(picture: np.ndarray) -> list[mtcnn.Face]:
+def detect(picture: np.ndarray, *, smallest: int = 20) -> list[mtcnn.Face]:
     """Find the faces of a photograph with the installed weights.
 
     Args:
         picture: uint8 [H,W,3].
+        smallest: side of the smallest face to find, in pixels.
 
     Returns:
         The faces, most probable first.
@@ -39,7 +40,16 @@ def detect(picture: np.ndarray) -> list[mtcnn.Face]:
     Raises:
         UserError: the weights are not installed or cannot be read.
     """
-    return mtcnn.detect(load(), picture)
+    return mtcnn.detect(load(), picture, smallest=smallest)
+
+
+def follow(picture: np.ndarray, boxes: np.ndarray) -> list[mtcnn.Face]:
+    """Find faces of the frame before again, with the installed weights; see `mtcnn.follow`.
+
+    Raises:
+        UserError: see `detect`.
+    """
+    return mtcnn.follow(load(), picture, boxes)
 
 
 @functools.cache

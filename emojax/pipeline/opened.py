@@ -1,5 +1,6 @@
 """A bundle opened for one inverter: photographs in, codes, edits, transfers and emotions out."""
 
+import dataclasses
 import functools
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -169,6 +170,18 @@ class Pipeline:
             devices=self._devices,
         )
         return Faces(self, codes, portraits)
+
+    def encode(self, faces: np.ndarray) -> np.ndarray:
+        """Return the encoder's codes [N,L,D] alone, without what HyperStyle's passes add.
+
+        Args:
+            faces: aligned, uint8 [N,R,R,3], R = `inverter.resolution`.
+        """
+        encoder = dataclasses.replace(self.inverter, hypernet=None)
+        batch = self.settings.batch
+        return np.asarray(
+            inversion.invert(encoder, faces, batch=batch, devices=self._devices).w_plus
+        )
 
     def sample(self, seeds: int | Iterable[int], *, truncation: float = 0.7) -> Faces:
         """Return generated faces: those that `emojax sample` draws for the same seeds.

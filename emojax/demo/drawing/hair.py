@@ -91,7 +91,9 @@ def _opening(frame: Frame, who: Identity) -> jax.Array:
 def _strands(frame: Frame, who: Identity, curls: jax.Array) -> jax.Array:
     """Return a texture of streaks that fan out from above the parting, less regular with curls."""
     x, y = frame.x - 0.2 * who.hair_parting, frame.y
-    fan = x / (1.35 - y) + 0.05 * who.hair_curl * curls + 0.012 * wave(7 * y + 5 * x)
+    fan = (
+        x / jnp.maximum(1.35 - y, 0.1) + 0.05 * who.hair_curl * curls + 0.012 * wave(7 * y + 5 * x)
+    )
     fine = 0.5 * wave(110 * fan + 5 * wave(17 * fan)) * fade(90, frame.pixel)
     coarse = 0.6 * wave(33 * fan + 2 * wave(13 * fan + 1))
     streaks = coarse + fine * (0.7 + 0.3 * coarse)
@@ -129,7 +131,7 @@ def hat(canvas: jax.Array, frame: Frame, head: Head, who: Identity) -> jax.Array
     dome = head.distance - 0.12
     brim = 0.40 - 0.12 * x * x
     cap = jnp.maximum(dome, brim - y)
-    ribs = wave(60 * x / (1.3 - y)) * fade(60, frame.pixel)
+    ribs = wave(60 * x / jnp.maximum(1.3 - y, 0.1)) * fade(60, frame.pixel)
     lit = 0.9 + 0.08 * ribs + 0.2 * who.light_x * x - 0.25 * smoothstep(1 + dome / 0.2)
     fold = smoothstep((y - brim - 0.13) / 0.012 + 0.5)
     colour = colours.cloth(who.clothes + 0.45) * (lit * (1.12 - 0.2 * fold))[..., None]

@@ -1,0 +1,81 @@
+"""Faces in every frame: the whole detector now and then, its last network alone in between."""
+
+import itertools
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+
+from emojax.faces import detector
+from emojax.film.reading import Frame
+from emojax.film.tracks import FACES
+from emojax.models.mtcnn import Face
+
+EVERY = 8
+"""Frames from one run of the whole detector to the next. In between, faces that are known are found
+again by the detector's last network; when one is lost, the whole detector runs at once."""
+SMALLEST = 24
+"""The smallest face that is looked for is this part of the frame's shorter side, or 20 pixels."""
+THUMBNAIL = (18, 32)
+"""Height and width, at most, at which neighbouring frames are compared."""
+
+
+def detect(
+    frames: Iterable[Frame], start: int, chunk: int
+) -> Iterator[tuple[int, dict[str, np.ndarray]]]:
+    """Find the faces of consecutive frames.
+
+    Args:
+        frames: those from `start` on, and the one before it where there is one.
+        start: number of the first frame wanted.
+        chunk: frames that are given back together; the whole detector runs at the first of them.
+
+    Yields:
+        Number of a chunk, and its arrays: "points" [C,P,5,2], "boxes" [C,P,4] and "change" [C], see
+        `tracks.Detections`, and "pts" [C], the frames' times.
+    """
+    before: np.ndarray | None = None
+    for block, group in itertools.groupby(frames, lambda frame: frame.number // chunk):
+        known = np.empty((0, 4))
+        rows: dict[str, list[np.ndarray]] = {"points": [], "boxes": [], "change": [], "pts": []}
+        for frame in group:
+            small = thumbnail(frame.picture)
+            if frame.number >= start:
+                faces = _faces(frame.picture, known, (frame.number % chunk) % EVERY == 0)
+                known = np.array([face.box for face in faces]).reshape(-1, 4)
+                change = 0.0 if before is None else np.abs(small - before).mean()
+                rows["points"].append(_padded([face.points for face in faces], (5, 2)))
+                rows["boxes"].append(_padded([face.box for face in faces], (4,)))
+                rows["change"].append(np.array(change))
+                rows["pts"].append(np.array(frame.pts, np.int64))
+            before = small
+        if rows["pts"]:
+            yield block, {name: np.stack(each) for name, each in rows.items()}
+
+
+def _faces(picture: np.ndarray, known: np.ndarray, is_due: bool) -> list[Face]:
+    """Return the faces of a frame, the largest `FACES` of them.
+
+    Those that the whole detector finds go through its last network once more, as in the frames in
+    between: points would jump a little with the network's input otherwise.
+    """
+    faces = [] if is_due else detector.follow(picture, known)
+    if is_due or len(faces) < len(known):
+        smallest = max(min(picture.shape[:2]) // SMALLEST, 20)
+        boxes = [face.box for face in detector.detect(picture, smallest=smallest)]
+        faces = detector.follow(picture, np.array(boxes).reshape(-1, 4))
+    return sorted(faces, key=lambda face: -float(np.prod(face.box[2:] - face.box[:2])))[:FACES]
+
+
+def _padded(rows: list[np.ndarray], shape: tuple[int, ...]) -> np.ndarray:
+    """Return up to `FACES` rows as one array, unused places filled with NaN."""
+    filled = np.full((FACES, *shape), np.nan)
+    if rows:
+        filled[: len(rows)] = np.stack(rows)
+    return filled
+
+
+def thumbnail(picture: np.ndarray) -> np.ndarray:
+    """Return a few pixels of a frame in grey levels, float32."""
+    height, width = picture.shape[:2]
+    step = (-(-height // THUMBNAIL[0]), -(-width // THUMBNAIL[1]))
+    return picture[:: step[0], :: step[1]].astype(np.float32).mean(-1)
