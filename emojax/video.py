@@ -24,7 +24,7 @@ from emojax.faces.photo_reader import check_face
 from emojax.film import reading, tracks, writing
 from emojax.latents import directions
 from emojax.latents.directions import Directions
-from emojax.runtime.choices import Normaliser, Unit
+from emojax.runtime.choices import Normaliser, PasteForm, Unit
 from emojax.runtime.cli import cli
 from emojax.runtime.errors import UserError
 from emojax.runtime.files import write_json
@@ -73,6 +73,9 @@ class Options:
     left, from 1; the report lists them."""
     smoothing: float = 0.4
     """Seconds over which points and codes are smoothed; 0: every frame by itself."""
+    paste_form: PasteForm = "change"
+    """How the face goes back into the frame. change: what the edit changed is added within the
+    face. crop: the whole square as the generator draws it, with soft edges, colours matched."""
     preview: bool = False
     """Also write the film before and after, side by side, as NAME-preview."""
     out: Path = Path("edited.mp4")
@@ -176,6 +179,7 @@ def _edit(pipe: "Pipeline", options: Options) -> "VideoEdit":
         unit=options.unit,
         layers=layer_range(options.layers),
         smoothing=options.smoothing,
+        paste_form=options.paste_form,
     )
 
 

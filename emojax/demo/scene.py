@@ -76,9 +76,9 @@ def faces(scene: Scene, frames: np.ndarray) -> Params:
         return jnp.sin(2 * jnp.pi * (t / period + phase))
 
     moving = {
-        "yaw": 0.10 * wave(3.1),
+        "yaw": 0.07 * wave(3.1),
         "pitch": 0.04 * wave(2.3, 0.2),
-        "roll": 0.09 * wave(4.7, 0.4),
+        "roll": 0.08 * wave(4.7, 0.4),
         "zoom": scene.zoom * (1 + 0.06 * wave(5.3, 0.1)),
         "light_x": 0.8 * wave(3.7, 0.3),
         "light_y": 0.5 + 0.3 * wave(4.1),

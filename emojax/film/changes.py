@@ -17,7 +17,7 @@ from emojax.film.tracks import Track
 from emojax.latents.arithmetic import WHOLE
 from emojax.latents.codes import Inversion
 from emojax.pipeline import Faces, Pipeline
-from emojax.runtime.choices import Normaliser, Unit
+from emojax.runtime.choices import Normaliser, PasteForm, Unit
 from emojax.runtime.errors import UserError
 from emojax.runtime.files import sha256
 from emojax.store.block_store import BlockStore
@@ -43,6 +43,7 @@ class VideoEdit:
         unit: what the amounts count.
         layers: layers of the generator that move.
         smoothing: seconds of the filters' window; 0: every frame by itself.
+        paste_form: how the face goes back into the frame, see `emojax.faces.paste`.
 
     """
 
@@ -57,6 +58,7 @@ class VideoEdit:
     unit: Unit = "norm"
     layers: slice = dataclasses.field(default_factory=lambda: WHOLE)
     smoothing: float = 0.4
+    paste_form: PasteForm = "change"
 
     def check(self, pipe: Pipeline) -> None:
         """Refuse what no film could be edited with, before anything slow.
@@ -92,7 +94,7 @@ class VideoEdit:
                 name: getattr(self, name)
                 for name in (
                     *("face", "driver_face", "target_face", "alpha", "normaliser"),
-                    *("unit", "smoothing"),
+                    *("unit", "smoothing", "paste_form"),
                 )
             },
         }

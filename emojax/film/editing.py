@@ -19,17 +19,17 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 import numpy as np
 
-from emojax.faces import align
 from emojax.film import following, inverting, writing
 from emojax.film.changes import Changer, Driver, VideoEdit, strength
-from emojax.film.following import CHUNK, Followed, quads_of
-from emojax.film.inverting import chunks_of, padded, read_codes, with_kernels
-from emojax.film.pasting import add_change, change_of, place_of
+from emojax.film.following import CHUNK, Followed
+from emojax.film.inverting import chunks_of, crop_side, padded, read_codes, with_kernels
+from emojax.film.pasting import put_back
 from emojax.film.reading import Frame, Video, describe, steps
 from emojax.film.smoothing import window_of
 from emojax.film.tracks import Track
 from emojax.latents.codes import Inversion
 from emojax.pipeline import Pipeline
+from emojax.runtime.choices import PasteForm
 from emojax.runtime.errors import UserError
 from emojax.runtime.files import sha256
 from emojax.runtime.progress import Progress, progress
@@ -284,7 +284,7 @@ def _edited(
     batch: Sequence[Frame]
     while batch := list(itertools.islice(frames, run.pipe.settings.batch)):
         drawn = [_drawn(run.pipe, move, batch) for move in moves]
-        ahead.append(pool.submit(_pasted, batch, drawn))
+        ahead.append(pool.submit(_pasted, batch, drawn, run.edit.paste_form))
         if len(ahead) > 1:
             yield from _shown(ahead.popleft(), shown)
     while ahead:
@@ -298,11 +298,19 @@ def _shown(future: "Future[list[_Shown]]", shown: Progress) -> Iterator[_Shown]:
 
 
 class _Drawn(NamedTuple):
-    """One face of one frame as the generator draws it: uint8 [S,S,3] each, and where it goes."""
+    """One face of one frame.
+
+    Attributes:
+        source: uint8 [S,S,3], as the generator draws it.
+        result: the same edited.
+        points: [5,2] in the frame.
+        size: side at which the face was cut out.
+    """
 
     source: np.ndarray
     result: np.ndarray
-    quad: np.ndarray
+    points: np.ndarray
+    size: int
 
 
 def _drawn(pipe: Pipeline, move: _Move, batch: Sequence[Frame]) -> dict[int, _Drawn]:
@@ -311,14 +319,18 @@ def _drawn(pipe: Pipeline, move: _Move, batch: Sequence[Frame]) -> dict[int, _Dr
     if not len(rows):
         return {}
     source = np.asarray(move.source.w_plus)[rows]
-    size = pipe.settings.batch
-    both = np.concatenate([padded(source, size), padded(move.result[rows], size)])
+    count = pipe.settings.batch
+    both = np.concatenate([padded(source, count), padded(move.result[rows], count)])
     pictures = pipe.draw(_like(move.source, both))
-    frames = move.frames[rows]
-    quads = quads_of(move.track, frames)
+    size = crop_side(move.track, pipe.inverter.resolution)
     return {
-        int(frame): _Drawn(pictures[row], pictures[len(pictures) // 2 + row], quads[row])
-        for row, frame in enumerate(frames)
+        int(frame): _Drawn(
+            pictures[row],
+            pictures[len(pictures) // 2 + row],
+            move.track.points_at(frame),
+            size,
+        )
+        for row, frame in enumerate(move.frames[rows])
     }
 
 
@@ -327,18 +339,18 @@ def _like(codes: Inversion, w_plus: np.ndarray) -> Inversion:
     return dataclasses.replace(codes, w_plus=jnp.asarray(w_plus))
 
 
-def _pasted(batch: Sequence[Frame], drawn: list[dict[int, _Drawn]]) -> list[_Shown]:
+def _pasted(
+    batch: Sequence[Frame], drawn: list[dict[int, _Drawn]], form: PasteForm
+) -> list[_Shown]:
     """Put the faces back into some frames; one without a face stays as it is."""
     finished = []
     for frame in batch:
-        picture = frame.picture.copy()
-        height, width = picture.shape[:2]
+        picture = frame.picture
         for faces in drawn:
-            face = faces.get(frame.number)
-            place = None if face is None else place_of(face.quad, width, height)
-            if face is not None and place is not None:
-                change = change_of(face.source, face.result, align.side_of(face.quad))
-                add_change(picture, change, place)
+            if (face := faces.get(frame.number)) is not None:
+                picture = put_back(
+                    *(picture, face.result, face.source, face.points), size=face.size, form=form
+                )
         finished.append(_Shown(frame.pts, picture, frame.picture))
     return finished
 

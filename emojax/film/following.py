@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 
-from emojax.faces import align
 from emojax.film import tracks as joining
 from emojax.film.detections import detect
 from emojax.film.reading import Video, read
@@ -100,6 +99,8 @@ def follow(
     Raises:
         UserError: no face in any frame, or none of that number; the film cannot be decoded.
     """
+    kept = [store.read_block(PART, block, ["pts"])["pts"] for block in range(_present(store))]
+    shown.advance(sum(map(len, kept)))
     for block, arrays in _missing(video, store):
         store.write(PART, block, arrays)
         shown.advance(len(arrays["pts"]))
@@ -127,11 +128,3 @@ def _missing(video: Video, store: BlockStore) -> Iterator[tuple[int, dict[str, n
         return
     start = done * store.block
     yield from detect(read(video, max(start - 1, 0)), start, store.block)
-
-
-def quads_of(track: Track, frames: np.ndarray) -> np.ndarray:
-    """Return the corners [n,4,2] of a face in some frames of its track.
-
-    Pixel i spans [i, i + 1]; `align.crop` wants half a pixel less.
-    """
-    return np.stack([align.quad_of(track.points[frame - track.start]) + 0.5 for frame in frames])

@@ -12,7 +12,7 @@ import numpy as np
 
 from emojax.faces import align, images
 from emojax.faces.photo_reader import SIZE, Portrait
-from emojax.film.following import Followed, quads_of
+from emojax.film.following import Followed
 from emojax.film.reading import Frame, read
 from emojax.film.smoothing import piece, smooth
 from emojax.film.tracks import Track
@@ -106,14 +106,14 @@ def aligned(frame: Frame, track: Track, side: int) -> np.ndarray:
 
     It is cut out no larger than it is, where a photograph's is always cut out at 1024 pixels.
     """
-    (quad,) = quads_of(track, np.array([frame.number]))
-    return images.resize(align.crop(frame.picture, quad - 0.5, crop_side(track, side)), side)
+    quad = align.quad_of(track.points_at(frame.number))
+    return images.resize(align.crop(frame.picture, quad, crop_side(track, side)), side)
 
 
 def crop_side(track: Track, side: int) -> int:
     """Return the side at which a track's faces are cut out: the same in all frames."""
-    (quad,) = quads_of(track, np.array([track.widest]))
-    power = 2 ** np.ceil(np.log2(max(align.side_of(quad), 1)))
+    widest = align.side_of(align.quad_of(track.points_at(track.widest)))
+    power = 2 ** np.ceil(np.log2(max(widest, 1)))
     return int(np.clip(power, min(2 * side, SIZE), SIZE))
 
 

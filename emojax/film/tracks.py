@@ -77,6 +77,10 @@ class Track:
         """Number of the frame in which the face is largest."""
         return self.start + int(self.sizes.argmax())
 
+    def points_at(self, frame: int) -> np.ndarray:
+        """Return the points [5,2] in a frame of the film."""
+        return self.points[frame - self.start]
+
     def smoothed(self, window: int) -> "Track":
         """Return the track with its points smoothed over a window of frames."""
         return dataclasses.replace(self, points=smooth(self.points, window))

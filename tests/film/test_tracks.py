@@ -27,7 +27,8 @@ def test_two_faces_are_told_apart_from_the_left():
     found = tracks.join(detections([(200, -1, 1, range(30)), (60, 1, 2, range(30))]), gap=4)
     assert [(track.start, track.stop, track.number) for track in found] == [(0, 30, 1), (0, 30, 2)]
     np.testing.assert_allclose(found[0].points[:, 2, 0], 60 + np.arange(30))
-    assert not (found[0].fades_in or found[0].fades_out)
+    assert not (found[0].fades_in)
+    assert not (found[0].fades_out)
     assert tracks.choose(found, "largest", name="film") == [found[0]]
     assert tracks.choose(found, "2", name="film") == [found[1]]
     assert tracks.choose(found, "all", name="film") == found
@@ -52,7 +53,8 @@ def test_no_track_goes_over_a_cut():
     change[12] = 70
     first, second = tracks.join(detections([(60, 0, 1, range(30))], change=change), gap=4)
     assert (first.stop, second.start) == (12, 12)
-    assert not (first.fades_out or second.fades_in)  # another scene: nothing to fade
+    assert not (first.fades_out)
+    assert not (second.fades_in)
     change[:] = 50  # a fast camera, all along
     assert len(tracks.join(detections([(60, 0, 1, range(30))], change=change), gap=4)) == 1
 
