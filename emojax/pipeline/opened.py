@@ -161,27 +161,12 @@ class Pipeline:
             photo if isinstance(photo, Portrait) else self.read(photo, face=face)
             for photo in photos
         )
-        settings = self.settings
-        codes = inversion.invert(
-            self.inverter,
-            self._inputs(portraits),
-            passes=settings.passes,
-            batch=settings.batch,
-            devices=self._devices,
-        )
-        return Faces(self, codes, portraits)
+        return Faces(self, self._inverted(self.inverter, self._inputs(portraits)), portraits)
 
     def encode(self, faces: np.ndarray) -> np.ndarray:
-        """Return the encoder's codes [N,L,D] alone, without what HyperStyle's passes add.
-
-        Args:
-            faces: aligned, uint8 [N,R,R,3], R = `inverter.resolution`.
-        """
+        """Return the encoder's codes [N,L,D] of aligned faces uint8 [N,R,R,3], without passes."""
         encoder = dataclasses.replace(self.inverter, hypernet=None)
-        batch = self.settings.batch
-        return np.asarray(
-            inversion.invert(encoder, faces, batch=batch, devices=self._devices).w_plus
-        )
+        return np.asarray(self._inverted(encoder, faces).w_plus)
 
     def sample(self, seeds: int | Iterable[int], *, truncation: float = 0.7) -> Faces:
         """Return generated faces: those that `emojax sample` draws for the same seeds.
@@ -417,6 +402,10 @@ class Pipeline:
         """Return aligned faces as the encoder takes them, uint8 [N,R,R,3]."""
         side = self.inverter.resolution
         return np.stack([images.resize(each.face, side) for each in portraits])
+
+    def _inverted(self, inverter: Inverter, faces: np.ndarray) -> Inversion:
+        passes, batch = self.settings.passes, self.settings.batch
+        return inversion.invert(inverter, faces, passes=passes, batch=batch, devices=self._devices)
 
     def _faces(self, faces: Faces | Photo) -> Faces:
         return faces if isinstance(faces, Faces) else self.invert(faces)
