@@ -107,9 +107,35 @@ def pictures(scene: Scene, count: int, start: int = 0) -> Iterator[np.ndarray]:
 
 def quads(scene: Scene, frames: np.ndarray) -> np.ndarray:
     """Return where the aligned face truly is in some frames: corners [N,4,2] in pixels."""
-    who = faces(scene, frames).identity
     corners = np.array([[-1, 1], [-1, -1], [1, -1], [1, 1]]) / ALIGNED_ZOOM  # x, y upwards
-    x, y = corners[:, 0], corners[:, 1] + MIDDLE
+    return _pixels(scene, frames, corners[:, 0], corners[:, 1] + MIDDLE)
+
+
+def surface(scene: Scene, frames: np.ndarray, side: int) -> np.ndarray:
+    """Return where fixed points of the face truly are in some frames: its motion, turns included.
+
+    Args:
+        scene: what is shown.
+        frames: their numbers [N].
+        side: number of points across, and down.
+
+    Returns:
+        [N,side,side,2], x and y in pixels; pixel i spans [i, i + 1].
+    """
+    who = faces(scene, frames).identity
+    yaw, pitch = (np.asarray(each)[:, None, None] for each in (who.yaw, who.pitch))
+    u, v = np.meshgrid(np.linspace(-0.42, 0.42, side), np.linspace(0.4, -0.7, side))
+    x, y = u + 0 * yaw, v + 0 * pitch
+    for _ in range(30):  # the inverse of `undo_pose`, by repetition
+        depth = 1 / (1 + 2.2 * (x * x + y * y) ** 2)
+        x, y = u + yaw * depth, v + pitch * depth
+    flat = (len(frames), side * side)
+    return _pixels(scene, frames, x.reshape(flat), y.reshape(flat)).reshape(-1, side, side, 2)
+
+
+def _pixels(scene: Scene, frames: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Return the pixels [N,P,2] of points in the plane of the head, [P] or [N,P], y upwards."""
+    who = faces(scene, frames).identity
     roll, zoom, yaw = (np.asarray(each)[:, None] for each in (who.roll, who.zoom, who.yaw))
     across = zoom * (np.cos(roll) * x - np.sin(roll) * y) + 0.6 * yaw
     up = zoom * (np.sin(roll) * x + np.cos(roll) * y) - 0.02

@@ -136,7 +136,7 @@ def test_chunks_do_not_show(pipe, film, edited, tmp_path):
 def test_a_target_a_driver_and_a_preview(pipe, folder, film, tmp_path):
     results = []
     for name, edit in {
-        "target": VideoEdit(target=folder / "samples" / "target.png"),
+        "target": VideoEdit(target=folder / "samples" / "target.png", normaliser="reinvert"),
         "driver": VideoEdit(driver=film, alpha=0.0),
     }.items():
         out, both = tmp_path / f"{name}.mp4", tmp_path / f"{name}-both.mp4"
