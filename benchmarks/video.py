@@ -10,7 +10,7 @@ frame (`--smoothing 0`), and as `emojax video` does it. A JSON line for each has
 - picture_flicker: the same of the pictures, in grey levels, at points that stay on the face (its
   true motion, turns of the head included), means over four by four points; that of k = 0 is what
   light, grain and encoding make by themselves;
-- emotion: the classifier's mean probability of the emotion;
+- emotion_probability: the classifier's mean probability of the emotion;
 - identity_error: mean absolute difference between the identity factors that the attribute regressor
   finds in the edited film and the true ones;
 - frames_per_second, by the wall clock and by processor time, with everything compiled.
@@ -136,7 +136,7 @@ def _measured(
     return {
         "code_flicker": round(_second_difference(_codes(pipe, film, smoothing)), 5),
         "picture_flicker": round(_second_difference(_on_the_face(frames, what)), 3),
-        "emotion": round(float(said[:, pipe.classes.index(options.emotion)].mean()), 3),
+        "emotion_probability": round(float(said[:, pipe.classes.index(options.emotion)].mean()), 3),
         "identity_error": round(_identity_error(pipe, aligned, what), 4),
         "frames_per_second": round(len(frames) / clock, 2),
         "frames_per_processor_second": round(len(frames) / processor, 2),
