@@ -126,9 +126,7 @@ def read(file: Path) -> dict[str, np.ndarray]:
                     raise UserError(f"{file} holds {len(held[key])} components, wanted 1 to {MOST}")
                 return {f"component{i}": row for i, row in enumerate(held[key])}
         if held and all(isinstance(value, np.ndarray) for value in held.values()):
-            table = schema.table(held, str(file))
-            if len(table) == len(held):
-                return {name_of(key): row for key, row in table.items()}
+            return {name_of(key): row for key, row in schema.table(held, str(file)).items()}
     raise UserError(
         f"{file} holds no direction: wanted an array, a table of arrays, or GANSpace's components"
     )
@@ -147,7 +145,7 @@ def shaped(array: np.ndarray, name: str, config: "GeneratorConfig") -> np.ndarra
             f"{name} is {list(array.shape)}, wanted one of "
             f"{', '.join(str(list(shape)) for shape in sorted(shapes))} for this generator"
         )
-    if array.dtype.kind not in "iu" and not schema.is_real(array.dtype):
+    if not schema.is_number(array.dtype):
         raise UserError(f"{name} is of type {array.dtype}, wanted real numbers")
     rows = np.asarray(array, np.float64).reshape(-1, width)
     if not np.isfinite(rows).all() or not rows.any():

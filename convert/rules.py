@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from convert.reader.checkpoint_file import release
-from convert.reader.schema import all_finite
+from convert.reader.schema import all_finite, is_number
 from emojax.runtime.errors import UserError
 from emojax.store.parts import ConfigT, Part
 
@@ -165,6 +165,8 @@ def apply(
         elif _shape(transform, source[key]) != shape:
             had = list(source[key].shape)
             found.append(f"misshapen: {key} is {had}, {name} wants {list(shape)}")
+        elif not is_number(source[key].dtype):
+            found.append(f"mistyped: {key} is {source[key].dtype}, wanted real numbers")
         else:
             table[name] = Converted(key, source[key], transform, shape)
     left, unknown = _left_over(source, used, ignored)

@@ -360,8 +360,11 @@ def _check_filters(tensors: Mapping[str, np.ndarray], ignored: Mapping[str, str]
     wanted = np.outer([1, 3, 3, 1], [1, 3, 3, 1]) / 64
     for key in ignored:
         if key.endswith(("kernel", "resample_filter")):
+            if not schema.is_real(tensors[key].dtype):
+                raise UserError(f"{key} is {tensors[key].dtype}, wanted a filter of real numbers")
             array = np.asarray(tensors[key], np.float64)
-            if array.shape != (4, 4) or not np.allclose(array / array.sum(), wanted, atol=1e-6):
+            fits = array.shape == (4, 4) and array.sum() > 0
+            if not fits or not np.allclose(array / array.sum(), wanted, atol=1e-6):
                 raise UserError(f"{key} is not the [1, 3, 3, 1] filter emojax resamples with")
 
 

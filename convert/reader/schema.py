@@ -26,6 +26,11 @@ def is_real(dtype: np.dtype) -> bool:
     return dtype.kind == "f" or dtype in _SMALL_FLOATS
 
 
+def is_number(dtype: np.dtype) -> bool:
+    """Whether elements are real numbers, whole numbers or truths: no complex ones, no text."""
+    return is_real(dtype) or dtype.kind in "biu"
+
+
 def all_finite(values: np.ndarray) -> bool:
     """Whether all values are finite in float32; other kinds than floating-point are."""
     if not is_real(values.dtype) or not values.size:
@@ -41,7 +46,7 @@ def all_finite(values: np.ndarray) -> bool:
 
 
 def table(found: Any, where: str) -> dict[str, np.ndarray]:
-    """Return the arrays of numbers in a state dict by name; what is no array is left out.
+    """Return the arrays of a state dict by name; what is no array is left out.
 
     Args:
         found: what the file holds there.
@@ -57,7 +62,11 @@ def table(found: Any, where: str) -> dict[str, np.ndarray]:
             raise UserError(f"{where} names a tensor by {_a(name)}, wanted text: a state dict")
         if len(name) > LONGEST_NAME:
             raise UserError(f"{where} holds a name of {len(name)} letters, wanted a state dict")
-    return {name: np.asarray(value) for name, value in found.items() if _is_numbers(value)}
+    return {
+        name: np.asarray(value)
+        for name, value in found.items()
+        if isinstance(value, np.ndarray | np.generic)
+    }
 
 
 def code(found: Any, where: str, name: str = "latent_avg") -> np.ndarray | None:
@@ -116,12 +125,6 @@ def option(
     if isinstance(value, int | float) and not -(2**53) <= value <= 2**53:
         raise UserError(f"{name} in the file is no number from -2⁵³ to 2⁵³")
     return cast(ValueT, value)
-
-
-def _is_numbers(value: Any) -> bool:
-    if not isinstance(value, np.ndarray | np.generic):
-        return False
-    return is_real(value.dtype) or value.dtype.kind in "biu"
 
 
 def _a(value: Any) -> str:

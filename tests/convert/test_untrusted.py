@@ -66,11 +66,19 @@ GENERATORS = {
     ),
     "a complex weight": (
         generator(**{WEIGHT: TENSORS[WEIGHT].astype("c8")}),
-        f"missing: {WEIGHT}",
+        f"mistyped: {WEIGHT} is complex64",
     ),
     "a weight of whole numbers": (
         generator(**{WEIGHT: np.zeros(TENSORS[WEIGHT].shape, "i4")}),
         "mistyped: .* is int32",
+    ),
+    "a filter of text": (
+        generator(**{"convs.0.conv.blur.kernel": np.full((4, 4), "x")}),
+        "convs.0.conv.blur.kernel is <U1",
+    ),
+    "a filter of zeros": (
+        generator(**{"convs.0.conv.blur.kernel": np.zeros((4, 4), "f4")}),
+        "is not the .1, 3, 3, 1. filter",
     ),
     "a weight without axes": (generator(**{"style.1.weight": np.float32(1)[...]}), "too few axes"),
     "noise without axes": (generator(**{"noises.noise_0": np.zeros(1, "f4")}), "misshapen"),
@@ -236,7 +244,7 @@ DIRECTIONS = {
     "text": (np.full(16, "x"), "type <U1"),
     "10⁶ components": ({"lat_comp": np.ones((10**6, 1))}, "holds 1000000 components"),
     "no components": ({"lat_comp": np.ones((0, 16))}, "holds 0 components"),
-    "a table of text": ({"age": np.full(16, "x")}, "holds no direction"),
+    "a table of text": ({"age": np.full(16, "x")}, "type <U1"),
     "integer keys": ({1: np.ones(16)}, "names a tensor by an int"),
     "a claim of 10¹³ values": (
         b"\x93NUMPY\x01\x00\x46\x00{'descr': '<f4', 'fortran_order': False, "
