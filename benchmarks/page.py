@@ -11,7 +11,8 @@ that of the server's process at its largest. Needs the extras `web` and `browser
 import asyncio
 import contextlib
 import dataclasses
-import json
+import io
+import logging
 import re
 import shutil
 import statistics
@@ -63,6 +64,7 @@ class Options:
 
 def main(options: Options) -> None:
     """Measure, or take the pictures."""
+    logging.getLogger("httpx").setLevel(logging.WARNING)  # it reports every request
     with tempfile.TemporaryDirectory() as folder, served(Path(folder)) as (address, process):
         if options.pictures:
             take_pictures(address, options.pictures)
@@ -129,36 +131,67 @@ def resident(process: int, name: str) -> int:
     return int(found[1]) // 1024 if found else 0
 
 
-async def crowd(address: str, visitors: int, moves: int = 5) -> int:
-    """Let visitors upload a photograph each and draw faces, all at once; return the calls done.
+async def crowd(address: str, visitors: int, moves: int = 10) -> int:
+    """Let visitors open the page, a photograph each, and move sliders, all at once.
 
-    A call that is refused because the line is full is made again.
+    They speak to the server as their browsers would. Returns the number of answered moves; a call
+    that is refused because the line is full is made again.
     """
-    pipe = load("demo")
-    photo = pipe.sample_photo("target").read_bytes()
-    limits = httpx.Limits(max_connections=visitors)
-
-    async with httpx.AsyncClient(base_url=address, timeout=300, limits=limits) as client:
-
-        async def visit(number: int) -> int:
-            files = {"files": (f"visitor{number}.png", photo)}
-            (path,) = (await client.post("/gradio_api/upload", files=files)).json()
-            given = {"path": path, "meta": {"_type": "gradio.FileData"}}
-            for step in range(moves):
-                await call(client, "edit", [given, {"happiness": step}, 1, ""])
-            return moves
-
-        return sum(await asyncio.gather(*map(visit, range(visitors))))
+    limits = httpx.Limits(max_connections=3 * visitors)
+    async with httpx.AsyncClient(base_url=address, timeout=600, limits=limits) as client:
+        events = _events((await client.get("/config")).json())
+        photo = _photograph()
+        return sum(
+            await asyncio.gather(
+                *(_visit(client, events, photo, number, moves) for number in range(visitors))
+            )
+        )
 
 
-async def call(client: httpx.AsyncClient, endpoint: str, data: list[Any]) -> str:
-    """Call an endpoint of the page and return its answer."""
-    while True:
-        begun = await client.post(f"/gradio_api/call/{endpoint}", json={"data": data})
-        if begun.status_code == 200:
-            event = json.loads(begun.text)["event_id"]
-            return (await client.get(f"/gradio_api/call/{endpoint}/{event}")).text
+def _photograph() -> bytes:
+    """Return the bundle's sample as a photograph of 800 x 800 pixels."""
+    stream = io.BytesIO()
+    with Image.open(load("demo").sample_photo("target")) as picture:
+        picture.resize((800, 800), Image.Resampling.BICUBIC).save(stream, "JPEG", quality=95)
+    return stream.getvalue()
+
+
+def _events(config: dict[str, Any]) -> dict[str, int]:
+    """Return the numbers of the page's events: opening a photograph, and moving a slider."""
+    named = {each["props"].get("elem_id"): each["id"] for each in config["components"]}
+    found = {}
+    for event in config["dependencies"]:
+        for target, kind in event["targets"]:
+            for name in ("edit-photo", "edit-happiness"):
+                if (target, kind) == (named[name], "input"):
+                    found[name] = event["id"]
+    return found
+
+
+async def _visit(
+    client: httpx.AsyncClient, events: dict[str, int], photo: bytes, number: int, moves: int
+) -> int:
+    """Open a photograph and move a slider; returns the number of answered moves."""
+    files = {"files": (f"visitor{number}.jpg", photo)}
+    (path,) = (await client.post("/gradio_api/upload", files=files)).json()
+    given = {"path": path, "meta": {"_type": "gradio.FileData"}}
+    who = {"session_hash": f"visitor{number}"}
+    join = {"fn_index": events["edit-photo"], "data": [given], **who}
+    while (await client.post("/gradio_api/queue/join", json=join)).status_code != 200:
         await asyncio.sleep(0.2)
+    said = await client.get("/gradio_api/queue/data", params=who)
+    if '"success":true' not in said.text:
+        raise UserError(f"a photograph was not opened: {said.text[-300:]}")
+    answered = 0
+    while answered < moves:
+        values = ["The face as drawn", "per cent of the usable range", 1, 10, *[0] * 8]
+        values[8] = answered + 1
+        body = {"fn_index": events["edit-happiness"], "data": values, **who}
+        done = await client.post("/gradio_api/run/predict", json=body)
+        answered += done.status_code == 200
+        if done.status_code != 200:
+            await asyncio.sleep(0.2)
+    return answered
 
 
 def take_pictures(address: str, folder: Path) -> None:

@@ -11,6 +11,7 @@ from typing import NamedTuple
 import jax
 import numpy as np
 from flax import nnx
+from scipy import sparse
 
 from emojax.models.irse import PReLU
 
@@ -232,18 +233,23 @@ def _square(boxes: np.ndarray) -> np.ndarray:
 
 def _area_resize(x: np.ndarray, height: int, width: int) -> np.ndarray:
     """Resize [H,W,C] by the mean over each target pixel's area, with fractional pixel weights."""
-    rows = _area_matrix(x.shape[0], height)
-    columns = _area_matrix(x.shape[1], width)
-    x = np.tensordot(rows, x, 1)  # [height,W,C]
-    return np.ascontiguousarray(np.tensordot(x, columns, (1, 1)).transpose(0, 2, 1))
+    full, across, channels = x.shape
+    rows = _area_matrix(full, height) @ x.reshape(full, -1)  # [height,W·C]
+    turned = rows.reshape(height, across, channels).transpose(1, 0, 2).reshape(across, -1)
+    small = (_area_matrix(across, width) @ turned).reshape(width, height, channels)
+    return np.ascontiguousarray(small.transpose(1, 0, 2))
 
 
-def _area_matrix(size: int, target: int) -> np.ndarray:
+def _area_matrix(size: int, target: int) -> sparse.csr_array:
+    """Return the weights [target,size] of the pixels that each target pixel covers."""
     edges = np.arange(target + 1) * (size / target)
     low, high = edges[:-1, None], edges[1:, None]
-    pixels = np.arange(size)
+    pixels = np.floor(low) + np.arange(int(np.ceil(size / target)) + 1)
     covered = np.clip(np.minimum(high, pixels + 1) - np.maximum(low, pixels), 0, None)
-    return (covered / (high - low)).astype(np.float32)
+    row, column = np.nonzero((covered > 0) & (pixels < size))
+    weights = (covered / (high - low)).astype(np.float32)[row, column]
+    places = row, pixels[row, column].astype(int)
+    return sparse.csr_array((weights, places), shape=(target, size))
 
 
 def _patch(x: np.ndarray, box: np.ndarray, side: int) -> np.ndarray:

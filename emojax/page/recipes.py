@@ -3,7 +3,7 @@
 import dataclasses
 import json
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from emojax import Pipeline
@@ -148,6 +148,11 @@ def report(made: Edit | Transfer, pipe: Pipeline, said: Mapping[str, Any]) -> di
         }
     lines = {"command": made.command(flags), "python": made.python(flags)}
     return {**what, "predictions": dict(said), **lines, **about}
+
+
+def film_command(film: str, change: Sequence[str], flags: PipelineFlags) -> str:
+    """Return the command line that edits a film by the flags of a change."""
+    return _line("emojax video", film, *change, "--preview", flags=flags)
 
 
 def number(value: float) -> str:

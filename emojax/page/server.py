@@ -1,10 +1,12 @@
 """The server of the page: it listens, warms the networks up, and says when it is ready."""
 
 import os
+import signal
 import socket
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import NoReturn
 
 from emojax.page.limits import Limits
 from emojax.runtime.errors import UserError
@@ -60,9 +62,16 @@ def serve(
     Raises:
         UserError: see `emojax.load`.
     """
+    signal.signal(signal.SIGTERM, _end)  # so that the folder is deleted then too
     with tempfile.TemporaryDirectory(prefix="emojax-web-", ignore_cleanup_errors=True) as folder:
         tempfile.tempdir = os.environ["GRADIO_TEMP_DIR"] = folder
         _serve(flags, limits, place, Path(folder), doing, ready)
+
+
+def _end(number: int, frame: object) -> NoReturn:
+    """End the process in order when it is asked to end."""
+    del frame
+    raise SystemExit(128 + number)
 
 
 def _serve(

@@ -1,6 +1,7 @@
 """One thread that runs the networks, and the bounded line before it."""
 
 import asyncio
+import contextvars
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -41,7 +42,9 @@ class Worker:
             )
         with self._lock:
             self._waiting += 1
-        future = self._pool.submit(function, *args, **kwargs)
+        # with what gradio keeps of the request, such as whose progress is told
+        given = contextvars.copy_context()
+        future = self._pool.submit(given.run, function, *args, **kwargs)
         # also where a visitor leaves and nobody waits for the result, the call keeps its place
         future.add_done_callback(self._leave)
         return await asyncio.shield(asyncio.wrap_future(future))

@@ -4,6 +4,7 @@ import contextlib
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 
 import emojax
+from emojax.runtime.files import make_folder
 
 ROOT = Path(emojax.__file__).parents[1]
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -26,6 +28,7 @@ def served(folder, *flags):
         **os.environ,
         "PYTHONPATH": str(ROOT),
         "XLA_FLAGS": "",  # one device, as for a user
+        "TMPDIR": str(make_folder(folder / "temporary")),
         "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",  # small networks compile longer than they run
     }
     with (folder / "said").open("w+") as said, (folder / "errors").open("w+") as errors:
@@ -39,11 +42,14 @@ def served(folder, *flags):
         try:
             yield _address(page, folder)
         finally:
-            page.send_signal(2)
+            page.send_signal(signal.SIGINT)
             try:
-                page.wait(30)
+                page.wait(60)
             finally:
                 page.kill()
+        assert (page.returncode, "stopped" in (folder / "errors").read_text()) == (130, True)
+        left = [each.name for each in (folder / "temporary").glob("emojax-web-*")]
+        assert left == []  # what visitors uploaded is deleted
 
 
 def _address(page, folder):
