@@ -238,7 +238,7 @@ def test_faces_made_ready_once_are_combined_as_by_transfer(pipe, both):
 
 def test_mixing_takes_the_codes_of_some_layers(pipe):
     faces = pipe.sample(range(2))
-    mixed = pipe.mix(faces, pipe.sample(7), slice(4, None))
+    mixed = faces.mixed(pipe.sample(7), slice(4, None))
     style = np.repeat(pipe.sample(7).w_plus, 2, axis=0)
     np.testing.assert_array_equal(mixed.w_plus[:, :4], faces.w_plus[:, :4])
     np.testing.assert_array_equal(mixed.w_plus[:, 4:], style[:, 4:])

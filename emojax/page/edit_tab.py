@@ -197,7 +197,7 @@ class EditTab:
         several = widgets.choices(opened.crops, opened.chosen, labels, hint)
         at_rest = Edit(subject.origin, {})
         return [
-            "",
+            widgets.note(" ".join(subject.doubts)),
             several if len(labels) > 1 else "",
             gr.update(visible=subject.file is not None, value=FACE),
             *self.panel.at_rest(),

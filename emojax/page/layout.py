@@ -12,7 +12,6 @@ from emojax.page.edit_tab import EditTab
 from emojax.page.explore_tab import ExploreTab
 from emojax.page.site import Site, visitor_of
 from emojax.page.transfer_tab import TransferTab
-from emojax.runtime.choices import DEFAULT_BUNDLE
 
 TITLE = "emojax"
 EDIT, TRANSFER, EXPLORE = "Edit", "Transfer", "Explore"
@@ -55,15 +54,13 @@ def page(site: Site) -> gr.Blocks:
 
 def banner(pipe: Pipeline) -> str:
     """Return the head of the page: which bundle, and what a photograph becomes in it."""
-    what = (
-        f"A photograph is drawn again with {pipe.size} x {pipe.size} pixels by its networks, and "
-        "that drawing is what the sliders move."
-    )
-    if pipe.settings.bundle == DEFAULT_BUNDLE:
+    size = f"{pipe.size} x {pipe.size} pixels"
+    what = f"A photograph is drawn again with {size}, and that drawing is what the sliders move."
+    if pipe.bundle.shows == "drawings":
         what = (
-            f"Its networks were trained on drawn faces of {pipe.size} x {pipe.size} pixels: your "
-            "photograph becomes a small drawn face. For results on photographs stop this page, run "
-            "“emojax fetch ffhq” and then “emojax web --bundle ffhq”."
+            f"Its networks were trained on drawn faces of {size}: your photograph becomes a small "
+            "drawn face. For results on photographs stop this page, run “emojax fetch ffhq” and "
+            "then “emojax web --bundle ffhq”."
         )
     name = html.escape(str(pipe.bundle))
     return (

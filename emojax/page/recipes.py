@@ -216,5 +216,5 @@ def _python_face(name: str, origin: Origin) -> list[str]:
     if origin.style is not None:
         first, last = origin.style_layers
         style = drawn.format(origin.style)
-        lines.append(f"{name} = pipe.mix({name}, {style}, slice({first}, {last}))")
+        lines.append(f"{name} = {name}.mixed({style}, slice({first}, {last}))")
     return lines

@@ -25,6 +25,7 @@ class Subject:
         before: uint8 [S,S,3], the face as photographed; for a generated face as drawn.
         said: [K], what the classifier says of `before`.
         file: of the photograph; None for a generated face.
+        doubts: a sentence where the bundle cannot draw the photograph; else none.
     """
 
     face: Faces
@@ -32,6 +33,7 @@ class Subject:
     before: np.ndarray
     said: np.ndarray
     file: Path | None = None
+    doubts: tuple[str, ...] = ()
 
     @property
     def nbytes(self) -> int:
@@ -95,11 +97,13 @@ def open_photo(
         quad=None if portrait.quad is None else portrait.quad * scale,
         points=None if portrait.points is None else portrait.points * scale,
     )
-    drawn = Faces(pipe, pipe.invert(portrait).codes, (kept,))
+    inverted = pipe.invert(portrait)
+    drawn = Faces(pipe, inverted.codes, (kept,)).showing(inverted.pictures)
     pipe.render([drawn])
     said = np.asarray(pipe.classify(portrait.face[None]).probabilities)[0]
     crops = [pictures.shrunk(each.face, pictures.SMALL) for each in found[:most]]
-    return Opened(Subject(drawn, origin, before, said, Path(file)), crops, chosen)
+    doubts = tuple(each.replace(str(file), Path(file).name) for each in inverted.doubts)
+    return Opened(Subject(drawn, origin, before, said, Path(file), doubts), crops, chosen)
 
 
 def draw(pipe: Pipeline, origin: Origin) -> Subject:
@@ -107,7 +111,7 @@ def draw(pipe: Pipeline, origin: Origin) -> Subject:
     face = pipe.sample(origin.seed or 0, truncation=origin.truncation)
     if origin.style is not None:
         style = pipe.sample(origin.style, truncation=origin.truncation)
-        face = pipe.mix(face, style, slice(*origin.style_layers))
+        face = face.mixed(style, slice(*origin.style_layers))
     pipe.render([face])
     return Subject(face, origin, face.pictures[0], face.probabilities[0])
 

@@ -240,7 +240,8 @@ class TransferTab:
             both = _under(pipe, source), _under(pipe, target)
             pair = Pair.prepare(pipe, *both, NORMALISERS[normaliser])
             drawn = self._drawn(pair, float(alpha), view)
-            return pair, ["", _stages(pair), *drawn]
+            doubts = dict.fromkeys([*pair.source.doubts, *pair.target.doubts])
+            return pair, [widgets.note(" ".join(doubts)), _stages(pair), *drawn]
 
         pair, made = await self.site.run(prepare)
         for place, subject in zip(PLACES, (pair.source, pair.target), strict=True):

@@ -82,6 +82,17 @@ class Faces(Sequence["Faces"]):
         inverted = self if self.inverted is None else self.inverted
         return Faces(self.pipeline, codes, self.portraits, inverted)
 
+    def mixed(self, style: "Faces", layers: slice) -> "Faces":
+        """Return the faces with the codes of another in some layers: StyleGAN's style mixing.
+
+        Args:
+            style: whose codes the layers get; as many faces, or one.
+            layers: of the generator; the first ones draw pose and shape, the last ones colours.
+        """
+        given = self.codes.w_plus
+        codes = given.at[:, layers].set(style.codes.w_plus[:, layers])
+        return self.with_codes(self.codes.with_codes(codes))
+
     def showing(self, pictures: np.ndarray) -> "Faces":
         """Return the same faces with pictures uint8 [N,S,S,3] in place of the drawn ones."""
         shown = self.with_codes(self.codes)

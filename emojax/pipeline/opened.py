@@ -293,18 +293,6 @@ class Pipeline:
         """Transfer between faces that `prepare` made ready; arguments as for `transfer`."""
         return Faces(self, combine(source, target, jnp.asarray(alpha)))
 
-    def mix(self, faces: Faces, style: Faces, layers: slice) -> Faces:
-        """Return faces with the codes of another in some layers: StyleGAN's style mixing.
-
-        Args:
-            faces: N of them.
-            style: whose codes the layers get; N faces, or one.
-            layers: of the generator; the first ones draw pose and shape, the last ones colours.
-        """
-        codes = faces.codes.w_plus
-        mixed = codes.at[:, layers].set(style.codes.w_plus[:, layers])
-        return faces.with_codes(faces.codes.with_codes(mixed))
-
     def emotions(self, photo: Photo, *, face: str = "only") -> dict[str, float]:
         """Return the emotion probabilities of the face in a photograph.
 

@@ -38,7 +38,7 @@ def test_names_are_quoted_in_both():
 
 def test_generated_faces_are_drawn_by_seed():
     origin = Origin(seed=7, style=9, style_layers=(3, 6))
-    assert "pipe.mix(me, pipe.sample(9, truncation=0.7), slice(3, 6))" in Edit(origin, {}).python(
+    assert "me.mixed(pipe.sample(9, truncation=0.7), slice(3, 6))" in Edit(origin, {}).python(
         PipelineFlags()
     )
     plain = Edit(Origin(seed=7), {})
