@@ -2,7 +2,6 @@
 
 import dataclasses
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import gradio as gr
@@ -186,7 +185,7 @@ class EditTab:
             )
         except UserError as error:
             self.site.visits.drop(visitor, PLACE)
-            return self._nothing(str(error).replace(str(file), Path(file).name))
+            return self._nothing(widgets.problem(error, file))
         return self._shown(visitor, opened)
 
     def _shown(self, visitor: str, opened: Opened) -> Sequence[Any]:
@@ -207,7 +206,7 @@ class EditTab:
     def _nothing(self, problem: str) -> Sequence[Any]:
         rest = [gr.update(visible=False, value=FACE), *self.panel.at_rest()]
         empty = [widgets.nothing(EMPTY), "", "", ""]
-        return [widgets.note(problem, kind="problem"), "", *rest, *empty]
+        return [problem, "", *rest, *empty]
 
     def _moved(self, subject: Subject, settings: Settings, view: str) -> Sequence[Any]:
         made = edit(self.pipe, subject, settings)
@@ -225,15 +224,15 @@ class EditTab:
         if subject.origin.seed is not None:
             labels = ("as drawn", "edited")
         addresses = (pictures.data_url(before, longest), pictures.data_url(after, longest))
-        flags = self.pipe.settings
+        flags, shown = self.pipe.settings, dataclasses.replace(recipe, pasted=view == WHOLE)
         return [
             widgets.compare(*addresses, labels, before.shape[:2]),
             widgets.bars(
                 self.pipe.classes,
                 [(labels[0], subject.said), (labels[1], result.probabilities[0])],
             ),
-            widgets.code(recipe.command(flags)),
-            widgets.code(recipe.python(flags)),
+            widgets.code(shown.command(flags)),
+            widgets.code(shown.python(flags)),
         ]
 
 

@@ -53,11 +53,13 @@ class Edit:
         origin: of the face.
         k: {direction: k in units of "norm"}, without those that are 0.
         layers: first layer, and the one behind the last; None: all.
+        pasted: whether the whole photograph is shown.
     """
 
     origin: Origin
     k: Mapping[str, float]
     layers: tuple[int, int] | None = None
+    pasted: bool = False
 
     def command(self, flags: PipelineFlags) -> str:
         """Return the command line that writes the same picture."""
@@ -70,7 +72,8 @@ class Edit:
         words.append(f"--k={','.join(map(number, self.k.values()))}")
         if self.layers:
             words += ["--layers", "{}:{}".format(*self.layers)]
-        return _line("emojax edit", *words, *_face(self.origin), flags=flags)
+        words += _face(self.origin) + ["--paste"] * self.pasted
+        return _line("emojax edit", *words, flags=flags)
 
     def python(self, flags: PipelineFlags) -> str:
         """Return the Python lines that make the same picture."""
@@ -82,7 +85,8 @@ class Edit:
             words = [repr({name: float(number(k)) for name, k in self.k.items()})]
         if self.layers:
             words.append("layers=slice({}, {})".format(*self.layers))
-        return "\n".join([*lines, f'pipe.edit(me, {", ".join(words)}).image.save("edited.png")'])
+        made = f"pipe.edit(me, {', '.join(words)}){_saved(self.pasted, 'edited.png')}"
+        return "\n".join([*lines, made])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,12 +98,14 @@ class Transfer:
         target: whose expression.
         alpha: Equation 4's.
         normaliser: what the base is.
+        pasted: whether the whole photograph is shown.
     """
 
     source: Origin
     target: Origin
     alpha: float
     normaliser: Normaliser
+    pasted: bool = False
 
     def command(self, flags: PipelineFlags) -> str:
         """Return the command line that writes the same picture."""
@@ -111,6 +117,7 @@ class Transfer:
                 words += [f"--{name}", _file(origin)]
             words += _face(origin, f"--{name}-face")
         words += ["--alpha", number(self.alpha), "--normaliser", self.normaliser]
+        words += ["--paste"] * self.pasted
         return _line("emojax transfer", *words, flags=flags)
 
     def python(self, flags: PipelineFlags) -> str:
@@ -118,7 +125,7 @@ class Transfer:
         lines = [*_opening(flags), *_python_face("me", self.source)]
         lines += _python_face("friend", self.target)
         options = f'alpha={number(self.alpha)}, normaliser="{self.normaliser}"'
-        made = f'pipe.transfer(me, friend, {options}).image.save("result.png")'
+        made = f"pipe.transfer(me, friend, {options}){_saved(self.pasted, 'result.png')}"
         return "\n".join([*lines, made])
 
 
@@ -189,6 +196,11 @@ def _drawn(origin: Origin, flags: PipelineFlags, *, is_edited: bool) -> str:
     bundle = [] if flags.bundle == DEFAULT_BUNDLE else ["--bundle", shlex.quote(flags.bundle)]
     words = ["--seeds", str(origin.seed), "--truncation", number(origin.truncation), *bundle]
     return " ".join(["emojax sample", *words, "--out", "faces/"])
+
+
+def _saved(pasted: bool, name: str) -> str:
+    """Return how a result is saved: the face, or the photograph with it."""
+    return '.pasted.save("photograph.png")' if pasted else f'.image.save("{name}")'
 
 
 def _opening(flags: PipelineFlags) -> list[str]:

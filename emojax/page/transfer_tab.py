@@ -1,7 +1,7 @@
 """The tab that gives one face the expression of another."""
 
+import dataclasses
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import gradio as gr
@@ -224,7 +224,7 @@ class TransferTab:
                 open_photo, pipe, file, face, most=self.site.limits.crops
             )
         except UserError as error:
-            return ["", *self._nothing(str(error).replace(str(file), Path(file).name))]
+            return ["", *self._nothing(widgets.problem(error, file))]
         visits.put(visitor, place, opened.subject)
         return [_several(opened), *await self._prepare(visitor, values)]
 
@@ -250,10 +250,11 @@ class TransferTab:
         return made
 
     def _nothing(self, problem: str) -> Sequence[Any]:
-        return [widgets.note(problem, kind="problem"), "", widgets.nothing(EMPTY), "", "", ""]
+        return [problem, "", widgets.nothing(EMPTY), "", "", ""]
 
     def _drawn(self, pair: Pair, alpha: float, view: str) -> Sequence[Any]:
-        result, recipe, flags = pair.at(alpha), pair.recipe(alpha), pair.pipe.settings
+        result, flags = pair.at(alpha), pair.pipe.settings
+        recipe = dataclasses.replace(pair.recipe(alpha), pasted=view == WHOLE)
         before, after, longest = pair.source.before, result.pictures[0], pictures.SHOWN
         if view == WHOLE and pair.source.face.portraits:
             before, longest = pair.source.face.portraits[0].photo, pictures.WHOLE

@@ -6,9 +6,11 @@ that was dragged stays where it is.
 
 import html
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 
+from emojax import UserError
 from emojax.page import pictures
 
 SPLIT = """
@@ -139,9 +141,15 @@ def note(text: str, *, kind: str = "info") -> str:
     """Return a sentence in a box; `kind` is "info" or "problem"; no text: nothing."""
     if not text:
         return ""
-    is_name = "." in text.partition(" ")[0]  # of a file, which stays as it is
-    sentence = html.escape(text if is_name else text[:1].upper() + text[1:])
-    return f'<p class="ex-note ex-{kind}" role="status">{sentence}</p>'
+    return f'<p class="ex-note ex-{kind}" role="status">{html.escape(text)}</p>'
+
+
+def problem(error: UserError, file: str | None) -> str:
+    """Return what was wrong with a file as a sentence in a box, with its name for its path."""
+    name = Path(file or "").name
+    text = str(error).replace(str(file), name)
+    is_about_file = bool(name) and text.startswith(name)
+    return note(text if is_about_file else text[:1].upper() + text[1:], kind="problem")
 
 
 def film(address: str) -> str:

@@ -160,7 +160,13 @@ def test_two_faces_are_offered_to_choose_from(visit, tmp_path):
         "document.querySelector('#edit-stage .ex-compare').style.aspectRatio.startsWith('1024')"
     )
     page.get_by_role("button", name="Show me the command").locator("visible=true").click()
-    assert f"--face {other + 1}" in page.locator("#edit-command code").inner_text()
+    page.locator("#edit-fear input[type=range]").fill("50")
+    page.wait_for_function(
+        "wanted => document.querySelector('#edit-command code').innerText.endsWith(wanted)",
+        arg=f"--face {other + 1} --paste",
+    )
+    assert "bundle demo" in page.locator("#edit-note").inner_text()  # the honest line
+    assert "/tmp" not in page.locator("#edit-note").inner_text()
 
 
 def test_random_faces_are_mixed_moved_and_used_as_source(visit):
