@@ -112,6 +112,7 @@ def _serve(
         lifespan="on",
         server_header=False,
         timeout_graceful_shutdown=SOON,
+        timeout_keep_alive=60,
         limit_concurrency=1000,
     )
     try:

@@ -163,7 +163,7 @@ def test_a_thousand_jobs_at_once_are_refused_but_for_a_line(web, address):
     """Each job draws a face; most are refused with a sentence, none brings the server down."""
 
     async def crowd():
-        limits = httpx.Limits(max_connections=100)
+        limits = httpx.Limits(max_connections=50, max_keepalive_connections=0)
         async with httpx.AsyncClient(base_url=address, timeout=120, limits=limits) as client:
 
             async def job(seed):
