@@ -2,8 +2,9 @@
 
 import numpy as np
 from PIL import Image, ImageDraw
-from scipy import ndimage
 from scipy.spatial import ConvexHull
+
+from emojax.faces.smoothing import blurred
 
 FFHQ_POINTS = np.array([[0.375, 0.475], [0.625, 0.475], [0.5, 0.61], [0.4, 0.725], [0.6, 0.725]])
 """Eyes, nose and mouth corners of FFHQ's faces, as shares of the aligned square."""
@@ -52,4 +53,4 @@ def filled(polygon: np.ndarray, shape: tuple[int, int], soft: float) -> np.ndarr
     corners = [(float(x), float(y)) for x, y in polygon - 0.5]
     ImageDraw.Draw(mask).polygon(corners, fill=255)
     sharp = np.asarray(mask, np.float32) / 255
-    return ndimage.gaussian_filter(sharp, soft, mode="nearest", truncate=3)
+    return blurred(sharp, soft)

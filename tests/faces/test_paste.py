@@ -1,11 +1,15 @@
 """The way back of the alignment."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 from scipy import ndimage
 
 from emojax.faces import align, face_mask
 from emojax.faces.paste import paste, paste_change
+from emojax.faces.smoothing import blurred
 
 
 def smooth(height, width, seed=0):
@@ -157,3 +161,35 @@ def test_the_face_is_inside_the_hull_of_its_landmarks():
 def test_faces_of_two_sizes_are_refused():
     with pytest.raises(ValueError, match="wanted one shape"):
         paste_change(grainy_photo(), drawn_face(0, 64), drawn_face(0, 128), QUAD)
+
+
+@pytest.mark.parametrize("deviation", [2.0, 9.0, 31.0])
+def test_wide_blurs_of_smaller_pictures_are_those_of_the_whole(deviation):
+    values = np.random.default_rng(0).uniform(0, 20, (203, 151, 3)).astype(np.float32)
+    values[60:, 40:90] += 200
+    exact = ndimage.gaussian_filter(values, (deviation, deviation, 0), mode="nearest")
+    # of a range of 220; a repeated border begins with a block's mean, not with a pixel
+    np.testing.assert_allclose(blurred(values, deviation), exact, rtol=0, atol=8)
+    middle = (slice(70, -70), slice(40, -40))
+    np.testing.assert_allclose(blurred(values, deviation)[middle], exact[middle], rtol=0, atol=3)
+
+
+def test_a_face_that_fills_a_large_photograph_takes_bounded_memory(tmp_path):
+    lines = """
+import resource, numpy as np
+from emojax.faces.paste import paste_change
+photo = np.random.default_rng(0).integers(0, 256, (4000, 6000, 3), dtype=np.uint8)
+face = np.full((1024, 1024, 3), 120, np.uint8)
+other = face.copy(); other[700:800, 400:600] = 30
+quad = np.array([[1000, 50], [1000, 3950], [4900, 3950], [4900, 50]], float)
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+pasted = paste_change(photo, other, face, quad)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before, (pasted != photo).any())
+print(resource.getrusage(resource.RUSAGE_SELF).ru_utime)
+"""
+    said = subprocess.run(
+        [sys.executable, "-c", lines], capture_output=True, text=True, check=True
+    ).stdout.split()
+    assert said[1] == "True"
+    assert int(said[0]) < 1_600_000  # kilobytes, of a region of 15 million pixels
+    assert float(said[2]) < 60  # seconds of processor time
