@@ -121,6 +121,7 @@ class Options:
             "--files": self.files,
             "--mirror": [self.mirror] if self.mirror != os.environ.get(MIRROR, "") else [],
             "--checkpoints": [str(self.checkpoints)] if self.checkpoints else [],
+            "--other-generator": [self.other_generator] if self.other_generator != "refuse" else [],
         }.items():
             words += [flag, *values] if values else []
         return shlex.join([*words, *more])
@@ -182,9 +183,10 @@ def _bring(needed: Sequence[File], options: Options, target: Target, downloads: 
 def _not_all(problems: Sequence[Missing], needed: Sequence[File], options: Options) -> UserError:
     """Return the error that says what is not there, why, and how to go on."""
     parts = dict.fromkeys(part for problem in problems for part in problem.file.parts)
+    wanted = [part for file in needed for part in file.parts]
     if HYPERSTYLE & {*parts}:
-        parts |= dict.fromkeys(sorted(HYPERSTYLE))
-    rest = [part for file in needed for part in file.parts if part not in parts]
+        parts |= dict.fromkeys(part for part in wanted if part in HYPERSTYLE)
+    rest = [part for part in wanted if part not in parts]
     notes = [line for problem in problems for line in problem.lines]
     place = str(options.folder or "FOLDER")
     go_on = f"then go on with '{options.again(*(['--from', place] if options.folder else []))}'"

@@ -45,7 +45,7 @@ class Wanted:
         address: where its bytes are.
         most: bytes beyond which it cannot be the file.
         size: its bytes, where they are published.
-        sha256: its hash, or the published beginning of it; "" where none is published.
+        sha256: its hash in lower case, or the published beginning of it; "": none is published.
     """
 
     name: str
@@ -93,8 +93,10 @@ def fetch(
         Stopped: `stop` was set; what has arrived stays.
     """
     whole = folder / wanted.name
-    if whole.is_file():
-        return whole
+    if whole.is_file():  # of an earlier run, which may have wanted another file of that name
+        if not _difference(whole, wanted):
+            return whole
+        whole.unlink()
     partial = _Partial(folder, wanted)
     failures, best = 0, partial.size
     while True:
@@ -175,17 +177,19 @@ class _Partial:
         Raises:
             Problem: it is another file; nothing of it is kept.
         """
-        size, digest = self.size, sha256(self.file)
-        if self.wanted.size not in (None, size):
+        if reason := _difference(self.file, self.wanted):
             self.forget()
-            raise Problem(f"it has {size:,} bytes, published are {self.wanted.size:,}")
-        if not digest.startswith(self.wanted.sha256.lower()):
-            self.forget()
-            there = digest[: max(len(self.wanted.sha256), 8)]
-            raise Problem(
-                f"its SHA-256 begins with {there}, the published one with "
-                f"{self.wanted.sha256[:16]}: it was damaged or replaced on its way, and is deleted"
-            )
+            raise Problem(f"{reason}: it was damaged or replaced on its way, and is deleted")
+
+
+def _difference(file: Path, wanted: Wanted) -> str:
+    """Return in what a file differs from what is published of it; "" where it does not."""
+    size = file.stat().st_size
+    if wanted.size not in (None, size):
+        return f"it has {size:,} bytes, published are {wanted.size:,}"
+    if wanted.sha256 and not (digest := sha256(file)).startswith(wanted.sha256):
+        return f"its SHA-256 begins with {digest[:16]}, the published one with {wanted.sha256[:16]}"
+    return ""
 
 
 def _transfer(

@@ -28,6 +28,12 @@ def test_a_whole_file(server, tmp_path):
     assert len(server.asked) == 1  # what is there is not asked for again
 
 
+def test_another_file_of_that_name_is_not_taken(server, tmp_path):
+    for other in (bytes(SIZE), bytes(10)):
+        (tmp_path / NAME).write_bytes(other)
+        assert fetch(server, tmp_path, size=SIZE).read_bytes() == BYTES
+
+
 @pytest.mark.parametrize("etag", ['"one"', None, 'W/"weak"'])
 def test_ten_cuts_at_random(server, tmp_path, etag):
     places = random.Random(1).sample(range(one_file.CHUNK, SIZE // 10), 10)
