@@ -17,7 +17,8 @@ from emojax.store.reader.npy import read_npy
 
 _CHUNK = 2**20  # bytes
 _LARGEST_DIRECTORY = 2**21  # bytes: the list of records, of at least 46 bytes each
-_RECORD_OPERATIONS = 30  # what opening one record costs
+_RECORD_OPERATIONS = 50  # what opening one record costs
+_HEADER_BYTES = 8  # of an array's header that are parsed in one operation
 
 _LOCAL_HEADER = struct.Struct("<26x2H")  # lengths of the name and of the extra field come last
 
@@ -128,7 +129,9 @@ def read_npz(archive: Archive, budget: Budget) -> dict[str, np.ndarray]:
     """
     found = {}
     for name in archive.names:
-        array = read_npy(archive.read(name).data)
+        data = archive.read(name)
+        budget.spend(int.from_bytes(data[8:10].tobytes(), "little") // _HEADER_BYTES)
+        array = read_npy(data.data)
         budget.claim(array.nbytes)
         found[name.removesuffix(".npy")] = array
     return found

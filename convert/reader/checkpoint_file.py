@@ -137,7 +137,10 @@ def _load_zip(archive: Archive, budget: Budget) -> Any:
 
     def storage(wanted: StorageId) -> Storage:
         found = view_of(archive.read(f"{folder}/data/{wanted.key}"), wanted)
-        return swapped(found) if order == b"big" else found
+        if order == b"little":
+            return found
+        budget.hold(found.data.size)
+        return swapped(found)
 
     stream = io.BytesIO(archive.read(pickles[0]).tobytes())
     return _unpickle(stream, budget, storage)
