@@ -9,6 +9,8 @@ FAMILIES = {
     "landmarks": "tests.fuzz.pictures:LANDMARKS",
     "pictures": "tests.fuzz.pictures:PICTURES",
     "converters": "tests.fuzz.converters:CONVERTERS",
+    "records": "tests.fuzz.records:RECORDS",
+    "bundles": "tests.fuzz.bundles:BUNDLES",
 }
 """Where each family is, "module:name"; imported only by the process that runs it."""
 

@@ -130,7 +130,8 @@ def results(out: Path) -> dict[str, str]:
 
 def leftovers(out: Path) -> list[str]:
     """Return the names of files and folders that were written aside and never put in place."""
-    return [file.name for file in out.rglob(".*") if file.name != ".lock"]
+    found = [file.name for file in out.rglob("*")]
+    return [name for name in found if name == "writing" or name.startswith((".part", ".old"))]
 
 
 def _lasting(file: Path) -> bytes | None:

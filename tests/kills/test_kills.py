@@ -4,17 +4,25 @@ import os
 import random
 import signal
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
 from tests.kills import runner
-from tests.kills.jobs import JOBS, leftovers, make_world, results
+from tests.kills.jobs import JOBS, World, leftovers, make_world, results
 
-KILLS = int(os.environ.get("EMOJAX_KILLS", "4"))
+KILLS = int(os.environ.get("EMOJAX_KILLS", "3"))
 SUPPORT = Path(__file__).parents[1] / "support"
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="no signals there")
+
+
+@pytest.fixture(scope="module")
+def empty(tmp_path_factory):
+    """A world without a bundle, which training does without."""
+    folder = tmp_path_factory.mktemp("empty")
+    return World(folder, folder / "bundle", folder / "photos")
 
 
 @pytest.fixture(scope="module")
@@ -22,26 +30,26 @@ def world(tmp_path_factory):
     return make_world(tmp_path_factory.mktemp("world"))
 
 
-def test_kills_change_no_result(world):
-    counts = runner.run(world, KILLS, random.Random(0), ("train", "score"))
-    assert sum(count.kills for count in counts.values()) == KILLS
-    assert all(count.finished for count in counts.values())
+def test_kills_change_no_result(empty):
+    """Those of `score`: tests/test_scoring.py."""
+    counts = runner.run(empty, KILLS, random.Random(0), ("train",))
+    assert counts["train"].kills == KILLS
+    assert counts["train"].finished
 
 
 @pytest.mark.parametrize(
     ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=["SIGINT", "SIGTERM"]
 )
-def test_a_signal_is_one_word_and_leaves_nothing_half_written(world, tmp_path, number, code):
-    runner.whole(JOBS["score"], world)
-    process = runner.start(JOBS["score"], world, tmp_path / "out")
-    while process.poll() is None and not list((tmp_path / "out").glob("rows/*.npz")):
-        pass
+def test_a_signal_is_one_word_and_leaves_nothing_half_written(empty, tmp_path, number, code):
+    process = runner.start(JOBS["train"], empty, tmp_path / "out")
+    while process.poll() is None and not (tmp_path / "out/small/progress.json").exists():
+        time.sleep(0.01)
     process.send_signal(number)
     ended = runner.wait(process)
     assert ended.code == code
     assert ended.said.splitlines()[-1] == "stopped"
     assert leftovers(tmp_path / "out") == []
-    runner.finish(JOBS["score"], world, tmp_path / "out")
+    runner.finish(JOBS["train"], empty, tmp_path / "out")
 
 
 @pytest.mark.parametrize(("name", "most"), [("score", 2000), ("train", 300)])
@@ -62,26 +70,24 @@ def test_two_processes_in_one_folder_make_the_same_results(world, tmp_path):
         runner.check(JOBS["score"], world, out, runner.wait(process))
 
 
-def test_of_two_trainings_in_one_folder_one_is_refused(world, tmp_path):
+def test_of_two_trainings_in_one_folder_one_is_refused(empty, tmp_path):
     out = tmp_path / "out"
-    both = [runner.start(JOBS["train"], world, out) for _ in range(2)]
+    both = [runner.start(JOBS["train"], empty, out) for _ in range(2)]
     ended = [runner.wait(process) for process in both]
     assert sorted(each.code for each in ended) in ([0, 2], [0, 0])  # one may come after the other
     for each in ended:
         assert each.code == 0 or "another process is training in" in each.said
-    runner.finish(JOBS["train"], world, out)
+    runner.finish(JOBS["train"], empty, out)
 
 
-def test_a_clock_that_jumps_changes_nothing(world, tmp_path):
+def test_a_clock_that_jumps_changes_nothing(empty, tmp_path):
     path = os.pathsep.join([str(SUPPORT / "jumping_clock"), str(SUPPORT.parents[1])])
-    for name in ("score", "train"):
-        process = runner.start(JOBS[name], world, tmp_path / name, PYTHONPATH=path)
-        runner.check(JOBS[name], world, tmp_path / name, runner.wait(process))
+    process = runner.start(JOBS["train"], empty, tmp_path / "out", PYTHONPATH=path)
+    runner.check(JOBS["train"], empty, tmp_path / "out", runner.wait(process))
 
 
 def test_a_file_cut_short_is_made_again_or_named(world, tmp_path):
-    """Every file that `score` has written, one after the other."""
-    runner.whole(JOBS["score"], world)
+    """Chunks of scores are made again, settings are named."""
     out = tmp_path / "out"
     runner.finish(JOBS["score"], world, out)
     for name in ("rows/000003.npz", "rows/000011.npz"):
@@ -105,19 +111,19 @@ def nobody() -> None:
         os.setuid(65534)
 
 
-def test_a_folder_that_may_not_be_written_is_one_sentence(world, tmp_path):
+def test_a_folder_that_may_not_be_written_is_one_sentence(empty, tmp_path):
     out = tmp_path / "out"
     out.mkdir()
-    for folder in (*tmp_path.parents[:2], tmp_path, world.folder, *world.folder.parents[:2]):
+    for folder in (*tmp_path.parents[:2], tmp_path, empty.folder, *empty.folder.parents[:2]):
         folder.chmod(0o755)
     out.chmod(0o555)
     process = runner.start(
-        JOBS["score"], world, out, before=nobody, JAX_ENABLE_COMPILATION_CACHE="false"
+        JOBS["train"], empty, out, before=nobody, JAX_ENABLE_COMPILATION_CACHE="false"
     )
     ended = runner.wait(process)
     out.chmod(0o755)
     if "ModuleNotFoundError" in ended.said or "Permission denied: '/" in ended.said:
         pytest.skip("another user cannot read this installation")
     assert ended.code == 2, ended.said
-    assert ended.said.splitlines()[-1].startswith("error: cannot write")
+    assert ended.said.splitlines()[-1].startswith("error: cannot make folder")
     assert list(out.iterdir()) == []

@@ -255,9 +255,12 @@ def _save(place: Path, state: State, done: int, spent: float) -> None:
     }
     new, aside = place / f"step-{done}", place / "writing"
     shutil.rmtree(aside, ignore_errors=True)
-    weights.write(aside, leaves)
-    shutil.rmtree(new, ignore_errors=True)
-    aside.rename(new)
+    try:
+        weights.write(aside, leaves)
+        shutil.rmtree(new, ignore_errors=True)
+        aside.rename(new)
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
     with replacing(place / "progress.json") as file:
         file.write_text(json.dumps({"step": done, "seconds": round(spent, 1)}))
     for old in place.glob("step-*"):
