@@ -66,7 +66,7 @@ def _score(world: World, out: Path) -> list[str]:
 def _directions(world: World, out: Path) -> list[str]:
     scored = str(world.folder / "whole" / "score")
     line = ["-m", "emojax.directions", scored, "--bundle", str(world.bundle), "--no-plots"]
-    return [*line, "--no-range", "--fit.method", "extremes", "--out", str(out / "found.npz")]
+    return [*line, "--no-range", "--out", str(out / "found.npz")]
 
 
 def _invert(world: World, out: Path) -> list[str]:

@@ -4,18 +4,27 @@ import contextlib
 import dataclasses
 import os
 import random
-import resource
 import shutil
 import signal
 import subprocess
+import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 
 from tests.kills.jobs import JOBS, Job, World, command, environment, leftovers, results
 
 PATIENCE = 600
 """Seconds after which a command counts as hanging."""
+
+
+LIMITED = """
+import os, resource, sys
+most = int(sys.argv[1])
+resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
+os.execv(sys.argv[2], sys.argv[2:])
+"""
+"""Program that runs another, which may write no file of more than some bytes."""
 
 
 class Unequal(AssertionError):
@@ -51,7 +60,13 @@ class Ended:
 
 
 def start(
-    job: Job, world: World, out: Path, *, before: Callable[[], None] | None = None, **env: str
+    job: Job,
+    world: World,
+    out: Path,
+    *,
+    most: int | None = None,
+    user: int | None = None,
+    **env: str,
 ) -> subprocess.Popen:
     """Start a command in a session of its own.
 
@@ -59,18 +74,23 @@ def start(
         job: which.
         world: what it works on.
         out: folder of the results.
-        before: called in the new process first.
+        most: bytes of the largest file that it may write.
+        user: number of the user that it runs as.
         **env: added to the environment.
     """
+    line = command(job, world, out)
+    if most is not None:
+        line = [sys.executable, "-c", LIMITED, str(most), *line]
     return subprocess.Popen(
-        command(job, world, out),
+        line,
         cwd=world.folder,
         env=environment(world, **env),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
-        preexec_fn=before,
+        user=user,
+        group=user,
     )
 
 
@@ -205,11 +225,7 @@ def stopped(job: Job, world: World, out: Path, number: int, seconds: float) -> E
 def on_full_disk(job: Job, world: World, out: Path, most: int) -> Ended:
     """Run a command that cannot write files of more than some bytes; return how it ended."""
     _prepare(job, out)
-
-    def limit() -> None:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
-
-    return wait(start(job, world, out, before=limit, JAX_ENABLE_COMPILATION_CACHE="false"))
+    return wait(start(job, world, out, most=most, JAX_ENABLE_COMPILATION_CACHE="false"))
 
 
 def _prepare(job: Job, out: Path) -> None:
