@@ -71,7 +71,7 @@ def run_command(command: Callable[[], None]) -> int:
     keep_programs()
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr, force=True)
     logging.getLogger("jax").setLevel(logging.WARNING)  # it reports every device it did not find
-    logging.getLogger("absl").setLevel(logging.WARNING)  # Orbax's, every time a bundle is written
+    logging.getLogger("absl").setLevel(logging.CRITICAL)  # Orbax's, with tracebacks; it raises too
     try:
         with terminated(), never_lost():
             command()

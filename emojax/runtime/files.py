@@ -83,7 +83,9 @@ def replacing(path: str | os.PathLike) -> Iterator[Path]:
         yield aside
         os.replace(aside, path)
     except OSError as error:
-        raise UserError(f"cannot write {path} ({error}): choose another folder") from error
+        raise UserError(
+            f"cannot write {path} ({error.strerror or error}): make room or choose another folder"
+        ) from error
     finally:
         with contextlib.suppress(OSError):
             aside.unlink()
@@ -114,7 +116,9 @@ def replacing_folder(path: str | os.PathLike) -> Iterator[Path]:
             path.rename(old)
         aside.rename(path)
     except OSError as error:
-        raise UserError(f"cannot write {path} ({error}): choose another folder") from error
+        raise UserError(
+            f"cannot write {path} ({error.strerror or error}): make room or choose another folder"
+        ) from error
     finally:
         with contextlib.suppress(OSError):
             if old.exists() and not path.exists():

@@ -156,13 +156,8 @@ class ScoreTable:
         """
         arrays = {"codes": codes.astype(self.settings.codes), "probabilities": probabilities}
         about = {"chunk": chunk, "settings": self._identity}
-        try:
-            make_folder(self.folder / _ROWS)
-            array_file.write(self._file(chunk), arrays, about)
-        except UserError as error:
-            raise UserError(
-                f"{error}; make room there, then give the same command again to go on"
-            ) from error
+        make_folder(self.folder / _ROWS)
+        array_file.write(self._file(chunk), arrays, about)
 
     def read(self) -> Scored:
         """Return the complete rows.

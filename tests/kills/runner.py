@@ -65,7 +65,6 @@ def start(
     out: Path,
     *,
     most: int | None = None,
-    user: int | None = None,
     **env: str,
 ) -> subprocess.Popen:
     """Start a command in a session of its own.
@@ -75,7 +74,6 @@ def start(
         world: what it works on.
         out: folder of the results.
         most: bytes of the largest file that it may write.
-        user: number of the user that it runs as.
         **env: added to the environment.
     """
     line = command(job, world, out)
@@ -89,8 +87,6 @@ def start(
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
-        user=user,
-        group=user,
     )
 
 
@@ -188,7 +184,8 @@ def run(
     """
     counts = {name: Count() for name in names}
     seconds = {}
-    for name in ("score", *counts):  # directions reads its result
+    first = ["score"] if "directions" in counts else []  # directions reads its result
+    for name in (*first, *counts):
         begun = time.monotonic()
         whole(JOBS[name], world)
         seconds.setdefault(name, time.monotonic() - begun)

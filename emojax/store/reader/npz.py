@@ -15,8 +15,7 @@ _MOST_ARRAYS = 1000
 _EXPANDED = 2**27
 """Bytes that compressed arrays may take beyond twice the file."""
 _DATE = (1980, 1, 1, 0, 0, 0)
-"""The earliest that a zip file can hold, in place of the time: the same arrays are the same bytes,
-and a clock that is wrong does no harm."""
+"""The earliest that a zip file can hold, as NumPy writes: the same arrays are the same bytes."""
 
 
 def read_npz(data: bytes) -> dict[str, np.ndarray]:

@@ -137,7 +137,6 @@ def test_arrays_of_any_order_come_back():
 
 
 def test_equal_arrays_are_equal_bytes_whatever_the_clock_says(monkeypatch):
-    """A clock before 1980 made writing fail."""
     first = npz(a=np.arange(5))
     monkeypatch.setattr(time, "time", lambda: 0.0)
     monkeypatch.setattr(time, "localtime", lambda *_: time.gmtime(0))
