@@ -8,6 +8,7 @@ import argparse
 import dataclasses
 import json
 import random
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -28,11 +29,16 @@ def main() -> None:
     begun = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="kills-") as folder:
         world = make_world(Path(folder))
-        counts = runner.run(world, options.kills, random.Random(options.seed), options.only)
+        rng = random.Random(options.seed)
+        counts = runner.run(world, options.kills, rng, options.only, tell=_tell)
     done = {name: dataclasses.asdict(count) for name, count in counts.items()}
     kills = sum(count.kills for count in counts.values())
     seconds = round(time.monotonic() - begun)
     print(json.dumps({"kills": kills, "seed": options.seed, "seconds": seconds, "commands": done}))
+
+
+def _tell(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from tests.kills.jobs import JOBS, Job, World, command, environment, leftovers, results
@@ -169,7 +169,11 @@ def check(job: Job, world: World, out: Path, ended: Ended) -> None:
 
 
 def run(
-    world: World, kills: int, rng: random.Random, names: Iterable[str] = JOBS
+    world: World,
+    kills: int,
+    rng: random.Random,
+    names: Iterable[str] = JOBS,
+    tell: Callable[[str], object] = lambda _: None,
 ) -> dict[str, Count]:
     """Kill commands in turn; after one to five kills each is brought to its end and compared.
 
@@ -178,6 +182,7 @@ def run(
         kills: in all.
         rng: of the moments.
         names: of the commands.
+        tell: called with a line whenever a command has been brought to its end.
 
     Raises:
         Unequal: see `check`.
@@ -200,6 +205,7 @@ def run(
         finish(job, world, out)
         count.finished += 1
         shutil.rmtree(out)
+        tell(f"{name}: equal after {count.kills} kills, {count.finished} times finished")
     return counts
 
 
