@@ -179,13 +179,14 @@ def synthesize(
         [N,r,r,3] float32, about [-1, 1], not clipped.
 
     Raises:
-        UserError: other networks made the inversion.
+        UserError: other networks made the inversion, or its codes have another shape than theirs.
     """
     if inversion.made_with != inverter.made_with:
         raise UserError(
             f"the inversion was made with other networks ({inversion.made_with[:12]}) than these "
             f"({inverter.made_with[:12]}): invert the pictures again with this bundle"
         )
+    _check_shapes(inverter, inversion)
     deltas, rows = None, {"codes": inversion.w_plus, "vectors": inversion.vectors}
     if inversion.is_shared and inversion.vectors is not None:
         deltas = expand(_hypernet(inverter), inversion.vectors[0], inversion.passes)
@@ -201,6 +202,22 @@ def synthesize(
         multiple_of=mesh.size,
         advance=advance,
     )
+
+
+def _check_shapes(inverter: Inverter, inversion: Inversion) -> None:
+    """Refuse an inversion, read from a file, whose arrays do not fit the networks it names."""
+    generator = inverter.generator.config
+    wanted = {"codes": (generator.n_latent, generator.style_dim)}
+    found = {"codes": inversion.w_plus.shape[1:]}
+    if inversion.vectors is not None:
+        config = _hypernet(inverter).config
+        wanted["vectors"] = (len(config.layers), config.widths[-1])
+        found["vectors"] = inversion.vectors.shape[1:]
+    if found != wanted:
+        raise UserError(
+            f"the inversion has {found} for each face, these networks take {wanted}: invert the "
+            "pictures again"
+        )
 
 
 @functools.cache

@@ -153,6 +153,10 @@ def test_wrong_shapes_and_networks_are_refused(hyper, folder, pictures, inverted
         inversion.invert(hyper, pictures, passes=0)
     with pytest.raises(UserError, match="the inversion was made with other networks"):
         inversion.synthesize(inversion.load(bundle.find(folder), "psp"), inverted)
+    for name in ("w_plus", "vectors"):
+        wider = jnp.pad(getattr(inverted, name), ((0, 0), (0, 1), (0, 0)))
+        with pytest.raises(UserError, match="for each face, these networks take"):
+            inversion.synthesize(hyper, dataclasses.replace(inverted, **{name: wider}))
 
 
 def test_an_encoder_for_another_generator_is_refused(folder, tmp_path):
