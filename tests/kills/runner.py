@@ -106,9 +106,10 @@ def wait(process: subprocess.Popen) -> Ended:
 
 def kill(process: subprocess.Popen) -> None:
     """Kill a command and all that it started."""
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
-    process.communicate()
+    if process.poll() is None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
 
 
 def whole(job: Job, world: World) -> dict[str, str]:
@@ -131,16 +132,21 @@ def kill_at_random(
     Half of the kills come at any moment, half just after another file has appeared.
     """
     process, grow = start(job, world, out), rng.random() < 0.5
-    until, files = time.monotonic() + rng.uniform(0, seconds), _files(out) + rng.randint(1, 4)
-    while process.poll() is None and (_files(out) < files if grow else time.monotonic() < until):
-        time.sleep(0.002)
-    if grow:
-        time.sleep(rng.uniform(0, 0.02))
-    if process.poll() is None:
+    try:
+        until, files = time.monotonic() + rng.uniform(0, seconds), _files(out) + rng.randint(1, 4)
+        while process.poll() is None and (
+            _files(out) < files if grow else time.monotonic() < until
+        ):
+            time.sleep(0.002)
+        if grow:
+            time.sleep(rng.uniform(0, 0.02))
+        ended = None if process.poll() is None else wait(process)
+    finally:
         kill(process)
+    if process.returncode == -signal.SIGKILL:
         count.kills += 1
-    else:
-        check(job, world, out, wait(process))
+    elif ended:
+        check(job, world, out, ended)
         count.early += 1
 
 
@@ -239,4 +245,5 @@ def _prepare(job: Job, out: Path) -> None:
 
 
 def _files(out: Path) -> int:
-    return sum(not each.name.startswith(".") for each in out.rglob("*"))
+    """Count files; folders may vanish meanwhile."""
+    return sum(not name.startswith(".") for _, _, names in os.walk(out) for name in names)
