@@ -129,9 +129,10 @@ def kill_at_random(
 ) -> None:
     """Kill a command once, or compare its results if it ends first.
 
-    Half of the kills come at any moment, half just after another file has appeared.
+    Half of the kills come at any moment, half just after another file has appeared; of a command
+    that writes one file, all come at any moment.
     """
-    process, grow = start(job, world, out), rng.random() < 0.5
+    process, grow = start(job, world, out), not job.again and rng.random() < 0.5
     try:
         until, files = time.monotonic() + rng.uniform(0, seconds), _files(out) + rng.randint(1, 4)
         while process.poll() is None and (
