@@ -37,6 +37,7 @@ from emojax.demo.drawing.factors import FACTORS
 from emojax.faces import align, images
 from emojax.film import following, inverting, reading
 from emojax.film.changes import usable_end
+from emojax.film.chunk_store import ChunkStore
 from emojax.film.smoothing import window_of
 from emojax.models.efficientnet import EmotionNet
 from emojax.pipeline import Pipeline
@@ -151,7 +152,7 @@ def _codes(pipe: Pipeline, film: Path, smoothing: float) -> np.ndarray:
     """Return the codes of a film's face; an edit by the same k in all frames adds a constant."""
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        store = following.store_in(folder)
+        store = ChunkStore(folder, following.CHUNK)
         video = reading.describe(film)
         found = following.follow(
             video, store, _Silent(), face="largest", smoothing=smoothing, flag="--face"

@@ -145,7 +145,7 @@ def _pixels(scene: Scene, frames: np.ndarray, x: np.ndarray, y: np.ndarray) -> n
 
 
 def write(
-    scene: Scene, count: int, out: Path, *, advance: Callable[[], object] = lambda: None
+    scene: Scene, count: int, out: str | Path, *, advance: Callable[[], object] = lambda: None
 ) -> None:
     """Write a film, with a soft tone as its sound.
 
@@ -158,6 +158,8 @@ def write(
     Raises:
         UserError: it cannot be written.
     """
+    out = Path(out)
+    writing.check_name(out, "out")
     with tempfile.TemporaryDirectory() as folder:
         tone, chunk = Path(folder) / "tone.wav", Path(folder) / f"all{writing.CHUNK_SUFFIX}"
         _write_tone(tone, count / scene.rate)

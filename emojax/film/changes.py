@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from emojax.faces.photo_reader import Photo
+from emojax.film.chunk_store import ChunkStore
 from emojax.film.following import Followed
 from emojax.film.inverting import read_codes
 from emojax.film.tracks import Track
@@ -20,7 +21,6 @@ from emojax.pipeline import Faces, Pipeline
 from emojax.runtime.choices import Normaliser, PasteForm, Unit
 from emojax.runtime.errors import UserError
 from emojax.runtime.files import sha256
-from emojax.store.block_store import BlockStore
 
 FADE_SECONDS = 0.3
 """How long an edit takes to set in where a face appears in the middle of a scene."""
@@ -49,7 +49,7 @@ class VideoEdit:
 
     amounts: Mapping[str, float] = dataclasses.field(default_factory=dict)
     target: Photo | None = None
-    driver: Path | None = None
+    driver: str | Path | None = None
     face: str = "largest"
     driver_face: str = "largest"
     target_face: str = "only"
@@ -152,7 +152,7 @@ class Changer:
 class Driver:
     """The codes of another film's face at any time."""
 
-    def __init__(self, pipe: Pipeline, film: Followed, store: BlockStore, window: int) -> None:
+    def __init__(self, pipe: Pipeline, film: Followed, store: ChunkStore, window: int) -> None:
         """Hold a film whose face has been followed and inverted.
 
         Args:

@@ -21,6 +21,7 @@ import numpy as np
 
 from emojax.film import following, inverting, writing
 from emojax.film.changes import Changer, Driver, VideoEdit, strength
+from emojax.film.chunk_store import ChunkStore
 from emojax.film.following import CHUNK, Followed
 from emojax.film.inverting import chunks_of, crop_side, padded, read_codes, with_kernels
 from emojax.film.pasting import put_back
@@ -34,7 +35,6 @@ from emojax.runtime.errors import UserError
 from emojax.runtime.files import sha256
 from emojax.runtime.progress import Progress, progress
 from emojax.store import run_settings
-from emojax.store.block_store import BlockStore
 
 
 @dataclasses.dataclass(frozen=True)
@@ -137,7 +137,7 @@ class _Run:
         if self.driver_video is not None:
             _check_length(self.driver_video, video)
         self.work = out.with_name(f"{out.name}.parts")
-        self.store = following.store_in(self.work, chunk)
+        self.store = ChunkStore(self.work, chunk)
         run_settings.open_folder(self.work, self._settings())
 
     @property
@@ -168,13 +168,13 @@ class _Run:
             "film": sha256(self.video.file),
             **self.edit.fingerprint(),
             **self.pipe.about(),
-            "chunk": self.store.block,
+            "chunk": self.store.chunk,
             "suffix": self.out.suffix.lower(),
             "preview": None if self.preview is None else self.preview.suffix.lower(),
         }
 
     def _prepared(
-        self, video: Video, store: BlockStore, shown: Progress, face: str, flag: str
+        self, video: Video, store: ChunkStore, shown: Progress, face: str, flag: str
     ) -> Followed:
         """Follow and invert the faces of a film."""
         shown.describe(f"following the face in {video.file.name}")
@@ -192,7 +192,7 @@ class _Run:
         if edit.target is not None:
             target = self.pipe.invert(self.pipe.read(edit.target, face=edit.target_face))
         if self.driver_video is not None:
-            store = following.store_in(self.work / "driver", self.store.block)
+            store = ChunkStore(self.work / "driver", self.store.chunk)
             other = self._prepared(self.driver_video, store, shown, edit.driver_face, "driver-face")
             driver = Driver(self.pipe, other, store, window_of(edit.smoothing, other.rate))
         return Changer(self.pipe, edit, target, driver)

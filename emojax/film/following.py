@@ -3,22 +3,19 @@
 import dataclasses
 import itertools
 from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 
 from emojax.film import tracks as joining
+from emojax.film.chunk_store import ChunkStore
 from emojax.film.detections import detect
 from emojax.film.reading import Video, read
 from emojax.film.smoothing import window_of
 from emojax.film.tracks import Detections, Track
 from emojax.runtime.progress import Progress
-from emojax.store.block_store import BlockStore
 
 CHUNK = 64
 """Frames that are finished together: what an interrupted run loses at most."""
-MOST_FRAMES = 2**31
-"""No film has more."""
 PART = "detections"
 GAP_SECONDS = 0.4
 """A face that is lost for longer and found again is followed as another."""
@@ -78,13 +75,8 @@ class Followed:
         return (self.frames - 1) / last if last > 0 else float(self.video.rate)
 
 
-def store_in(folder: Path, chunk: int = CHUNK) -> BlockStore:
-    """Return the store of a film's chunks of some frames."""
-    return BlockStore(folder, MOST_FRAMES, chunk)
-
-
 def follow(
-    video: Video, store: BlockStore, shown: Progress, *, face: str, smoothing: float, flag: str
+    video: Video, store: ChunkStore, shown: Progress, *, face: str, smoothing: float, flag: str
 ) -> Followed:
     """Find, choose and smooth the faces of a film; chunks that are there already are kept.
 
@@ -99,15 +91,15 @@ def follow(
     Raises:
         UserError: no face in any frame, or none of that number; the film cannot be decoded.
     """
-    kept = [store.read_block(PART, block, ["pts"])["pts"] for block in range(_present(store))]
+    kept = [store.read(PART, block)["pts"] for block in range(_present(store))]
     shown.advance(sum(map(len, kept)))
     for block, arrays in _missing(video, store):
         store.write(PART, block, arrays)
         shown.advance(len(arrays["pts"]))
-    blocks = [store.read_block(PART, block) for block in range(_present(store))]
+    blocks = [store.read(PART, block) for block in range(_present(store))]
     arrays = {name: np.concatenate([each[name] for each in blocks]) for name in blocks[0]}
     detections = Detections(arrays["points"], arrays["boxes"], arrays["change"])
-    found = Followed(video, arrays["pts"], [], [], store.block)
+    found = Followed(video, arrays["pts"], [], [], store.chunk)
     every = joining.join(detections, gap=max(round(GAP_SECONDS * found.rate), 1))
     chosen = joining.choose(every, face, name=str(video.file), flag=flag)
     window = window_of(smoothing, found.rate)
@@ -116,15 +108,15 @@ def follow(
     )
 
 
-def _present(store: BlockStore) -> int:
+def _present(store: ChunkStore) -> int:
     """Return how many of the first chunks are there."""
     return next(block for block in itertools.count() if not store.has(PART, block))
 
 
-def _missing(video: Video, store: BlockStore) -> Iterator[tuple[int, dict[str, np.ndarray]]]:
+def _missing(video: Video, store: ChunkStore) -> Iterator[tuple[int, dict[str, np.ndarray]]]:
     """Yield the chunks that are not there yet; the last of a film is shorter than the others."""
     done = _present(store)
-    if done and len(store.read_block(PART, done - 1, ["pts"])["pts"]) < store.block:
+    if done and len(store.read(PART, done - 1)["pts"]) < store.chunk:
         return
-    start = done * store.block
-    yield from detect(read(video, max(start - 1, 0)), start, store.block)
+    start = done * store.chunk
+    yield from detect(read(video, max(start - 1, 0)), start, store.chunk)

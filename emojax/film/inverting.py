@@ -12,6 +12,7 @@ import numpy as np
 
 from emojax.faces import align, images
 from emojax.faces.photo_reader import SIZE, Portrait
+from emojax.film.chunk_store import ChunkStore
 from emojax.film.following import Followed
 from emojax.film.reading import Frame, read
 from emojax.film.smoothing import piece, smooth
@@ -19,10 +20,9 @@ from emojax.film.tracks import Track
 from emojax.latents.codes import Inversion
 from emojax.pipeline import Pipeline
 from emojax.runtime.progress import Progress
-from emojax.store.block_store import BlockStore
 
 
-def invert(pipe: Pipeline, film: Followed, store: BlockStore, shown: Progress) -> None:
+def invert(pipe: Pipeline, film: Followed, store: ChunkStore, shown: Progress) -> None:
     """Find the codes of the faces in every frame; chunks that are there already are kept.
 
     Args:
@@ -58,7 +58,7 @@ def invert(pipe: Pipeline, film: Followed, store: BlockStore, shown: Progress) -
 
 def _write(
     pipe: Pipeline,
-    store: BlockStore,
+    store: ChunkStore,
     number: int,
     faces: np.ndarray,
     best: int | None,
@@ -97,7 +97,7 @@ def part_of(number: int) -> str:
     return f"codes-{number}"
 
 
-def _kernels(store: BlockStore, number: int) -> Path:
+def _kernels(store: ChunkStore, number: int) -> Path:
     return store.folder / f"kernels-{number}.npz"
 
 
@@ -133,7 +133,7 @@ def reference(track: Track) -> int:
 
 
 def read_codes(
-    film: Followed, store: BlockStore, number: int, frames: np.ndarray, window: int
+    film: Followed, store: ChunkStore, number: int, frames: np.ndarray, window: int
 ) -> np.ndarray:
     """Return the smoothed codes of a track.
 
@@ -152,13 +152,13 @@ def read_codes(
     around = piece(first, last, len(track.points), window)
     start, stop = around.start + track.start, around.stop + track.start
     blocks = range(start // film.chunk, (stop - 1) // film.chunk + 1)
-    parts = [store.read_block(part_of(number), block)["w_plus"] for block in blocks]
+    parts = [store.read(part_of(number), block)["w_plus"] for block in blocks]
     begins = max(track.start, blocks[0] * film.chunk)
     codes = np.concatenate(parts)[start - begins : stop - begins]
     return smooth(codes, window)[first - around.start :][: len(frames)]
 
 
-def with_kernels(codes: Inversion, store: BlockStore, number: int) -> Inversion:
+def with_kernels(codes: Inversion, store: ChunkStore, number: int) -> Inversion:
     """Return codes with the kernels of their track's reference frame, where there are any."""
     file = _kernels(store, number)
     if not file.is_file():

@@ -16,6 +16,7 @@ from emojax import video
 from emojax.demo import scene
 from emojax.film import following, reading, writing
 from emojax.film.changes import VideoEdit, strength, usable_end
+from emojax.film.chunk_store import ChunkStore
 from emojax.film.editing import edit_video
 from emojax.film.inverting import reference
 from emojax.film.pasting import matched
@@ -231,7 +232,7 @@ def test_the_reference_looks_ahead():
 
 def test_faces_are_followed_where_they_are(film, tmp_path):
     found = following.follow(
-        *(reading.describe(film), following.store_in(tmp_path / "a", CHUNK), Quiet()),
+        *(reading.describe(film), ChunkStore(tmp_path / "a", CHUNK), Quiet()),
         face="largest",
         smoothing=0.4,
         flag="--face",
