@@ -58,9 +58,11 @@ def main(options: Options) -> None:
             command = [sys.executable, "-m", "emojax", "fetch", str(table), "--accept-licences"]
             command += ["--name", "fetched", "--checkpoints", str(folder / "bundles")]
             start = time.perf_counter()
-            kill_at_random(command, folder / "bundles/.downloads", options.kills, drawn)
+            downloads = folder / "bundles/.downloads"
+            kill_at_random(command, downloads, options.kills, drawn)
             planned = sum(map(len, server.plan.values()))  # a killed run leaves its cuts undone
-            plan_cuts(server, list(files.values()), options.cuts - server.cuts - planned, drawn)
+            missing = [f for f in files.values() if not (downloads / f.name).is_file()]
+            plan_cuts(server, missing, options.cuts - server.cuts - planned, drawn)
             _, last_run_s, peak_mb = run(command)
             seconds, requests = time.perf_counter() - start, len(server.asked)
         fetched = verified(folder / "bundles/fetched", hashes)
