@@ -59,7 +59,7 @@ def _split(data: bytes) -> tuple[list[bytes], int]:
 def _change(pieces: list[bytes], rng: random.Random) -> None:
     place = rng.randrange(len(pieces))
     other = rng.randrange(len(pieces))
-    match rng.randrange(10):
+    match rng.randrange(11):
         case 0:
             del pieces[place]
             pieces.append(b".") if not pieces else None
@@ -73,6 +73,9 @@ def _change(pieces: list[bytes], rng: random.Random) -> None:
             )
         case 4:
             pieces[place] = bytes([rng.choice(OPCODES)]) + pieces[place][1:]
+        case 6:  # some opcodes, such as those of a tensor, again and again
+            run = pieces[place : place + rng.choice((1, 3, 30))]
+            pieces[place:place] = run * rng.choice((1, 10, 1000))
         case 5:
             pieces.insert(place, rng.choice(_GLUTS)(rng))
         case _:

@@ -54,6 +54,9 @@ def _rewritten(
             records[rng.choice(list(records))] = bytes(rng.choice((0, 10**6, 3 * 10**7)))
         case 4:
             records |= {f"{chosen}{i}": b"" for i in range(rng.choice((5, 2000)))}
+        case 5:
+            records[f"{chosen.rpartition('/')[0]}/byteorder"] = rng.choice((b"big", b"little", b""))
+            records[chosen] = inner(records[chosen], rng)
         case _:
             records[chosen] = inner(records[chosen], rng)
     method = rng.choice(METHODS) if rng.random() < 0.3 else zipfile.ZIP_STORED
