@@ -13,7 +13,8 @@ frame (`--smoothing 0`), and as `emojax video` does it. A JSON line for each has
 - emotion_probability: the classifier's mean probability of the emotion;
 - identity_error: mean absolute difference between the identity factors that the attribute regressor
   finds in the edited film and the true ones;
-- frames_per_second, by the wall clock and by processor time, with everything compiled.
+- frames_per_second, by the wall clock and by processor time, with everything compiled, and the
+  processor seconds of each step.
 """
 
 import contextlib
@@ -72,14 +73,25 @@ class Options:
     """Of the frames."""
 
 
-class _Silent:
-    """Progress that is not shown."""
+class _Steps:
+    """Progress that is not shown; takes the processor time of each step."""
+
+    def __init__(self) -> None:
+        self.begun: list[tuple[str, float]] = []
 
     def advance(self, count: int = 1) -> None:
         """Do nothing."""
 
     def describe(self, doing: str) -> None:
-        """Do nothing."""
+        """Note that another step begins."""
+        self.begun.append((doing.split()[0], time.process_time()))
+
+    def seconds(self) -> dict[str, float]:
+        """Return the processor seconds of each step up to now."""
+        ends = [at for _, at in self.begun[1:]] + [time.process_time()]
+        return {
+            doing: round(end - at, 2) for (doing, at), end in zip(self.begun, ends, strict=True)
+        }
 
 
 def main(options: Options) -> None:
@@ -104,16 +116,16 @@ def _ways() -> Iterator[tuple[str, float, float]]:
 
 def _edit(
     pipe: Pipeline, film: Path, options: Options, smoothing: float, share: float
-) -> tuple[Path, float, float]:
-    """Return the edited film, and how long it took by the clock and the processor."""
+) -> tuple[Path, float, dict[str, float]]:
+    """Return the edited film, how long it took, and the processor time of each step."""
     amount = share * usable_end(pipe, options.emotion)
     edit = emojax.VideoEdit(
         {options.emotion: amount}, smoothing=smoothing, paste_form=options.paste_form
     )
     out = film.with_name("out.mp4")
-    clock, processor = time.perf_counter(), time.process_time()
-    emojax.edit_video(pipe, film, out, edit, shown=_Silent())
-    return out, time.perf_counter() - clock, time.process_time() - processor
+    clock, steps = time.perf_counter(), _Steps()
+    emojax.edit_video(pipe, film, out, edit, shown=steps)
+    return out, time.perf_counter() - clock, steps.seconds()
 
 
 def _measured(
@@ -125,7 +137,7 @@ def _measured(
     share: float,
 ) -> dict[str, Any]:
     """Return the figures of one way."""
-    out, clock, processor = _edit(pipe, film, options, smoothing, share)
+    out, clock, steps = _edit(pipe, film, options, smoothing, share)
     video = reading.describe(out)
     frames = [frame.picture for frame in reading.read(video)]
     numbers = np.arange(len(frames))
@@ -140,7 +152,8 @@ def _measured(
         "emotion_probability": round(float(said[:, pipe.classes.index(options.emotion)].mean()), 3),
         "identity_error": round(_identity_error(pipe, aligned, what), 4),
         "frames_per_second": round(len(frames) / clock, 2),
-        "frames_per_processor_second": round(len(frames) / processor, 2),
+        "frames_per_processor_second": round(len(frames) / sum(steps.values()), 2),
+        "processor_seconds": steps,
     }
 
 
@@ -155,9 +168,9 @@ def _codes(pipe: Pipeline, film: Path, smoothing: float) -> np.ndarray:
         store = ChunkStore(folder, following.CHUNK)
         video = reading.describe(film)
         found = following.follow(
-            video, store, _Silent(), face="largest", smoothing=smoothing, flag="--face"
+            video, store, _Steps(), face="largest", smoothing=smoothing, flag="--face"
         )
-        inverting.invert(pipe, found, store, _Silent())
+        inverting.invert(pipe, found, store, _Steps())
         window = window_of(smoothing, found.rate)
         return inverting.read_codes(found, store, 0, np.arange(found.frames), window)
 
