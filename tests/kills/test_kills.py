@@ -12,7 +12,7 @@ import pytest
 from tests.kills import runner
 from tests.kills.jobs import JOBS, World, leftovers, make_world, results
 
-KILLS = int(os.environ.get("EMOJAX_KILLS", "3"))
+KILLS = int(os.environ.get("EMOJAX_KILLS", "2"))
 SUPPORT = Path(__file__).parents[1] / "support"
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="no signals there")
