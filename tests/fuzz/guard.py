@@ -10,8 +10,9 @@ from pathlib import Path
 DEADLINE = 5.0
 """Seconds of CPU time a case, so that a busy machine fails nothing."""
 
-STUCK = 40
-"""Seconds after which the process is killed: a case waits, or does not return to Python."""
+STUCK = 300
+"""Seconds after which the process is killed: a case waits, or does not return to Python. Many, so that
+a machine with a dozen other programs fails nothing."""
 
 MEMORY = 2**28
 """Bytes that reading may take beyond three times the files."""
