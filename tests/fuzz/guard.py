@@ -11,8 +11,8 @@ DEADLINE = 5.0
 """Seconds of CPU time a case, so that a busy machine fails nothing."""
 
 STUCK = 300
-"""Seconds after which the process is killed: a case waits, or does not return to Python. Many, so that
-a machine with a dozen other programs fails nothing."""
+"""Seconds after which the process is killed: a case waits, or does not return to Python. So many
+because a busy machine gives a process little of its time."""
 
 MEMORY = 2**28
 """Bytes that reading may take beyond three times the files."""
