@@ -186,11 +186,11 @@ def test_a_smaller_run_goes_on_to_more_samples(world, whole, tmp_path):
     """`--samples 40`, then `--samples 300`: the last chunk of 40, half full, is scored again."""
     folder = tmp_path / "scores"
     score.main(options(world, folder, samples=40))
-    chunks = folder / "probabilities" / "c"
-    kept = {place: (chunks / place / "0").stat().st_mtime_ns for place in ("0", "1")}
+    files = [folder / "rows" / name for name in ("000000.npz", "000001.npz")]
+    kept = [file.stat().st_mtime_ns for file in files]
     score.main(options(world, folder))
     assert_same(folder, whole)
-    assert all((chunks / place / "0").stat().st_mtime_ns == kept[place] for place in kept)
+    assert [file.stat().st_mtime_ns for file in files] == kept
     with pytest.raises(UserError, match="samples 300, now 40"):
         score.main(options(world, folder, samples=40))
 
