@@ -4,8 +4,9 @@
     python -m benchmarks.page --visitors 32 --moves 40
     python -m benchmarks.page --pictures docs/
 
-Latency is from the move in the browser until the new picture is decoded and shown there. Memory is
-that of the server's process at its largest. Needs the extras `web` and `browser`, and Chromium.
+Latency is from the move in the browser until the new picture is decoded and shown there; the
+server's processor time for a move stands beside it. Memory is that of its process
+at its largest. Needs the extras `web` and `browser`, and Chromium.
 """
 
 import asyncio
@@ -13,6 +14,7 @@ import contextlib
 import dataclasses
 import io
 import logging
+import os
 import re
 import shutil
 import statistics
@@ -70,7 +72,9 @@ def main(options: Options) -> None:
             take_pictures(address, options.pictures)
             return
         with visitor(address) as page:
+            before = processor_seconds(process)
             spent = [page.evaluate(MOVE, ["happiness", str(step)]) for step in _steps(options)]
+            worked = (processor_seconds(process) - before) / len(spent)
         single = resident(process, "VmHWM")
         started = time.perf_counter()
         moves = asyncio.run(crowd(address, options.visitors))
@@ -81,6 +85,8 @@ def main(options: Options) -> None:
             slider_ms_median=round(statistics.median(spent), 1),
             slider_ms_95=round(sorted(spent)[int(0.95 * len(spent))], 1),
             slider_ms_largest=round(max(spent), 1),
+            slider_processor_ms=round(1000 * worked, 1),
+            other_load=round(os.getloadavg()[0], 1),
             visitors=options.visitors,
             visitors_moves_a_second=round(moves / seconds, 1),
             memory_mb_one_visitor=single,
@@ -129,6 +135,12 @@ def resident(process: int, name: str) -> int:
     lines = Path("/proc", str(process), "status").read_text()
     found = re.search(rf"{name}:\s+(\d+) kB", lines)
     return int(found[1]) // 1024 if found else 0
+
+
+def processor_seconds(process: int) -> float:
+    """Return the processor time that a process has taken, which no other program's load changes."""
+    fields = Path("/proc", str(process), "stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 async def crowd(address: str, visitors: int, moves: int = 10) -> int:

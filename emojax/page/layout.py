@@ -10,11 +10,12 @@ from emojax import Pipeline
 from emojax.page.client import add_endpoints
 from emojax.page.edit_tab import EditTab
 from emojax.page.explore_tab import ExploreTab
+from emojax.page.film_tab import FilmTab
 from emojax.page.site import Site, visitor_of
 from emojax.page.transfer_tab import TransferTab
 
 TITLE = "emojax"
-EDIT, TRANSFER, EXPLORE = "Edit", "Transfer", "Explore"
+EDIT, TRANSFER, EXPLORE, FILM = "Edit", "Transfer", "Explore", "Video"
 
 
 def page(site: Site) -> gr.Blocks:
@@ -28,6 +29,8 @@ def page(site: Site) -> gr.Blocks:
                 TransferTab(site)
             with gr.Tab(EXPLORE, id=EXPLORE) as explore:
                 ExploreTab(site, edit, tabs, explore, EDIT)
+            with gr.Tab(FILM, id=FILM):
+                FilmTab(site)
         add_endpoints(site)
 
         async def arrive(request: gr.Request) -> Sequence[Any]:

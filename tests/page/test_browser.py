@@ -2,6 +2,9 @@
 
 import io
 import json
+import os
+import subprocess
+import sys
 import time
 
 import numpy as np
@@ -187,3 +190,30 @@ def test_random_faces_are_mixed_moved_and_used_as_source(visit):
     page.wait_for_selector("#edit-stage .ex-compare >> visible=true")
     page.get_by_role("button", name="Show me the command").locator("visible=true").click()
     assert "pipe.sample(3, truncation=0.7)" in page.locator("#edit-python code").inner_text()
+
+
+def test_a_film_is_edited(visit, tmp_path):
+    pytest.importorskip("av", reason="needs the extra video")
+    film = tmp_path / "face.mp4"
+    flags = ["--out", str(film), "--seconds", "0.4", "--width", "160"]
+    subprocess.run(
+        [sys.executable, "-m", "emojax.demo.film", *flags],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        check=True,
+    )
+    (tmp_path / "text.mp4").write_text("no film")
+    page = visit()
+    page.get_by_role("tab", name="Video").click()
+    for file, sentence in ((tmp_path / "text.mp4", "text.mp4"), (film, "")):
+        page.locator("#film-source input[type=file]").set_input_files(file)
+        page.wait_for_selector("#film-source video")
+        page.locator("#film-start").click()
+        if sentence:
+            page.wait_for_selector("#film-note .ex-problem")
+            assert sentence in page.locator("#film-note").inner_text()
+            page.locator("#film-source").get_by_label("Clear").click()
+    page.wait_for_selector("#film-shown video", timeout=180_000)
+    assert page.locator("#film-files a[download]").count() == 2
+    page.get_by_role("button", name="Show me the command").locator("visible=true").click()
+    said = page.locator("#film-command code").inner_text()
+    assert said == "emojax video face.mp4 --emotion happiness --k=3.339 --preview"
