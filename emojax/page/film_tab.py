@@ -102,9 +102,8 @@ class FilmTab:
             self._check(film, "film")
             if kind == FILM:
                 self._check(driver, "other film")
-            total = reading.steps(
-                reading.describe(film or ""), reading.describe(driver) if change.driver else None
-            )
+            given = reading.describe(driver) if driver and change.driver else None
+            total = reading.steps(reading.describe(film or ""), given)
             files = await self.site.worker.run(_edited, self.pipe, str(film), change, total, shown)
         except UserError as error:
             return [widgets.problem(error, film), gr.skip(), gr.skip(), gr.skip()]
