@@ -27,7 +27,7 @@ from emojax.film.inverting import chunks_of, crop_side, padded, read_codes, with
 from emojax.film.pasting import put_back
 from emojax.film.reading import Frame, Video, describe, steps
 from emojax.film.smoothing import window_of
-from emojax.film.tracks import Track
+from emojax.film.tracks import NoSuchFace, Track
 from emojax.latents.codes import Inversion
 from emojax.pipeline import Pipeline
 from emojax.runtime.choices import PasteForm
@@ -136,6 +136,9 @@ class _Run:
         self.driver_video = None if edit.driver is None else describe(edit.driver)
         if self.driver_video is not None:
             _check_length(self.driver_video, video)
+        self.target = None
+        if edit.target is not None:
+            self.target = pipe.read(edit.target, face=edit.target_face, flag="--target-face")
         self.work = out.with_name(f"{out.name}.parts")
         self.store = ChunkStore(self.work, chunk)
         run_settings.open_folder(self.work, self._settings())
@@ -147,8 +150,8 @@ class _Run:
 
     def __call__(self, shown: Progress) -> EditedVideo:
         """Do all steps and write the film."""
-        film = self._prepared(self.video, self.store, shown, self.edit.face, "face")
         changer = self._changer(shown)
+        film = self._prepared(self.video, self.store, shown, self.edit.face, "face")
         shown.describe("editing")
         files = {block: self._chunk_files(block) for block in range(film.chunks)}
         wanted = [block for block, names in files.items() if not all(f.is_file() for f in names)]
@@ -179,18 +182,21 @@ class _Run:
         """Follow and invert the faces of a film."""
         shown.describe(f"following the face in {video.file.name}")
         smoothing = self.edit.smoothing
-        film = following.follow(
-            video, store, shown, face=face, smoothing=smoothing, flag=f"--{flag}"
-        )
+        try:
+            film = following.follow(
+                video, store, shown, face=face, smoothing=smoothing, flag=f"--{flag}"
+            )
+        except NoSuchFace:  # nothing to go on with
+            shutil.rmtree(self.work, ignore_errors=True)
+            raise
         shown.describe(f"inverting {video.file.name}")
         inverting.invert(self.pipe, film, store, shown)
         return film
 
     def _changer(self, shown: Progress) -> Changer:
         """Return what moves the codes; a driver is followed and inverted first."""
-        edit, target, driver = self.edit, None, None
-        if edit.target is not None:
-            target = self.pipe.invert(self.pipe.read(edit.target, face=edit.target_face))
+        edit, driver = self.edit, None
+        target = None if self.target is None else self.pipe.invert(self.target)
         if self.driver_video is not None:
             store = ChunkStore(self.work / "driver", self.store.chunk)
             other = self._prepared(self.driver_video, store, shown, edit.driver_face, "driver-face")

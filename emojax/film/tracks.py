@@ -19,6 +19,10 @@ FLOOR = 4.0
 """Differences below this many grey levels count as none when scenes are told apart."""
 
 
+class NoSuchFace(UserError):
+    """The film has no face, or none of the number wanted."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Detections:
     """Faces found in each of T frames, unused places filled with NaN.
@@ -174,16 +178,16 @@ def choose(tracks: list[Track], face: str, *, name: str, flag: str = "--face") -
         flag: the flag that chooses, for an error.
 
     Raises:
-        UserError: no face in any frame, or no track of that number.
+        NoSuchFace: no face in any frame, or no track of that number.
     """
     if not tracks:
-        raise UserError(f"no face found in any frame of {name}: wanted a video of a face")
+        raise NoSuchFace(f"no face found in any frame of {name}: wanted a video of a face")
     if face == "all":
         return tracks
     if face == "largest":
         return [max(tracks, key=lambda track: track.weight)]
     if not 1 <= int(face) <= len(tracks):
-        raise UserError(
+        raise NoSuchFace(
             f"no face {face} in {name}: {len(tracks)} are followed, counted from the left; give "
             f"{flag} 1 to {len(tracks)}, largest or all"
         )

@@ -201,6 +201,7 @@ def test_films_that_cannot_be_edited(pipe, film, tmp_path):
     writing.join([tmp_path / "a.nut"], about, empty)
     with pytest.raises(UserError, match=r"no face found in any frame of .*empty\.gif"):
         edit_video(pipe, empty, tmp_path / "a.mp4", shown=Quiet(), anger=1)
+    assert not (tmp_path / "a.mp4.parts").exists()  # there is nothing to go on with
     with pytest.raises(UserError, match=r"runs for 0\.12 s, shorter than the film's"):
         edit_video(pipe, film, tmp_path / "b.mp4", VideoEdit(driver=empty), shown=Quiet())
     assert not (tmp_path / "b.mp4.parts").exists()
