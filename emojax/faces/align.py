@@ -146,7 +146,7 @@ def _mirrored(image: Image.Image, pad: tuple[int, ...], blur: float) -> Image.Im
     )
     x += (ndimage.gaussian_filter(x, [blur, blur, 0]) - x) * np.clip(outside * 3.0 + 1.0, 0.0, 1.0)
     x += (np.median(x, axis=(0, 1)) - x) * np.clip(outside, 0.0, 1.0)
-    return Image.fromarray(np.uint8(np.clip(np.rint(x), 0, 255)))
+    return Image.fromarray(np.rint(x).clip(0, 255).astype(np.uint8))
 
 
 def is_aligned(picture: np.ndarray, quad: np.ndarray) -> bool:

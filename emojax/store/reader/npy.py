@@ -4,14 +4,10 @@ import io
 import math
 import tokenize
 import warnings
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from emojax.store.reader.contents import Malformed
-
-if TYPE_CHECKING:
-    from typing_extensions import Buffer
 
 _LONGEST_HEADER = 10_000
 _HEAD = 2**14
@@ -20,7 +16,7 @@ _KINDS = "biufcSU"
 """Kinds of dtype: numbers and text, no Python objects, records or times."""
 
 
-def read_npy(data: "Buffer") -> np.ndarray:
+def read_npy(data: bytes | bytearray | memoryview | np.ndarray) -> np.ndarray:
     """Return the array of an .npy file, a read-only view of its bytes in native byte order.
 
     Args:
@@ -29,7 +25,7 @@ def read_npy(data: "Buffer") -> np.ndarray:
     Raises:
         Malformed: the header is damaged or unusual, or claims another size than there is.
     """
-    view = memoryview(data).cast("B")
+    view = (data.data if isinstance(data, np.ndarray) else memoryview(data)).cast("B")
     stream = io.BytesIO(view[:_HEAD])
     shape, fortran, dtype = _header(stream)
     if dtype.kind not in _KINDS or dtype.itemsize == 0:
