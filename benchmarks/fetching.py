@@ -16,7 +16,9 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from benchmarks.conversion import run
 from benchmarks.machine import describe, emit
@@ -51,42 +53,49 @@ def main(options: Options) -> None:
         served.mkdir()
         files = published_set.published(served)
         hashes = {part: sha256(file) for part, file in files.items()}
-        with FileServer(served) as server:
-            plan_cuts(server, list(files.values()), options.cuts, drawn)
-            table = folder / "full.toml"
-            table.write_text(published_set.table(server, {f.name: p for p, f in files.items()}))
-            command = [sys.executable, "-m", "emojax", "fetch", str(table), "--accept-licences"]
-            command += ["--name", "fetched", "--checkpoints", str(folder / "bundles")]
-            start = time.perf_counter()
-            downloads = folder / "bundles/.downloads"
-            kill_at_random(command, downloads, options.kills, drawn)
-            planned = sum(map(len, server.plan.values()))  # a killed run leaves its cuts undone
-            missing = [f for f in files.values() if not (downloads / f.name).is_file()]
-            plan_cuts(server, missing, options.cuts - server.cuts - planned, drawn)
-            _, last_run_s, peak_mb = run(command)
-            seconds, requests = time.perf_counter() - start, len(server.asked)
+        figures = fetch(folder, files, options, drawn)
         fetched = verified(folder / "bundles/fetched", hashes)
         renamed = [file.rename(served / f"{i}.bin") for i, file in enumerate(files.values())]
         drawn.shuffle(renamed)
         command = [sys.executable, "-m", "emojax", "convert", *map(str, renamed)]
         command += ["--name", "converted", "--checkpoints", str(folder / "bundles")]
         _, convert_s, convert_peak_mb = run(command)
-        equal = verified(folder / "bundles/converted", hashes) == fetched
-        sizes = {file.name: file.stat().st_size for file in renamed}
         emit(
             benchmark="fetching",
-            file_gb=round(sum(sizes.values()) / 1e9, 2),
-            cuts=server.cuts,
-            kills=options.kills,
-            requests=requests,
-            fetch_s=round(seconds, 1),
-            last_run_s=round(last_run_s, 1),
-            fetch_peak_mb=peak_mb,
+            file_gb=round(sum(file.stat().st_size for file in renamed) / 1e9, 2),
+            **figures,
             convert_s=round(convert_s, 1),
             convert_peak_mb=convert_peak_mb,
-            bundles_equal=equal,
+            bundles_equal=verified(folder / "bundles/converted", hashes) == fetched,
             **describe(),
         )
+
+
+def fetch(
+    folder: Path, files: Mapping[str, Path], options: Options, drawn: random.Random
+) -> dict[str, Any]:
+    """Serve files, fetch them with cuts and kills, and return the figures."""
+    with FileServer(folder / "served") as server:
+        plan_cuts(server, list(files.values()), options.cuts, drawn)
+        table = folder / "full.toml"
+        table.write_text(published_set.table(server, {f.name: p for p, f in files.items()}))
+        command = [sys.executable, "-m", "emojax", "fetch", str(table), "--accept-licences"]
+        command += ["--name", "fetched", "--checkpoints", str(folder / "bundles")]
+        start = time.perf_counter()
+        downloads = folder / "bundles/.downloads"
+        kill_at_random(command, downloads, options.kills, drawn)
+        planned = sum(map(len, server.plan.values()))  # a killed run leaves its cuts undone
+        missing = [f for f in files.values() if not (downloads / f.name).is_file()]
+        plan_cuts(server, missing, options.cuts - server.cuts - planned, drawn)
+        _, last_run_s, peak_mb = run(command)
+        return {
+            "cuts": server.cuts,
+            "kills": options.kills,
+            "requests": len(server.asked),
+            "fetch_s": round(time.perf_counter() - start, 1),
+            "last_run_s": round(last_run_s, 1),
+            "fetch_peak_mb": peak_mb,
+        }
 
 
 def plan_cuts(server: FileServer, files: list[Path], cuts: int, drawn: random.Random) -> None:

@@ -11,15 +11,13 @@ has are not fetched again. Files that are on the disk already are taken with --f
 names. Nothing in a file is executed. `python -m convert.fetch` does the same.
 """
 
-import contextlib
 import dataclasses
 import json
-import logging
 import os
 import shlex
 import shutil
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -38,15 +36,9 @@ from emojax.runtime.cli import cli
 from emojax.runtime.errors import UserError
 from emojax.runtime.files import make_folder, write_json
 from emojax.runtime.flags import at_least
+from emojax.runtime.locks import alone
 from emojax.store import bundle
 from emojax.store.parts import INVERTER_PARTS, PARTS
-
-try:
-    import fcntl
-except ImportError:  # Windows
-    fcntl = None
-
-log = logging.getLogger(__name__)
 
 MIRROR = "EMOJAX_MIRROR"
 """Variable with the address that --mirror gives."""
@@ -141,7 +133,7 @@ def main(options: Options) -> None:
         print(f"there already: {', '.join(there)}")
     if needed:
         downloads = make_folder(target.folder.parent / bundle.DOWNLOADS)
-        with _alone(downloads):
+        with alone(downloads, "downloading"):
             _bring(needed, options, target, downloads)
     name = bundle.name_of(target.folder)
     print(f"use it  --bundle {name}")
@@ -289,30 +281,6 @@ def _check_disk(files: Sequence[File], downloads: Path) -> None:
             f"the disk of {downloads} has {free / 1e9:.1f} GB free, wanted {needed / 1e9:.1f}: "
             "make room, or set EMOJAX_HOME to a folder on a larger disk"
         )
-
-
-@contextlib.contextmanager
-def _alone(downloads: Path) -> Iterator[None]:
-    """Keep other runs out of the folder of downloads.
-
-    Raises:
-        UserError: another run is at work there.
-    """
-    try:
-        lock = (downloads / ".lock").open("w")
-    except OSError as error:
-        raise UserError(f"cannot write in {downloads} ({error}): choose another folder") from error
-    with lock:
-        try:
-            if fcntl is not None:  # Windows has none
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise UserError(
-                f"another 'emojax fetch' is at work in {downloads}: wait until it has ended"
-            ) from error
-        except OSError:  # a network disk without locks
-            log.info("%s has no locks: run one 'emojax fetch' at a time", downloads)
-        yield
 
 
 def _list(chosen: Sequence[File], files: Sequence[File]) -> None:

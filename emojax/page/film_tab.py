@@ -34,46 +34,49 @@ class FilmTab:
             site: what the tabs share.
         """
         self.site, self.pipe = site, site.networks.default
-        names = site.networks.scale.names
         with gr.Row(elem_classes="ex-columns"):
             with gr.Column(scale=4, min_width=300):
-                self.film = _film_input("Film", "film-source")
-                limits = site.limits
-                gr.Markdown(
-                    f"At most {limits.film_seconds} seconds of at most 1920 x 1080 pixels. "
-                    " The film is edited on this machine, frame by frame.",
-                    elem_classes="ex-about",
-                )
-                self.kind = gr.Radio(
-                    [EMOTION, PHOTOGRAPH, FILM], value=EMOTION, label="Give the face"
-                )
-                with gr.Column() as self.with_emotion:
-                    self.emotion = gr.Dropdown(
-                        [each.capitalize() for each in names],
-                        value=("happiness" if "happiness" in names else names[0]).capitalize(),
-                        label="Emotion",
-                        elem_id="film-emotion",
-                    )
-                    self.strength = gr.Slider(
-                        -100, 100, 70, step=1, label="How much", buttons=[], elem_id="film-strength"
-                    )
-                with gr.Column(visible=False) as self.with_photo:
-                    self.photo = photo_input("Photograph", 220, "film-photo")
-                with gr.Column(visible=False) as self.with_driver:
-                    self.driver = _film_input("Other film", "film-driver")
-                self.start = gr.Button("Edit the film", variant="primary", elem_id="film-start")
+                self._inputs()
             with gr.Column(scale=6, min_width=320):
-                self.note = gr.HTML(elem_id="film-note")
-                self.shown = gr.HTML(widgets.nothing(EMPTY), elem_id="film-shown")
-                self.files = gr.File(
-                    label="The edited film, and before and after side by side",
-                    file_count="multiple",
-                    visible=False,
-                    elem_id="film-files",
-                )
-                with gr.Accordion("Show me the command", open=False):
-                    self.command = gr.HTML(js_on_load=widgets.COPY, elem_id="film-command")
+                self._results()
         self._listen()
+
+    def _inputs(self) -> None:
+        names = self.site.networks.scale.names
+        self.film = _film_input("Film", "film-source")
+        gr.Markdown(
+            f"At most {self.site.limits.film_seconds} seconds of at most 1920 x 1080 pixels. "
+            "The film is edited on this machine, frame by frame.",
+            elem_classes="ex-about",
+        )
+        self.kind = gr.Radio([EMOTION, PHOTOGRAPH, FILM], value=EMOTION, label="Give the face")
+        with gr.Column() as self.with_emotion:
+            self.emotion = gr.Dropdown(
+                [each.capitalize() for each in names],
+                value=("happiness" if "happiness" in names else names[0]).capitalize(),
+                label="Emotion",
+                elem_id="film-emotion",
+            )
+            self.strength = gr.Slider(
+                -100, 100, 70, step=1, label="How much", buttons=[], elem_id="film-strength"
+            )
+        with gr.Column(visible=False) as self.with_photo:
+            self.photo = photo_input("Photograph", 220, "film-photo")
+        with gr.Column(visible=False) as self.with_driver:
+            self.driver = _film_input("Other film", "film-driver")
+        self.start = gr.Button("Edit the film", variant="primary", elem_id="film-start")
+
+    def _results(self) -> None:
+        self.note = gr.HTML(elem_id="film-note")
+        self.shown = gr.HTML(widgets.nothing(EMPTY), elem_id="film-shown")
+        self.files = gr.File(
+            label="The edited film, and before and after side by side",
+            file_count="multiple",
+            visible=False,
+            elem_id="film-files",
+        )
+        with gr.Accordion("Show me the command", open=False):
+            self.command = gr.HTML(js_on_load=widgets.COPY, elem_id="film-command")
 
     def _listen(self) -> None:
         parts = [self.emotion, self.strength, self.photo, self.driver]

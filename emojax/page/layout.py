@@ -21,6 +21,7 @@ EDIT, TRANSFER, EXPLORE, FILM = "Edit", "Transfer", "Explore", "Video"
 def page(site: Site) -> gr.Blocks:
     """Return the page as gradio's blocks; nothing of it is loaded from another server."""
     with gr.Blocks(title=TITLE, analytics_enabled=False, fill_width=True) as blocks:
+        add_endpoints(site)  # first: gradio numbers a name that a tab's function took before
         gr.HTML(banner(site.networks.default), elem_id="banner")
         with gr.Tabs() as tabs:
             with gr.Tab(EDIT, id=EDIT):
@@ -31,7 +32,6 @@ def page(site: Site) -> gr.Blocks:
                 ExploreTab(site, edit, tabs, explore, EDIT)
             with gr.Tab(FILM, id=FILM):
                 FilmTab(site)
-        add_endpoints(site)
 
         async def arrive(request: gr.Request) -> Sequence[Any]:
             return await edit.arrive(visitor_of(request))

@@ -76,24 +76,7 @@ class Panel:
                 "Neutral", size="sm", elem_id=f"{name}-to-neutral", visible=has_neutral
             )
         with gr.Accordion("Advanced", open=False):
-            self.unit = gr.Radio([*UNITS], value=next(iter(UNITS)), label="Unit of the sliders")
-            with gr.Row():
-                self.first = gr.Slider(
-                    1, scale.layers, 1, step=1, label="From layer", buttons=[], min_width=120
-                )
-                self.last = gr.Slider(
-                    1,
-                    scale.layers,
-                    scale.layers,
-                    step=1,
-                    label="To layer",
-                    buttons=[],
-                    min_width=120,
-                )
-            gr.Markdown(
-                "The first layers draw pose and shape, the last ones colours.",
-                elem_classes="ex-about",
-            )
+            self._advanced()
         self._before = gr.State(next(iter(UNITS)))
         self.inputs = [self.unit, self.first, self.last, *self.sliders]
         self.unit.input(
@@ -103,6 +86,19 @@ class Panel:
             queue=False,
             show_progress="hidden",
             api_visibility="private",
+        )
+
+    def _advanced(self) -> None:
+        layers = self.scale.layers
+        self.unit = gr.Radio([*UNITS], value=next(iter(UNITS)), label="Unit of the sliders")
+        with gr.Row():
+            self.first, self.last = (
+                gr.Slider(1, layers, value, step=1, label=label, buttons=[], min_width=120)
+                for label, value in (("From layer", 1), ("To layer", layers))
+            )
+        gr.Markdown(
+            "The first layers draw pose and shape, the last ones colours.",
+            elem_classes="ex-about",
         )
 
     @property

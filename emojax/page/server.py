@@ -6,7 +6,7 @@ import socket
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from emojax.page.limits import Limits
 from emojax.runtime.errors import UserError
@@ -15,6 +15,15 @@ from emojax.runtime.flags import PipelineFlags
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 SOON = 1
 """Seconds that visitors' open connections get when the server is stopped."""
+_SERVER: dict[str, Any] = {
+    "log_level": "error",
+    "ws": "none",
+    "lifespan": "on",
+    "server_header": False,
+    "timeout_graceful_shutdown": SOON,
+    "timeout_keep_alive": 60,
+    "limit_concurrency": 1000,
+}
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -97,7 +106,6 @@ def _serve(
     site = Site(networks, Worker(limits.waiting), Visits(limits.memory), limits)
     disk = Disk(folder, limits.disk)
     disk.keep_young()
-    app = application(site, disk)
 
     def warm() -> None:
         for step in networks.warm():
@@ -105,16 +113,7 @@ def _serve(
         ready()
 
     site.worker.begin(warm)
-    config = uvicorn.Config(
-        app,
-        log_level="error",
-        ws="none",
-        lifespan="on",
-        server_header=False,
-        timeout_graceful_shutdown=SOON,
-        timeout_keep_alive=60,
-        limit_concurrency=1000,
-    )
+    config = uvicorn.Config(application(site, disk), **_SERVER)
     try:
         uvicorn.Server(config).run(sockets=[place])
     finally:

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from emojax.runtime.errors import UserError
+from emojax.runtime.files import writing
 
 try:
     import fcntl
@@ -26,12 +27,14 @@ def alone(folder: Path, doing: str) -> Iterator[None]:
         doing: what is done there, for the message: "training".
 
     Raises:
-        UserError: another process does it there now.
+        UserError: another process does it there now, or the folder cannot be written.
     """
     if fcntl is None:
         yield
         return
-    with open(folder / FILE, "w") as file:
+    with writing(folder):
+        file = open(folder / FILE, "w")  # noqa: SIM115 - closed below
+    with file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:

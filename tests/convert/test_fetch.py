@@ -292,13 +292,13 @@ def test_two_runs_do_not_write_to_one_file(server, here, capsys):
     with (folder / ".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         assert run() == 2
-    assert "another 'emojax fetch' is at work in" in capsys.readouterr().err
+    assert "another process is downloading in" in capsys.readouterr().err
 
 
 def test_a_folder_that_cannot_be_written(server, here, capsys):
     (downloads(here) / ".lock").mkdir(parents=True)
     assert run() == 2
-    assert "cannot write in" in capsys.readouterr().err
+    assert "cannot write into" in capsys.readouterr().err
 
 
 def test_a_small_disk_is_noticed_at_once(server, here, capsys):

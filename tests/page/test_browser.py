@@ -62,7 +62,7 @@ def test_a_slider_changes_the_face_and_what_is_seen_in_it(visit):
     page.locator("#edit-happiness input[type=range]").focus()
     page.keyboard.press("ArrowRight")  # everything is reachable by keyboard
     page.wait_for_function(
-        "document.querySelector('#edit-command code').innerText.includes('--k=')"
+        "document.querySelector('#edit-command code')?.innerText.includes('--k=')"
     )
 
 
@@ -128,7 +128,7 @@ def test_a_transfer_brings_the_expression(visit):
     page.locator("#transfer-normaliser").get_by_label("subspace:").click()
     page.get_by_role("button", name="Show me the command").locator("visible=true").click()
     page.wait_for_function(
-        "document.querySelector('#transfer-command code').innerText.includes('subspace')"
+        "document.querySelector('#transfer-command code')?.innerText.includes('subspace')"
     )
 
 
@@ -165,7 +165,7 @@ def test_two_faces_are_offered_to_choose_from(visit, tmp_path):
     page.get_by_role("button", name="Show me the command").locator("visible=true").click()
     page.locator("#edit-fear input[type=range]").fill("50")
     page.wait_for_function(
-        "wanted => document.querySelector('#edit-command code').innerText.endsWith(wanted)",
+        "wanted => document.querySelector('#edit-command code')?.innerText.endsWith(wanted)",
         arg=f"--face {other + 1} --paste",
     )
     assert "bundle demo" in page.locator("#edit-note").inner_text()  # the honest line
