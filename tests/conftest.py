@@ -33,7 +33,7 @@ def here(tmp_path, monkeypatch):
 
 LARGE = 1.5e9
 """Bytes of a test process above which it forgets its compiled programs after a file."""
-LARGEST = 2e9
+LARGEST = 1.8e9
 """Bytes above which it gives memory back after a test: two processes have to fit into 6 GB."""
 
 

@@ -242,8 +242,8 @@ def file_of(bundle: Bundle) -> Path:
     file = bundle.file(FILE)
     if file is None:
         raise UserError(
-            f"bundle {bundle} has no directions: make them with 'emojax score --bundle "
-            f"{bundle} --out scores' and 'emojax directions scores --bundle {bundle}'"
+            f"bundle {bundle} has no directions: make them with 'emojax score --out scores' and "
+            f"'emojax directions scores', both with --bundle {bundle}"
         )
     return file
 

@@ -143,7 +143,9 @@ def test_damage_is_one_sentence(tmp_path):
 
 
 def test_a_bundle_says_what_is_missing(tmp_path):
-    with pytest.raises(UserError, match=r"no directions: .*emojax score .*emojax directions "):
+    with pytest.raises(
+        UserError, match=r"no directions: .*emojax score .*emojax directions scores"
+    ):
         directions.load(bundle.look_up(tmp_path))
     some().save(tmp_path / "directions.npz")
     assert directions.load(bundle.look_up(tmp_path), "a" * 64).names == some().names
