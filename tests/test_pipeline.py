@@ -199,7 +199,8 @@ def test_hyperstyle_goes_the_same_way(folder):
 
 
 def test_only_public_names_are_listed():
-    names = {"EMOTIONS", "Directions", "Faces", "LinearSVR", "Pipeline", "UserError", "load"}
+    names = {"EMOTIONS", "Directions", "Faces", "LinearSVR", "Pipeline", "Prepared", "UserError"}
+    names |= {"VideoEdit", "edit_video", "load"}
     assert set(dir(emojax)) == {*names, "__version__"}
     for name in names:
         assert getattr(emojax, name)
