@@ -109,19 +109,20 @@ def parse_seeds(text: str) -> list[int]:
     Raises:
         UserError: the text is something else, or names more than a million ids.
     """
-    ids = []
+    ranges: list[range] = []
     for part in text.split(","):
         match = re.fullmatch(r"\s*(\d{1,9})(?:-(\d{1,9}))?\s*", part)
         if match is None or int(match[2] or match[1]) < int(match[1]):
             raise UserError(
                 f"--seeds is {text!r}, wanted numbers and rising ranges such as 0-15 or 3,7,100-120"
             )
-        ids += range(int(match[1]), int(match[2] or match[1]) + 1)
-    if len(ids) > 1_000_000:
+        ranges.append(range(int(match[1]), int(match[2] or match[1]) + 1))
+    count = sum(map(len, ranges))  # before a list of them takes gigabytes
+    if count > 1_000_000:
         raise UserError(
-            f"--seeds names {len(ids):,} faces, wanted at most 1,000,000: use emojax score"
+            f"--seeds names {count:,} faces, wanted at most 1,000,000: use emojax score"
         )
-    return ids
+    return [each for ids in ranges for each in ids]
 
 
 if __name__ == "__main__":
