@@ -11,6 +11,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from emojax.runtime.interrupts import quiet_start
+from emojax.runtime.version import VERSION as __version__
 
 if TYPE_CHECKING:
     from emojax.film.changes import VideoEdit
@@ -23,8 +24,6 @@ if TYPE_CHECKING:
     from emojax.svr import LinearSVR
 
 quiet_start()
-
-__version__ = "0.1.0"
 
 __all__ = [
     "EMOTIONS",

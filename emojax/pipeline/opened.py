@@ -24,6 +24,7 @@ from emojax.runtime.choices import InverterName, K, Normaliser, Projection, Unit
 from emojax.runtime.errors import UserError
 from emojax.runtime.files import sha256
 from emojax.runtime.flags import PipelineFlags, at_least
+from emojax.runtime.version import VERSION
 from emojax.scoring import classifier as classification
 from emojax.scoring.sampling import sample_codes
 from emojax.store import bundle as bundles
@@ -362,8 +363,6 @@ class Pipeline:
 
     def about(self) -> dict[str, Any]:
         """Return what a result was made with, JSON-able: settings, hashes and versions."""
-        from emojax import __version__
-
         settings = self.settings
         parts = (GENERATOR, *INVERTER_PARTS[settings.inverter], EMOTION)
         hashes = {part.name: self.bundle.sha256(part) for part in parts}
@@ -376,7 +375,7 @@ class Pipeline:
             "bfloat16": settings.bfloat16,
             "weights_sha256": hashes,
             "directions": {"file": str(file), "sha256": sha256(file)},
-            "made_by": f"emojax {__version__}",
+            "made_by": f"emojax {VERSION}",
             "jax": jax.__version__,
         }
 
