@@ -19,9 +19,10 @@ from emojax.latents.directions import FILE, Directions
 from emojax.latents.fit_config import FitConfig
 from emojax.runtime.cli import cli
 from emojax.runtime.errors import UserError
-from emojax.store import bundle, run_settings
+from emojax.store import bundle
 from emojax.store.bundle import Bundle
 from emojax.store.parts import GENERATOR
+from emojax.store.place import Place, at
 
 if TYPE_CHECKING:
     from emojax.store.score_table import Scored, ScoreSettings, ScoreTable
@@ -31,10 +32,10 @@ if TYPE_CHECKING:
 class Options:
     """Flags of `emojax directions`."""
 
-    scores: tyro.conf.Positional[Path]
-    """Folder that emojax score filled, wholly or in part."""
+    scores: tyro.conf.Positional[str]
+    """Folder that emojax score filled, wholly or in part, or its address, s3://BUCKET/FOLDER."""
     bundle: str = bundle.DEFAULT
-    """Name or folder of the bundle whose generator was scored."""
+    """Name or folder of the bundle whose generator was scored, or its address."""
     out: Path | None = None
     """Write here (.npz); default: directions.npz of the bundle."""
     replace: bool = False
@@ -51,14 +52,10 @@ class Options:
 def main(options: Options) -> None:
     """Fit, validate, write and plot."""
     place = bundle.find(options.bundle)
-    if not (options.scores / run_settings.FILE).is_file():  # before the file that may be there
-        raise UserError(
-            f"no scores in {options.scores}: make them with 'emojax score --out {options.scores}'"
-        )
-    file = _destination(place, options)
-    from emojax.store.score_table import ScoreTable  # late, as all that imports jax
+    from emojax.store.score_table import ScoreTable
 
-    table = ScoreTable.open(options.scores)
+    table = ScoreTable.open(options.scores)  # before the file that may be there
+    home, name = _destination(place, options)
     _same_generator(place, table, options)
     from emojax.latents import fit_directions
     from emojax.runtime import devices
@@ -73,27 +70,35 @@ def main(options: Options) -> None:
     _refuse_doubtful(fit_directions.doubts(found), options)
     if options.range:
         found = _with_ranges(found, place, table.settings)
-    found.save(file)
+    with home.file(name) as aside:
+        found.save(aside)
     if options.range and options.out is None:
-        _write_distances(place, file)
-    _report(found, file)
+        _write_distances(place, home)
+    _report(found, f"{home}/{name}")
     if options.plots:
-        _plot(found, scored, options)
+        _plot(found, scored, table.place, options.fit.method)
 
 
-def _destination(place: Bundle, options: Options) -> Path:
-    """Return the file to write.
+def _destination(place: Bundle, options: Options) -> tuple[Place, str]:
+    """Return the folder or address to write to, and the name of the file there.
 
     Raises:
         UserError: it is there already, and --replace is not given.
     """
-    # directions of a bundle are replaced where they are; new ones never go into the package
-    file = options.out or place.file(FILE) or bundle.destination(options.bundle) / FILE
-    if file.exists() and not options.replace:
+    present = options.out if options.out and options.out.exists() else None
+    if options.out:
+        home, name = at(options.out.parent), options.out.name
+    elif place.address:
+        home, name, present = at(place.address), FILE, place.file(FILE)
+    else:
+        # directions of a bundle are replaced where they are; new ones never go into the package
+        present = place.file(FILE)
+        home, name = at(present.parent if present else bundle.destination(options.bundle)), FILE
+    if present and not options.replace:
         raise UserError(
-            f"{file} is there already: give --replace to lose it, or --out for another place"
+            f"{home}/{name} is there already: give --replace to lose it, or --out for another place"
         )
-    return file
+    return home, name
 
 
 def _same_generator(place: Bundle, table: "ScoreTable", options: Options) -> None:
@@ -141,18 +146,22 @@ def _with_ranges(found: Directions, place: Bundle, settings: "ScoreSettings") ->
         return usable_range.measure_in(place, found, settings, advance=shown.advance)
 
 
-def _write_distances(place: Bundle, directions_file: Path) -> None:
+def _write_distances(place: Bundle, home: Place) -> None:
     """Measure how well the bundle's inverters reconstruct its own faces, beside the directions."""
     from emojax.latents import reconstruction
     from emojax.runtime.progress import progress
 
     count = reconstruction.SAMPLES * len(reconstruction.methods(place))
-    with progress("inverting own faces", count, "faces") as shown:
-        file = directions_file.with_name(reconstruction.FILE)
-        reconstruction.write(file, place, shown.advance)
+    if not count:
+        return
+    with (
+        progress("inverting own faces", count, "faces") as shown,
+        home.file(reconstruction.FILE) as aside,
+    ):
+        reconstruction.write(aside, place, shown.advance)
 
 
-def _report(found: Directions, file: Path) -> None:
+def _report(found: Directions, file: str) -> None:
     """Print the validation of a fit, and where it is."""
     facts = found.metadata
     print(f"{facts['method']} on {facts['samples']:,} samples, held out {facts['held_out']:,}")
@@ -173,18 +182,19 @@ def _report(found: Directions, file: Path) -> None:
     print(f"written: {file}")
 
 
-def _plot(found: Directions, scored: "Scored", options: Options) -> None:
-    """Plot Figures 4 and 5, if matplotlib is there."""
+def _plot(found: Directions, scored: "Scored", place: Place, method: str) -> None:
+    """Plot Figures 4 and 5 beside the scores, if matplotlib is there."""
     from emojax.report import plots
 
     if missing := plots.missing():
         print(f"no plots: {missing}")
         return
-    folder, method = options.scores, options.fit.method
-    files = [folder / "figure4_thresholds.png", folder / f"figure5_similarity_{method}.png"]
-    plots.thresholds(files[0], found.names, scored.probabilities)
-    plots.similarity(files[1], found.names, found.similarity())
-    print(f"plots: {files[0]}, {files[1]}")
+    names = "figure4_thresholds.png", f"figure5_similarity_{method}.png"
+    with place.file(names[0]) as aside:
+        plots.thresholds(aside, found.names, scored.probabilities)
+    with place.file(names[1]) as aside:
+        plots.similarity(aside, found.names, found.similarity())
+    print("plots: " + ", ".join(f"{place}/{name}" for name in names))
 
 
 if __name__ == "__main__":

@@ -55,10 +55,10 @@ PLOTS = (4, 5)
 class Options:
     """Flags of `emojax figures`."""
 
-    scores: Path | None = None
-    """Folder that emojax score filled, for Figure 4."""
-    evaluation: Path | None = None
-    """Folder that emojax evaluate filled, for Table I."""
+    scores: str | None = None
+    """Folder that emojax score filled, or its address, for Figure 4."""
+    evaluation: str | None = None
+    """Folder that emojax evaluate filled, or its address, for Table I."""
     sources: Path | None = None
     """Photographs, or a folder of them, whose faces are shown."""
     targets: Path | None = None

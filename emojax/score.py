@@ -3,15 +3,17 @@
     emojax score                                       300,000 faces of the embedded bundle
     emojax score --bundle ffhq --out scores/           the same command resumes a stopped run
     emojax score --bundle ffhq --resolution 256 --out scores256/
+    emojax score --bundle ffhq --out s3://BUCKET/scores
     srun -n 8 emojax score --bundle ffhq --out scores/ --distributed
 
 Writes a table of codes w and emotion probabilities, which `emojax directions` reads. A later run
-with more --samples adds to it. Uses every local device; with --distributed also every process of a
-cluster that jax knows (Slurm, GKE, TPU pods, Open MPI).
+with more --samples adds to it. Uses every local device. The same command given on several machines,
+at any time, shares the work on one table, in a folder that all see or in an object store. With
+--distributed the processes of a cluster that jax knows (Slurm, GKE, TPU pods, Open MPI) divide it
+beforehand.
 """
 
 import dataclasses
-from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -19,7 +21,7 @@ import numpy as np
 from emojax.runtime.choices import DEFAULT_BUNDLE, Crop
 from emojax.runtime.cli import cli
 from emojax.runtime.errors import UserError
-from emojax.runtime.files import write_json
+from emojax.runtime.files import json_bytes
 from emojax.runtime.progress import progress
 from emojax.store import bundle
 from emojax.store.bundle import Bundle
@@ -51,8 +53,9 @@ class Options:
     """Name or folder of a bundle with a generator and an emotion classifier."""
     samples: int = 300_000
     """Faces to score; their ids are 0, 1, ..."""
-    out: Path = Path("scores")
-    """Folder of the table; one that was begun with the same flags is continued."""
+    out: str = "scores"
+    """Folder of the table, or an address such as s3://BUCKET/FOLDER or gs://BUCKET/FOLDER; one that
+    was begun with the same flags is continued."""
     seed: int = 0
     """Seed of the random key; 0 scores the faces that emojax sample draws."""
     truncation: float = 1.0
@@ -68,6 +71,9 @@ class Options:
     """Faces per call, on all local devices together; default: what fits a device of this kind."""
     chunk: int = 256
     """Faces written at a time."""
+    check: bool = True
+    """Read the chunks that are there and score damaged ones again; --no-check goes by their names
+    and sizes, for tables of terabytes."""
     codes: Literal["float32", "float16"] = "float32"
     """Type the codes are stored in."""
     bfloat16_from: int | None = None
@@ -87,6 +93,7 @@ def main(options: Options) -> None:
 
     from emojax.runtime import devices
     from emojax.scoring import scorer as scoring
+    from emojax.scoring import sharing
     from emojax.store.score_table import ScoreTable
 
     if options.distributed:
@@ -97,15 +104,23 @@ def main(options: Options) -> None:
     settings = _settings(place, generator, options)
     table = ScoreTable.create(options.out, settings)
     scorer = scoring.Scorer(generator, emotion, settings, batch=options.batch)
-    mine = scoring.share(range(settings.chunks))
-    left = scoring.share(table.missing())
+    mine = sharing.share(range(settings.chunks))
+    left = sharing.share(_missing(table, options))
     total, remaining = settings.count(mine), settings.count(left)
     with progress("scoring", total, "faces", done=total - remaining) as shown:
-        scoring.run(scorer, table, left, advance=shown.advance)
+        chunks = sharing.untaken(table, left, advance=shown.advance)
+        scoring.run(scorer, table, chunks, advance=shown.advance)
     if jax.process_index() == 0:
-        _report(table)
+        _report(table, options)
         if options.resolution and options.compare:
             _report_deviation(table, generator, emotion, options)
+
+
+def _missing(table: "ScoreTable", options: Options) -> list[int]:
+    if options.check:
+        return table.missing()
+    there = table.listed()
+    return [chunk for chunk in range(table.settings.chunks) if chunk not in there]
 
 
 def _check(options: Options) -> None:
@@ -127,36 +142,48 @@ def _settings(place: Bundle, generator: "Generator", options: Options) -> "Score
     """Return the settings of the table.
 
     Raises:
-        UserError: the generator has no such resolution.
+        UserError: the generator has no such resolution, or a chunk is too large.
     """
     from emojax.store.score_table import ScoreSettings
 
     sizes = sorted(set(generator.config.noise_sizes))
     if options.resolution not in (None, *sizes):
         raise UserError(f"--resolution is {options.resolution}, this generator draws {sizes}")
-    return ScoreSettings(
-        generator_sha256=place.sha256(GENERATOR),
-        emotion_sha256=place.sha256(EMOTION),
-        classes=place.config(EMOTION).classes,
-        width=generator.config.style_dim,
-        samples=options.samples,
-        seed=options.seed,
-        truncation=options.truncation,
-        resolution=options.resolution,
-        crop=options.crop,
-        bfloat16_from=options.bfloat16_from,
-        codes=options.codes,
-        chunk=options.chunk,
-    )
+    try:
+        return ScoreSettings(
+            generator_sha256=place.sha256(GENERATOR),
+            emotion_sha256=place.sha256(EMOTION),
+            classes=place.config(EMOTION).classes,
+            width=generator.config.style_dim,
+            samples=options.samples,
+            seed=options.seed,
+            truncation=options.truncation,
+            resolution=options.resolution,
+            crop=options.crop,
+            bfloat16_from=options.bfloat16_from,
+            codes=options.codes,
+            chunk=options.chunk,
+        )
+    except UserError:
+        raise
+    except ValueError as error:  # of the chunk: all else has been checked
+        raise UserError(f"--{error}") from error
 
 
-def _report(table: "ScoreTable") -> None:
+def _report(table: "ScoreTable", options: Options) -> None:
     """Print the number of rows and how often each class is the most probable."""
-    scored = table.read()
-    print(f"{len(scored.ids):,} of {table.settings.samples:,} faces scored: {table.folder}")
-    top = np.bincount(scored.probabilities.argmax(1), minlength=len(table.settings.classes))
-    for name, count in zip(table.settings.classes, top, strict=True):
-        print(f"  {name:<10} most probable in {count / max(len(scored.ids), 1):7.2%}")
+    settings = table.settings
+    if not options.check:
+        count = settings.count(table.listed())
+        print(f"{count:,} of {settings.samples:,} faces scored: {table.place}")
+        return
+    count, top = 0, np.zeros(len(settings.classes), np.int64)
+    for ids, rows in table.parts():
+        count += len(ids)
+        top += np.bincount(rows.probabilities.argmax(1), minlength=len(top))
+    print(f"{count:,} of {settings.samples:,} faces scored: {table.place}")
+    for name, times in zip(settings.classes, top.tolist(), strict=True):
+        print(f"  {name:<10} most probable in {times / max(count, 1):7.2%}")
 
 
 def _report_deviation(
@@ -165,13 +192,13 @@ def _report_deviation(
     """Compare some rows with the full picture's probabilities; print and write the differences."""
     from emojax.scoring import scorer as scoring
 
-    scored = table.read()
+    scored = table.read(options.compare)
     ids = scored.ids[: options.compare].tolist()
     full = dataclasses.replace(table.settings, resolution=None, samples=len(ids))
     scorer = scoring.Scorer(generator, emotion, full, batch=options.batch)
     rows = [part for _, _, part in scorer.results(scoring.split(ids, scorer.batch))]
     found = scoring.deviation(scored.probabilities[: len(ids)], np.concatenate(rows), full.classes)
-    write_json(table.folder / "deviation.json", found._asdict())
+    table.place.write("deviation.json", json_bytes(found._asdict()))
     print(
         f"at {options.resolution}² instead of {generator.config.size}², {found.samples} faces: "
         f"probabilities differ by {found.mean:.4f} on average and {found.most:.4f} at most, "

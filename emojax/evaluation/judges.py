@@ -15,6 +15,7 @@ from emojax.models.inception import Inception
 from emojax.runtime import xla_options
 from emojax.runtime.batching import in_batches
 from emojax.runtime.choices import Crop
+from emojax.runtime.devices import mesh_for, over_samples
 from emojax.scoring import classifier
 from emojax.store.block_store import Arrays
 from emojax.store.bundle import Bundle
@@ -60,20 +61,26 @@ def measure(judges: Judges, pictures: np.ndarray, *, batch: int) -> Arrays:
     Args:
         judges: the networks.
         pictures: uint8 [N,S,S,3].
-        batch: pictures at a time; fewer are padded to as many, so that XLA compiles once.
+        batch: pictures at a time, split over the local devices; fewer are padded to as many, so
+            that XLA compiles once.
 
     Returns:
         "logits" [N,K]; with the networks for them "features" [N,D] and "attributes" [N,A].
     """
-    count, run = len(pictures), _program(isinstance(judges.distance, Inception))
+    count, mesh = len(pictures), mesh_for(batch)
+    run = _program(isinstance(judges.distance, Inception), mesh)
     padded = pictures[np.minimum(np.arange(max(count, batch)), count - 1)]
-    found = in_batches(lambda rows: run(judges, rows), padded, batch)
+    found = in_batches(lambda rows: run(judges, rows), padded, batch, multiple_of=mesh.size)
     return {name: array[:count] for name, array in found.items()}
 
 
 @functools.cache
-def _program(dense: bool) -> Callable[[Judges, np.ndarray], dict[str, jax.Array]]:
-    return jax.jit(_outputs, compiler_options=xla_options.options(dense=dense))
+def _program(
+    dense: bool, mesh: jax.sharding.Mesh
+) -> Callable[[Judges, np.ndarray], dict[str, jax.Array]]:
+    return over_samples(
+        _outputs, mesh, (False, True), compiler_options=xla_options.options(dense=dense)
+    )
 
 
 def _outputs(judges: Judges, pictures: jax.Array) -> dict[str, jax.Array]:

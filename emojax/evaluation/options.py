@@ -53,8 +53,8 @@ class Options:
     """Sources whose results are kept in one file; an interrupted run loses at most one file."""
     bfloat16: bool = False
     """Compute convolutions in bfloat16: faster on GPUs and TPUs, less exact."""
-    out: Path = Path("evaluation")
-    """Folder of the results."""
+    out: str = "evaluation"
+    """Folder of the results, or an address such as s3://BUCKET/FOLDER or gs://BUCKET/FOLDER."""
 
     def check(self) -> None:
         """Refuse what no network is needed to see.

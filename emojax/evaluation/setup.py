@@ -23,6 +23,7 @@ from emojax.latents.inversion import Inverter
 from emojax.latents.normalisers import Transferrer
 from emojax.metrics import distance_network
 from emojax.runtime.choices import Normaliser
+from emojax.runtime.devices import everywhere, mesh_for
 from emojax.runtime.errors import UserError
 from emojax.runtime.files import sha256
 from emojax.runtime.progress import progress
@@ -145,7 +146,8 @@ class Setup:
             given = inputs.strongest(self.sources, logits, self.classes, self.emotions)
         pictures = resized(list(given.values()), self.side)
         for name, picture in zip(given, pictures, strict=True):
-            images.write(store.folder / f"target_{name}.png", picture)
+            with store.place.file(f"target_{name}.png") as aside:
+                images.write(aside, picture)
         logits = measure(self.judges, pictures, batch=batch)["logits"]
         return Targets(tuple(given), list(given.values()), logits)
 
@@ -182,12 +184,14 @@ def open_setup(options: Options) -> Setup:
         given = {name: images.read(file) for name, file in files.items()}
     elif truth:
         given = {name: truth.target(name) for name in emotions}
+    inverters = [inversion.load(bundle, n, bfloat16=options.bfloat16) for n in options.inverters]
+    mesh = mesh_for(min(options.batch, options.block, options.samples))
     return Setup(
         options,
         bundle,
-        [inversion.load(bundle, name, bfloat16=options.bfloat16) for name in options.inverters],
+        [everywhere(inverter, mesh) for inverter in inverters],
         _directions(bundle, options.directions),
-        load_judges(bundle, options.crop),
+        everywhere(load_judges(bundle, options.crop), mesh),
         truth,
         sources,
         list(given or emotions),

@@ -3,16 +3,15 @@
 import csv
 import dataclasses
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
-from emojax.runtime.errors import UserError
-from emojax.runtime.files import replacing, write_json
-from emojax.store.reader.contents import Kind, reading
+from emojax.runtime.files import json_bytes
+from emojax.store.place import Location, at, reading
+from emojax.store.reader.contents import Kind
 from emojax.store.reader.fields import record
 from emojax.store.reader.json_text import parse_object
 
-_KIND = Kind("a table of 'emojax evaluate'", "evaluate again")
+_KIND = Kind("a table of 'emojax evaluate'", "make it with 'emojax evaluate'")
 
 ALL = "all"
 """Stands in place of an emotion where a value is the mean over the targets."""
@@ -110,21 +109,21 @@ def markdown(table: ResultTable) -> str:
     return "\n\n".join([*parts, *table.notes]) + "\n"
 
 
-def write(folder: Path, table: ResultTable, about: Mapping[str, Any]) -> None:
+def write(location: Location, table: ResultTable, about: Mapping[str, Any]) -> None:
     """Write table.md, table.csv and table.json.
 
     Args:
-        folder: an existing one.
+        location: a folder, or an address in an object store.
         table: the results.
         about: stored in the JSON beside them.
 
     Raises:
         UserError: a file cannot be written.
     """
-    with replacing(folder / "table.md") as aside:
-        aside.write_text(markdown(table))
+    place = at(location)
+    place.write("table.md", markdown(table).encode())
     keys = list(dict.fromkeys(key for row in table.rows for key in row.values))
-    with replacing(folder / "table.csv") as aside, aside.open("w", newline="") as stream:
+    with place.file("table.csv") as aside, aside.open("w", newline="") as stream:
         writer = csv.writer(stream)
         writer.writerow(["inverter", "result", "target", *keys])
         for row in table.rows:
@@ -135,19 +134,16 @@ def write(folder: Path, table: ResultTable, about: Mapping[str, Any]) -> None:
         "notes": table.notes,
         "about": dict(about),
     }
-    write_json(folder / JSON, stored)
+    place.write(JSON, json_bytes(stored))
 
 
-def read(folder: Path) -> ResultTable:
+def read(location: Location) -> ResultTable:
     """Return the table that `write` wrote into a folder.
 
     Raises:
         UserError: there is none, or it is damaged.
     """
-    file = folder / JSON
-    if not file.is_file():
-        raise UserError(f"no {file}: make it with 'emojax evaluate --out {folder}'")
-    with reading(file, _KIND) as data:
+    with reading(at(location), JSON, _KIND) as data:
         stored = record(_Stored, parse_object(data))
         rows = [Row(**dataclasses.asdict(record(_StoredRow, row))) for row in stored.rows]
         return ResultTable(rows, stored.titles, stored.notes)

@@ -12,7 +12,6 @@ from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
-from scipy import ndimage
 
 from emojax.faces import images
 from emojax.runtime.errors import NoFaceError, UserError
@@ -136,6 +135,8 @@ def _bounds(quad: np.ndarray) -> tuple[int, int, int, int]:
 
 def _mirrored(image: Image.Image, pad: tuple[int, ...], blur: float) -> Image.Image:
     """Add a mirrored margin that blurs, then fades to the median colour, towards the outside."""
+    from scipy import ndimage  # late: most pictures need no margin, and it takes a while
+
     left, top, right, bottom = pad
     x = np.pad(np.asarray(image, np.float32), ((top, bottom), (left, right), (0, 0)), "reflect")
     height, width, _ = x.shape

@@ -2,7 +2,6 @@
 
 import numpy as np
 from PIL import Image, ImageDraw
-from scipy.spatial import ConvexHull
 
 from emojax.faces.smoothing import blurred
 
@@ -23,6 +22,8 @@ def outline(points: np.ndarray) -> np.ndarray:
     Args:
         points: [5,2] (eyes, nose, mouth corners) or [68,2] (dlib's).
     """
+    from scipy.spatial import ConvexHull  # late: it takes a while, and only pasting needs it
+
     five = points
     if len(points) == 68:
         eyes = points[36:42].mean(0), points[42:48].mean(0)

@@ -2,7 +2,6 @@
 
 import numpy as np
 from PIL import Image
-from scipy import ndimage
 
 _FINEST = 4.0
 """Deviation in pixels of the kernel applied; wider ones are applied to a smaller picture."""
@@ -21,6 +20,8 @@ def blurred(values: np.ndarray, deviation: float) -> np.ndarray:
         values: any range.
         deviation: standard deviation of the Gaussian in pixels.
     """
+    from scipy import ndimage  # late: it takes a while, and only pasting needs it
+
     step = int(deviation / _FINEST)
     if step < 2:
         sigma = (deviation, deviation, 0)[: values.ndim]

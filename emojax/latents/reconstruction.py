@@ -17,6 +17,7 @@ from emojax.latents import inversion
 from emojax.latents.codes import Inversion
 from emojax.latents.inversion import Inverter, area_mean
 from emojax.runtime.choices import InverterName
+from emojax.runtime.devices import everywhere, mesh_for
 from emojax.runtime.files import write_json
 from emojax.scoring.sampling import sample_codes
 from emojax.store.bundle import Bundle
@@ -26,6 +27,8 @@ from emojax.store.reader.fields import record
 from emojax.store.reader.json_text import parse_object
 
 FILE = "reconstruction.json"
+BATCH = 8
+"""Faces at a time."""
 SAMPLES = 200
 """Random faces, at truncation 1, whose distances are measured."""
 OUTSIDE = 3.3
@@ -79,7 +82,7 @@ def distances(photos: np.ndarray, drawn: np.ndarray) -> np.ndarray:
 def measure(
     inverter: Inverter,
     *,
-    batch: int = 8,
+    batch: int = BATCH,
     samples: int = SAMPLES,
     advance: Callable[[int], object] | None = None,
 ) -> Usual:
@@ -120,10 +123,10 @@ def write(file: Path, bundle: Bundle, advance: Callable[[int], object] | None = 
     Raises:
         UserError: a part is damaged, or the file cannot be written.
     """
-    found = {
-        name: dataclasses.asdict(measure(inversion.load(bundle, name), advance=advance))
-        for name in methods(bundle)
-    }
+    found, mesh = {}, mesh_for(BATCH)
+    for name in methods(bundle):
+        inverter = everywhere(inversion.load(bundle, name), mesh)
+        found[name] = dataclasses.asdict(measure(inverter, advance=advance))
     if found:
         write_json(file, found)
 

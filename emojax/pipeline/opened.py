@@ -28,11 +28,8 @@ from emojax.runtime.version import VERSION
 from emojax.scoring import classifier as classification
 from emojax.scoring.sampling import sample_codes
 from emojax.store import bundle as bundles
-from emojax.store.bundle import Bundle
+from emojax.store.bundle import SAMPLES, Bundle
 from emojax.store.parts import EMOTION, GENERATOR, INVERTER_PARTS
-
-SAMPLES = "samples"
-"""Folder in a bundle with aligned pictures to try it on."""
 
 
 class Pipeline:
@@ -77,8 +74,8 @@ class Pipeline:
             self.directions = directions.load(self.bundle, generator)
         found = inversion.load(self.bundle, settings.inverter, bfloat16=settings.bfloat16)
         mesh = local.mesh_for(settings.batch, devices)
-        self.inverter = local.everywhere(found, mesh) if mesh.size > 1 else found
-        self.classifier = self.bundle.load(EMOTION)
+        self.inverter = local.everywhere(found, mesh)
+        self.classifier = local.everywhere(self.bundle.load(EMOTION), mesh)
         self.size = self.inverter.generator.config.size
         self._reader = PhotoReader(
             (self.inverter.resolution, self.size),
@@ -316,7 +313,11 @@ class Pipeline:
         """
         settings = self.settings
         return classification.classify(
-            self.classifier, pictures, crop=settings.crop, batch=settings.batch
+            self.classifier,
+            pictures,
+            crop=settings.crop,
+            batch=settings.batch,
+            devices=self._devices,
         )
 
     def render(self, groups: Sequence[Faces]) -> None:

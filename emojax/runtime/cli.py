@@ -1,12 +1,15 @@
 """How every command starts and ends: flags, log messages, exit codes."""
 
 import contextlib
+import dataclasses
 import errno
 import inspect
 import logging
 import os
+import re
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, NoReturn
 
 from emojax.runtime.compile_cache import keep_programs
@@ -44,14 +47,33 @@ def call(main: Callable[[Any], None], arguments: Sequence[str], prog: str | None
     module = sys.modules[main.__module__]
     (options,) = inspect.signature(main).parameters.values()
     name = module.__spec__.name if module.__spec__ else module.__name__
-    main(
-        tyro.cli(
-            options.annotation,
-            args=arguments,
-            prog=prog or f"python -m {name}",
-            description=module.__doc__,
-        )
+    given = tyro.cli(
+        options.annotation,
+        args=arguments,
+        prog=prog or f"python -m {name}",
+        description=module.__doc__,
     )
+    _refuse_addresses(given)
+    main(given)
+
+
+def _refuse_addresses(options: Any) -> None:
+    """Refuse an address of an object store where a path is wanted; it would become a folder here.
+
+    Raises:
+        UserError: a flag that takes a path is given one.
+    """
+    for field in dataclasses.fields(options):
+        value = getattr(options, field.name)
+        if dataclasses.is_dataclass(value):
+            _refuse_addresses(value)
+        for each in value if isinstance(value, tuple | list) else (value,):
+            if isinstance(each, Path) and re.match(r"(s3|gs):/", str(each)):
+                flag = field.name.replace("_", "-")
+                raise UserError(
+                    f"--{flag} is {each}, an address in an object store: wanted a path on this "
+                    "machine"
+                )
 
 
 def run_command(command: Callable[[], None]) -> int:

@@ -102,5 +102,7 @@ def over_samples(
 
 
 def everywhere(tree: Any, mesh: jax.sharding.Mesh) -> Any:
-    """Place a tree of arrays on every device of a mesh, once."""
+    """Place a tree of arrays on every device of a mesh, once; on a single one it is already."""
+    if mesh.size == 1:
+        return tree
     return jax.device_put(tree, jax.NamedSharding(mesh, PartitionSpec()))

@@ -26,7 +26,12 @@ def write_json(file: Path, report: Mapping[str, Any]) -> None:
         UserError: it cannot be written.
     """
     with replacing(file) as aside:
-        aside.write_text(json.dumps(report, indent=2) + "\n")
+        aside.write_bytes(json_bytes(report))
+
+
+def json_bytes(report: Mapping[str, Any]) -> bytes:
+    """Return a report as indented JSON."""
+    return (json.dumps(report, indent=2) + "\n").encode()
 
 
 def make_folder(path: str | os.PathLike) -> Path:

@@ -21,6 +21,7 @@ from emojax.nn.resize import resize
 from emojax.runtime import xla_options
 from emojax.runtime.batching import in_batches
 from emojax.runtime.choices import Crop
+from emojax.runtime.devices import mesh_for, over_samples
 from emojax.runtime.errors import UserError
 
 __all__ = [
@@ -138,16 +139,22 @@ def index(model: EmotionNet, emotion: str) -> int:
 
 
 def classify(
-    model: EmotionNet, pictures: np.ndarray, *, crop: Crop = "face", batch: int | None = None
+    model: EmotionNet,
+    pictures: np.ndarray,
+    *,
+    crop: Crop = "face",
+    batch: int | None = None,
+    devices: int | None = None,
 ) -> Prediction:
-    """Classify any number of pictures, in batches of one shape.
+    """Classify any number of pictures, in batches of one shape, split over the local devices.
 
     Args:
         model: the classifier.
         pictures: [N,H,W,3], uint8 or float in [-1, 1]; N may be 0.
         crop: see `preprocess`.
-        batch: pictures at a time; by default 2 on CPUs (their activations stay in the cache) and
-            64 elsewhere.
+        batch: pictures at a time, on all devices together; by default 2 on CPUs (their activations
+            stay in the cache) and 64 elsewhere.
+        devices: most of the local devices to use; default: all.
 
     Returns:
         NumPy arrays with N rows.
@@ -161,18 +168,20 @@ def classify(
     if pictures.ndim != 4 or pictures.shape[-1] != 3:
         raise UserError(f"pictures are {list(pictures.shape)}, wanted [N,H,W,3] of one size")
     batch = batch or (2 if jax.default_backend() == "cpu" else 64)
-    run = _program(crop)
+    mesh = mesh_for(batch, devices)
+    run = _program(crop, mesh)
     if not len(pictures):
-        none = jax.eval_shape(run, model, np.zeros((1, *pictures.shape[1:]), pictures.dtype))
+        none = np.zeros((mesh.size, *pictures.shape[1:]), pictures.dtype)
+        none = jax.eval_shape(run, model, none)
         return jax.tree.map(lambda rows: np.zeros((0, *rows.shape[1:]), rows.dtype), none)
-    return in_batches(lambda rows: run(model, rows), pictures, batch)
+    return in_batches(lambda rows: run(model, rows), pictures, batch, multiple_of=mesh.size)
 
 
 @functools.cache
-def _program(crop: Crop) -> Callable[[EmotionNet, np.ndarray], Prediction]:
+def _program(crop: Crop, mesh: jax.sharding.Mesh) -> Callable[[EmotionNet, np.ndarray], Prediction]:
     def run(model: EmotionNet, pictures: jax.Array) -> Prediction:
         if pictures.dtype == jnp.uint8:
             pictures = pictures.astype(jnp.float32) / 127.5 - 1.0
         return predict(model, pictures, crop=crop)
 
-    return jax.jit(run, compiler_options=xla_options.options(dense=False))
+    return over_samples(run, mesh, (False, True), compiler_options=xla_options.options(dense=False))

@@ -138,7 +138,7 @@ class Scorer:
 def run(
     scorer: Scorer,
     table: ScoreTable,
-    chunks: Sequence[int],
+    chunks: Iterable[int],
     *,
     advance: Callable[[int], Any] = lambda _: None,
 ) -> None:
@@ -147,14 +147,14 @@ def run(
     Args:
         scorer: compiled for the table's settings.
         table: takes the rows.
-        chunks: those to score; see `share`.
-        advance: told the number of rows when a chunk is on disk.
+        chunks: those to score, taken one after the other; see `emojax.scoring.sharing`.
+        advance: told the number of rows when a chunk is in the table.
 
     Raises:
         UserError: a result is NaN, or a chunk cannot be written.
     """
     settings = table.settings
-    batches = [ids for chunk in chunks for ids in split(settings.rows(chunk), scorer.batch)]
+    batches = (ids for chunk in chunks for ids in split(settings.rows(chunk), scorer.batch))
     parts: list[list[np.ndarray]] = []
 
     def write(chunk: int, codes: Sequence[np.ndarray], probabilities: Sequence[np.ndarray]) -> None:
@@ -174,15 +174,6 @@ def run(
                 parts = []
         if writing:
             writing.result()
-
-
-def share(chunks: Iterable[int]) -> list[int]:
-    """Return the chunks of this process: those whose number modulo the number of processes is its.
-
-    The chunk's number decides, not its position in the list: processes that read the table at
-    different times find different chunks missing, and must still leave none out.
-    """
-    return [chunk for chunk in chunks if chunk % jax.process_count() == jax.process_index()]
 
 
 def split(ids: Sequence[int], size: int) -> list[Sequence[int]]:

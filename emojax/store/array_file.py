@@ -3,6 +3,7 @@
 Written aside and renamed; every array carries a CRC-32, and equal contents are equal bytes.
 """
 
+import io
 import json
 import os
 from collections.abc import Mapping
@@ -33,11 +34,22 @@ def write(
     Raises:
         UserError: the file cannot be written.
     """
+    with replacing(Path(file)) as aside, aside.open("wb") as stream:
+        write_npz(stream, _named(arrays, about))
+
+
+def encode(arrays: Mapping[str, Any], about: Mapping[str, Any] | None = None) -> bytes:
+    """Return the bytes of the file that `write` writes."""
+    stream = io.BytesIO()
+    write_npz(stream, _named(arrays, about))
+    return stream.getvalue()
+
+
+def _named(arrays: Mapping[str, Any], about: Mapping[str, Any] | None) -> dict[str, np.ndarray]:
     named = {name: np.asarray(array) for name, array in arrays.items()}
     if about is not None:
         named[ABOUT] = np.array(json.dumps(about))
-    with replacing(Path(file)) as aside, aside.open("wb") as stream:
-        write_npz(stream, named)
+    return named
 
 
 def parse(data: bytes) -> tuple[Table, dict[str, Any]]:

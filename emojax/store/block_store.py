@@ -1,19 +1,18 @@
 """Results of a run in parts and blocks: one `.npz` file for every block of samples of a part.
 
-`PART/00003.npz` holds the fourth block. A file is written aside and renamed, so one that is there
-is complete; when a run goes on with the folder is told in `emojax.store.run_settings`.
+`PART/00003.npz` holds the fourth block. A file that is there is complete, see `emojax.store.place`;
+when a run goes on with the folder is told in `emojax.store.run_settings`.
 """
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
 
 from emojax.runtime.errors import UserError
-from emojax.runtime.files import make_folder
 from emojax.store import array_file, run_settings
-from emojax.store.reader.contents import Kind, Malformed, reading
+from emojax.store.place import Location, at, reading
+from emojax.store.reader.contents import Kind, Malformed
 
 Arrays = dict[str, np.ndarray]
 
@@ -24,28 +23,28 @@ class BlockStore:
     """A folder of named arrays whose first axis is the samples, cut into blocks.
 
     Attributes:
-        folder: where the files are.
+        place: where the files are.
         samples: number of samples of every part.
         block: samples of a block; the last block may be shorter.
     """
 
-    def __init__(self, folder: Path, samples: int, block: int) -> None:
-        """Hold a folder; `create` makes it."""
-        self.folder, self.samples, self.block = folder, samples, block
+    def __init__(self, location: Location, samples: int, block: int) -> None:
+        """Hold a place; `create` makes it."""
+        self.place, self.samples, self.block = at(location), samples, block
 
     @classmethod
-    def create(cls, folder: Path, settings: Mapping[str, Any]) -> Self:
+    def create(cls, location: Location, settings: Mapping[str, Any]) -> Self:
         """Make the folder, or open the one that the same settings made.
 
         Args:
-            folder: where the results are.
+            location: where the results are.
             settings: JSON-able; all that they depend on, "samples" and "block" among them.
 
         Raises:
             UserError: other settings made it, or it cannot be written.
         """
-        run_settings.open_folder(folder, settings)
-        return cls(folder, settings["samples"], settings["block"])
+        run_settings.open_folder(location, settings)
+        return cls(location, settings["samples"], settings["block"])
 
     @property
     def blocks(self) -> int:
@@ -58,8 +57,6 @@ class BlockStore:
 
     def has(self, part: str, block: int) -> bool:
         """Whether a block of a part is there and sound; reads it."""
-        if not self._file(part, block).is_file():
-            return False
         try:
             self.read_block(part, block)
         except UserError:
@@ -72,10 +69,10 @@ class BlockStore:
         Raises:
             UserError: the file cannot be written.
         """
-        file, rows = self._file(part, block), len(self.ids(block))
-        make_folder(file.parent)
+        rows = len(self.ids(block))
         kept = {name: array[:rows] for name, array in arrays.items()}
-        array_file.write(file, kept, {"part": part, "block": block})
+        data = array_file.encode(kept, {"part": part, "block": block})
+        self.place.write(_name(part, block), data)
 
     def read_block(self, part: str, block: int, names: Sequence[str] = ()) -> Arrays:
         """Return one block of a part, or those of its arrays that are named and there.
@@ -83,7 +80,7 @@ class BlockStore:
         Raises:
             UserError: the block is missing or damaged, or is another's.
         """
-        with reading(self._file(part, block), _KIND) as data:
+        with reading(self.place, _name(part, block), _KIND) as data:
             table, about = array_file.parse(data)
             if about and about != {"part": part, "block": block}:  # earlier releases wrote none
                 raise Malformed("it is the file of another block")
@@ -102,5 +99,6 @@ class BlockStore:
         blocks = [self.read_block(part, block, names) for block in range(self.blocks)]
         return {name: np.concatenate([block[name] for block in blocks]) for name in blocks[0]}
 
-    def _file(self, part: str, block: int) -> Path:
-        return self.folder / part / f"{block:05d}.npz"
+
+def _name(part: str, block: int) -> str:
+    return f"{part}/{block:05d}.npz"

@@ -7,7 +7,8 @@
 Bundles lie under `checkpoints` in the current folder, in the user's data folder (`home`), in a
 checkout, or in the installed package. A bundle given by name is the union of the folders of that
 name in these places, and of each part the first is taken; a bundle given as a path is that folder
-alone. This module imports no JAX until a network is loaded or saved.
+alone, one given by its address in an object store is copied (`emojax.store.bundle_copy`). This
+module imports no JAX until a network is loaded or saved.
 """
 
 import dataclasses
@@ -22,9 +23,10 @@ from typing import Any, cast
 from emojax.runtime.choices import DEFAULT_BUNDLE
 from emojax.runtime.errors import UserError, shortened
 from emojax.runtime.files import make_folder, replacing_folder
-from emojax.store import metadata
+from emojax.store import bundle_copy, metadata
 from emojax.store.metadata import Metadata
 from emojax.store.parts import GENERATOR, PARTS, ConfigT, NetworkT, Part
+from emojax.store.place import is_address
 from emojax.store.reader.contents import shown
 
 DEFAULT = DEFAULT_BUNDLE
@@ -32,6 +34,9 @@ DEFAULT = DEFAULT_BUNDLE
 
 PUBLISHED = "ffhq"
 """Name of the published set of networks, and of its bundle."""
+
+SAMPLES = "samples"
+"""Name of the folder in a bundle with aligned pictures to try it on."""
 
 CHECKPOINTS = "checkpoints"
 """Name of the folder that holds bundles."""
@@ -51,10 +56,12 @@ class Bundle:
     Attributes:
         name: as the user gave it: a name, or the path of a folder.
         folders: where its parts and files lie; of each the first folder that has it counts.
+        address: in an object store, of which the folders are copies without weights; "": none.
     """
 
     name: str
     folders: tuple[Path, ...]
+    address: str = ""
 
     def __str__(self) -> str:
         return self.name
@@ -86,6 +93,8 @@ class Bundle:
                 "no file of it is published, write one of your own training with "
                 "emojax.store.bundle.save"
             )
+        if self.address:
+            return "make or get it in a folder of this machine, and copy it there"
         if is_embedded(self.name):
             return (
                 f"get the published networks with '{fetch_command(PUBLISHED)}', and give --bundle "
@@ -168,6 +177,8 @@ class Bundle:
         from emojax.store.fingerprint import fingerprint
 
         config, folder = self.config(part, **changes), self.folder(part)
+        if self.address:
+            bundle_copy.fetch_weights(self.address, part.name, folder.parent)
         stored, about = weights.read(folder / "weights"), self.metadata(part)
         if not about.weights_checksum and fingerprint(stored) != about.weights_sha256:
             raise UserError(
@@ -185,7 +196,7 @@ class Bundle:
 
 
 def find(name: str | os.PathLike[str]) -> Bundle:
-    """Find a bundle by name in `search_path` (and in the current folder), or by the path given.
+    """Find a bundle by name in `search_path` (and in the current folder), by path or by address.
 
     Raises:
         UserError: there is none; lists those that exist.
@@ -221,7 +232,9 @@ def directions_command(name: str) -> str:
 
 
 def look_up(name: str | os.PathLike[str]) -> Bundle:
-    """Return the bundle of a name or path as it is; a new one has no folders and no parts."""
+    """Return the bundle of a name, path or address as it is; a new one has no folders."""
+    if isinstance(name, str) and is_address(name):
+        return Bundle(name, bundle_copy.folders(name, PARTS, (SAMPLES,)), name)
     given = Path(name)
     folders = [given]
     if _is_name(given):
@@ -283,8 +296,13 @@ def destination(name: str, checkpoints: Path | None = None) -> Path:
         checkpoints: the folder that holds bundles, to write there whatever there is elsewhere.
 
     Raises:
-        UserError: the user has no data folder, and `EMOJAX_HOME` is not set.
+        UserError: the user has no data folder, and `EMOJAX_HOME` is not set; or it is an address.
     """
+    if is_address(name):
+        raise UserError(
+            f"{shortened(name, 80)} is in an object store: write the bundle into a folder, and "
+            "copy that there"
+        )
     if checkpoints is not None:
         return checkpoints / name
     if not _is_name(Path(name)):

@@ -9,18 +9,18 @@ that is given such a folder
   score table, whose rows do not depend on one another), and writes the new ones;
 - refuses it in every other case, names what differs, and changes nothing.
 
-Results appear by rename once they are complete, so an interrupted run loses at most the file that
-it was about to write.
+Results appear once they are complete, see `emojax.store.place`, so an interrupted run loses at most
+the file that it was about to write.
 """
 
 import json
 from collections.abc import Collection, Mapping
-from pathlib import Path
 from typing import Any
 
 from emojax.runtime.errors import UserError, shortened
-from emojax.runtime.files import make_folder, write_json
-from emojax.store.reader.contents import Kind, reading, shown
+from emojax.runtime.files import json_bytes
+from emojax.store.place import Location, Place, at, reading
+from emojax.store.reader.contents import Kind, shown
 from emojax.store.reader.json_text import parse_object
 
 FILE = "settings.json"
@@ -28,11 +28,15 @@ FILE = "settings.json"
 _KIND = Kind("settings of a run", "choose another folder", most=2**20)
 
 
-def open_folder(folder: Path, settings: Mapping[str, Any], *, grows: Collection[str] = ()) -> None:
+def open_folder(
+    location: Location, settings: Mapping[str, Any], *, grows: Collection[str] = ()
+) -> None:
     """Make a folder of results, or check that a run may go on with it.
 
+    Of several processes that begin at once the first writes the settings, and the others compare.
+
     Args:
-        folder: where the results are.
+        location: where the results are.
         settings: JSON-able; all that they depend on.
         grows: names of numbers among them that may become larger.
 
@@ -40,39 +44,46 @@ def open_folder(folder: Path, settings: Mapping[str, Any], *, grows: Collection[
         UserError: the folder holds results of other settings, or something else, or it cannot be
             written.
     """
-    file, wanted = folder / FILE, json.loads(json.dumps(settings))
-    if not file.exists():
-        if folder.exists() and not _is_empty(folder) and not file.exists():  # another process's
+    place, wanted = at(location), json.loads(json.dumps(settings))
+    if not exists(place):
+        if not place.is_empty() and not exists(place):  # another process's
             raise UserError(
-                f"{shown(folder)} holds something else than results: choose another --out"
+                f"{shown(place)} holds something else than results: choose another --out"
             )
-        make_folder(folder)
-        write_json(file, wanted)
-        return
-    stored = read(folder)
-    grown = {name: wanted[name] for name in grows if _is_less(stored.get(name), wanted[name])}
-    if found := differences({**stored, **grown}, wanted):
-        raise UserError(
-            f"{shown(folder)} holds results of another run ({found}): give the same options to go "
-            "on with it, or another --out"
-        )
-    if grown:
-        write_json(file, wanted)
+        if place.create(FILE, json_bytes(wanted)):
+            return
+    while True:
+        with reading(place, FILE, _KIND) as found:
+            stored = parse_object(found)
+        grown = {name: wanted[name] for name in grows if _is_less(stored.get(name), wanted[name])}
+        if differ := differences({**stored, **grown}, wanted):
+            raise UserError(
+                f"{shown(place)} holds results of another run ({differ}): give the same options "
+                "to go on with it, or another --out"
+            )
+        if not grown or place.replace(FILE, found, json_bytes(wanted)):
+            return
 
 
-def read(folder: Path) -> dict[str, Any]:
+def read(location: Location) -> dict[str, Any]:
     """Return the settings of a folder of results.
 
     Raises:
         UserError: they cannot be read.
     """
-    with reading(folder / FILE, _KIND) as data:
+    with reading(at(location), FILE, _KIND) as data:
         return parse_object(data)
 
 
-def _is_empty(folder: Path) -> bool:
-    """Whether nothing is there but what an interrupted run left of its own settings."""
-    return folder.is_dir() and all(file.name.startswith(".part-") for file in folder.iterdir())
+def exists(place: Place) -> bool:
+    """Whether a place has settings of a run."""
+    try:
+        place.read(FILE, _KIND.most)
+        return True
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except (OSError, ValueError):  # there, and damaged: whoever reads it says so
+        return True
 
 
 def _is_less(old: Any, new: Any) -> bool:

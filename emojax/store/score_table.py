@@ -1,28 +1,30 @@
 """Score table: codes and emotion probabilities of generated samples, filled by several processes.
 
-A folder with `settings.json` and a file for every chunk of samples, `rows/000003.npz`, with `codes`
-[n, D], `probabilities` [n, K] and the chunk's number and settings. Codes and probabilities of a
-chunk are one unit: they appear together by rename, their checksums are compared whenever they are
-read, and a chunk that is damaged, swapped with another, or of other settings (such as classes in
-another order) counts as missing, to be scored again. When a run goes on with a folder is told in
-`emojax.store.run_settings`; N may grow. Tables of earlier releases are read, see
-`emojax.store.zarr_scores`.
+A folder, on a disk or in an object store (`emojax.store.place`), with `settings.json` and a file
+for every chunk of samples, `rows/000003.npz`, with `codes` [n, D], `probabilities` [n, K] and the
+chunk's number and settings. Codes and probabilities of a chunk are one unit: they appear together,
+their checksums are compared whenever they are read, and a chunk that is damaged, swapped with
+another, or of other settings (such as classes in another order) counts as missing, to be scored
+again. When a run goes on with a folder is told in `emojax.store.run_settings`; N may grow. Tables
+of earlier releases are read, see `emojax.store.zarr_scores`.
 """
 
 import dataclasses
+import functools
 import json
-import os
-from collections.abc import Iterable
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, Self
+from typing import Any, Literal, NamedTuple, Self, TypeVar
 
 import numpy as np
 
 from emojax.runtime.choices import Crop
 from emojax.runtime.errors import UserError
-from emojax.runtime.files import make_folder
 from emojax.store import array_file, run_settings, zarr_scores
-from emojax.store.reader.contents import Kind, Malformed, reading, shown
+from emojax.store.place import Location, Place, at, reading
+from emojax.store.reader.contents import Kind, Malformed, explained, shown
 from emojax.store.reader.fields import record
 from emojax.store.zarr_scores import Rows
 
@@ -30,6 +32,9 @@ _ROWS = "rows"
 """Folder of the chunks."""
 _LARGEST = {"width": 2**16, "samples": 2**32, "chunk": 2**20}
 """Largest numbers of settings."""
+_THREADS, _PENDING = 16, 2**28
+"""Chunks that are read at a time, at most, and their bytes together."""
+_T = TypeVar("_T")
 _KIND = Kind("sound", "score its faces again: 'emojax score' with the options it was made with")
 
 
@@ -69,11 +74,17 @@ class ScoreSettings:
         """Check the numbers.
 
         Raises:
-            ValueError: one is below 1.
+            ValueError: one is below 1, or a chunk takes more bytes than are read of one file.
         """
         for name in ("width", "samples", "chunk"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}, wanted 1 or more")
+        row = self.width * np.dtype(self.codes).itemsize + 4 * len(self.classes)
+        most = (_KIND.most - 2**20) // row
+        if min(self.chunk, self.samples) > most:
+            raise ValueError(
+                f"chunk is {self.chunk:,}, wanted at most {most:,} faces of {row} bytes"
+            )
 
     @property
     def chunks(self) -> int:
@@ -109,17 +120,17 @@ class ScoreTable:
     """A score table, open for reading and writing; several processes may hold it at once.
 
     Attributes:
-        folder: where it is.
+        place: where it is.
         settings: of the run.
     """
 
-    def __init__(self, folder: Path, settings: ScoreSettings) -> None:
-        """Hold a folder; `create` and `open` check it."""
-        self.folder, self.settings = folder, settings
+    def __init__(self, location: Location, settings: ScoreSettings) -> None:
+        """Hold a place; `create` and `open` check it."""
+        self.place, self.settings = at(location), settings
         self._identity = _identity(settings)
 
     @classmethod
-    def create(cls, folder: Path, settings: ScoreSettings) -> Self:
+    def create(cls, location: Location, settings: ScoreSettings) -> Self:
         """Make the table, or open the one that the same settings made, for as many samples or more.
 
         A chunk that was the last, and is shorter than others, counts as missing once there are more
@@ -128,82 +139,122 @@ class ScoreTable:
         Raises:
             UserError: other settings made it, or the folder cannot be written.
         """
-        run_settings.open_folder(folder, dataclasses.asdict(settings), grows=("samples",))
-        return cls(folder, settings)
+        run_settings.open_folder(location, dataclasses.asdict(settings), grows=("samples",))
+        return cls(location, settings)
 
     @classmethod
-    def open(cls, folder: Path) -> Self:
+    def open(cls, location: Location) -> Self:
         """Open a table that `create` made.
 
         Raises:
             UserError: there is none, or its settings are damaged.
         """
-        if not (folder / run_settings.FILE).is_file():
+        place = at(location)
+        if not run_settings.exists(place):
             raise UserError(
-                f"no scores in {shown(folder)}: make them with 'emojax score --out {shown(folder)}'"
+                f"no scores in {shown(place)}: make them with 'emojax score --out {shown(place)}'"
             )
-        return cls(folder, _settings(folder))
+        return cls(place, _settings(place))
 
     def missing(self) -> list[int]:
         """Return the chunks that are not complete and sound; reads all that are there."""
-        return [c for c in range(self.settings.chunks) if not self._is_complete(c)]
+        sizes = self._sizes()
+        sound = {c for c, there in self._ahead(self.has, sorted(sizes), sizes) if there}
+        return [chunk for chunk in range(self.settings.chunks) if chunk not in sound]
 
-    def write(self, chunk: int, codes: np.ndarray, probabilities: np.ndarray) -> None:
-        """Write a chunk; on return it is on disk.
-
-        Raises:
-            UserError: the disk refuses.
-        """
-        arrays = {"codes": codes.astype(self.settings.codes), "probabilities": probabilities}
-        about = {"chunk": chunk, "settings": self._identity}
-        make_folder(self.folder / _ROWS)
-        array_file.write(self._file(chunk), arrays, about)
-
-    def read(self) -> Scored:
-        """Return the complete rows.
-
-        Raises:
-            UserError: a chunk is damaged; names it and its faces.
-        """
-        settings, numbers = self.settings, self._there()
-        most = sum(map(self._most_rows, numbers))
-        ids = np.empty(most, np.int64)
-        codes = np.empty((most, settings.width), settings.codes)
-        probabilities = np.empty((most, len(settings.classes)), np.float32)
-        count = 0
-        for chunk in numbers:
-            rows = self._read_chunk(chunk)
-            if rows is None:
-                continue
-            stop, first = count + len(rows.codes), settings.rows(chunk).start
-            ids[count:stop] = np.arange(first, first + len(rows.codes))
-            codes[count:stop], probabilities[count:stop] = rows
-            count = stop
-        return Scored(settings, ids[:count], codes[:count], probabilities[:count])
-
-    def _is_complete(self, chunk: int) -> bool:
+    def has(self, chunk: int) -> bool:
+        """Whether a chunk is complete and sound; reads it."""
         try:
             rows = self._read_chunk(chunk)
         except UserError:
             return False
         return rows is not None and len(rows.codes) == len(self.settings.rows(chunk))
 
-    def _there(self) -> list[int]:
-        """Return the numbers of the chunks that have a file, rising."""
-        names = os.listdir(self.folder / _ROWS) if (self.folder / _ROWS).is_dir() else []
-        stems = [name.removesuffix(".npz") for name in names if name.endswith(".npz")]
-        found = {int(stem) for stem in stems if stem.isascii() and stem.isdigit()}
-        found |= zarr_scores.sizes(self.folder).keys()
-        return sorted(chunk for chunk in found if chunk < self.settings.chunks)
+    def listed(self) -> set[int]:
+        """Return the chunks that have a file of the size of a complete one; reads none of them."""
+        found = self._files()
+        return {chunk for chunk, size in found.items() if size == whole_size(self.settings, chunk)}
 
-    def _most_rows(self, chunk: int) -> int:
+    def write(self, chunk: int, codes: np.ndarray, probabilities: np.ndarray) -> None:
+        """Write a chunk; on return it is kept.
+
+        Raises:
+            UserError: the disk or the object store refuses.
+        """
+        self.place.write(_name(chunk), _encoded(self.settings, chunk, codes, probabilities))
+
+    def parts(self) -> Iterator[tuple[range, Rows]]:
+        """Yield the ids and rows of every chunk that is there, in their order.
+
+        Raises:
+            UserError: a chunk is damaged; names it and its faces.
+        """
+        sizes = self._sizes()
+        for chunk, rows in self._ahead(self._read_chunk, sorted(sizes), sizes):
+            if rows is not None:
+                first = self.settings.rows(chunk).start
+                yield range(first, first + len(rows.codes)), rows
+
+    def read(self, most: int | None = None) -> Scored:
+        """Return the complete rows, or the first of them.
+
+        Args:
+            most: about how many rows; default: all.
+
+        Raises:
+            UserError: a chunk is damaged; names it and its faces.
+        """
+        settings, sizes = self.settings, self._sizes()
+        room = sum(self._most_rows(chunk, size) for chunk, size in sizes.items())
+        room = room if most is None else min(room, most + settings.chunk)
+        ids = np.empty(room, np.int64)
+        codes = np.empty((room, settings.width), settings.codes)
+        probabilities = np.empty((room, len(settings.classes)), np.float32)
+        count = 0
+        for found, rows in self.parts():
+            stop = count + len(found)
+            ids[count:stop], codes[count:stop], probabilities[count:stop] = found, *rows
+            count = stop
+            if most is not None and count >= most:
+                break
+        return Scored(settings, ids[:count], codes[:count], probabilities[:count])
+
+    def _files(self) -> dict[int, int]:
+        """Return the bytes of the chunks' own files by number."""
+        files = {Path(name): size for name, size in self.place.sizes(_ROWS).items()}
+        numbered = {
+            int(file.stem): size
+            for file, size in files.items()
+            if file.suffix == ".npz" and file.stem.isascii() and file.stem.isdigit()
+        }
+        return {chunk: size for chunk, size in numbered.items() if chunk < self.settings.chunks}
+
+    def _sizes(self) -> dict[int, int]:
+        """Return the bytes of the chunks that have a file of either kind by number."""
+        folder = self.place.path
+        old = zarr_scores.sizes(folder) if folder else {}
+        return {c: size for c, size in old.items() if c < self.settings.chunks} | self._files()
+
+    def _most_rows(self, chunk: int, size: int) -> int:
         """Return a bound of the rows of a chunk, by the size of its file."""
-        rows, file = len(self.settings.rows(chunk)), self._file(chunk)
-        if file.is_file():
-            size = file.stat().st_size
-        else:
-            size = zarr_scores.sizes(self.folder).get(chunk, 0)
-        return min(rows, size // (self.settings.width * np.dtype(self.settings.codes).itemsize))
+        row = self.settings.width * np.dtype(self.settings.codes).itemsize
+        return min(len(self.settings.rows(chunk)), size // row)
+
+    def _ahead(
+        self, function: Callable[[int], _T], chunks: Sequence[int], sizes: Mapping[int, int]
+    ) -> Iterator[tuple[int, _T]]:
+        """Yield chunks with what a function gives for them; threads work on the next ones."""
+        most = max(1, min(_THREADS, _PENDING // max([1, *sizes.values()])))
+        waiting: deque[tuple[int, Future[_T]]] = deque()
+        with ThreadPoolExecutor(most) as pool:
+            for chunk in chunks:
+                waiting.append((chunk, pool.submit(function, chunk)))
+                if len(waiting) > most:
+                    first, found = waiting.popleft()
+                    yield first, found.result()
+            while waiting:
+                first, found = waiting.popleft()
+                yield first, found.result()
 
     def _read_chunk(self, chunk: int) -> Rows | None:
         """Return the rows of a chunk; None where there are none.
@@ -211,20 +262,23 @@ class ScoreTable:
         Raises:
             UserError: it is damaged.
         """
-        settings, file, rows = self.settings, self._file(chunk), self.settings.rows(chunk)
+        settings, rows = self.settings, self.settings.rows(chunk)
         name = f"chunk {chunk} (faces {rows.start} to {rows.stop - 1})"
         kind = dataclasses.replace(_KIND, name=f"a sound file of {name}")
-        if file.exists():
-            with reading(file, kind) as data:
-                return self._checked(chunk, data)
-        if not zarr_scores.is_there(self.folder):
+        with explained(f"{self.place}/{_name(chunk)}", kind):
+            try:
+                return self._checked(chunk, self.place.read(_name(chunk), kind.most))
+            except FileNotFoundError:
+                pass
+        folder = self.place.path
+        if folder is None or not zarr_scores.is_there(folder):
             return None
         try:
             widths = (settings.width, len(settings.classes))
-            return zarr_scores.read(self.folder, rows, settings.chunk, widths, settings.codes)
+            return zarr_scores.read(folder, rows, settings.chunk, widths, settings.codes)
         except Malformed as error:
             raise UserError(
-                f"{name} of the scores in {shown(self.folder)} is damaged ({error}): {_KIND.advice}"
+                f"{name} of the scores in {shown(folder)} is damaged ({error}): {_KIND.advice}"
             ) from error
 
     def _checked(self, chunk: int, data: bytes) -> Rows:
@@ -241,8 +295,29 @@ class ScoreTable:
             raise Malformed(f"it holds {len(codes)} faces")
         return Rows(codes, probabilities)
 
-    def _file(self, chunk: int) -> Path:
-        return self.folder / _ROWS / f"{chunk:06d}.npz"
+
+def whole_size(settings: ScoreSettings, chunk: int) -> int:
+    """Return the bytes of a complete chunk's file, which depend on shapes alone."""
+    return _size(settings, len(settings.rows(chunk)), len(str(chunk)))
+
+
+@functools.lru_cache(maxsize=64)
+def _size(settings: ScoreSettings, rows: int, digits: int) -> int:
+    """Return the bytes of a file of so many rows of a chunk whose number has so many digits."""
+    codes = np.broadcast_to(np.float32(0), (rows, settings.width))
+    probabilities = np.zeros((rows, len(settings.classes)), np.float32)
+    return len(_encoded(settings, 10 ** (digits - 1), codes, probabilities))
+
+
+def _encoded(
+    settings: ScoreSettings, chunk: int, codes: np.ndarray, probabilities: np.ndarray
+) -> bytes:
+    arrays = {"codes": codes.astype(settings.codes), "probabilities": probabilities}
+    return array_file.encode(arrays, {"chunk": chunk, "settings": _identity(settings)})
+
+
+def _name(chunk: int) -> str:
+    return f"{_ROWS}/{chunk:06d}.npz"
 
 
 def _identity(settings: ScoreSettings) -> dict[str, Any]:
@@ -250,7 +325,7 @@ def _identity(settings: ScoreSettings) -> dict[str, Any]:
     return json.loads(json.dumps({**dataclasses.asdict(settings), "samples": None}))
 
 
-def _settings(folder: Path) -> ScoreSettings:
+def _settings(place: Place) -> ScoreSettings:
     kind = Kind("settings of a score table", "choose another folder", most=2**20)
-    with reading(folder / run_settings.FILE, kind) as data:
+    with reading(place, run_settings.FILE, kind) as data:
         return record(ScoreSettings, run_settings.parse_object(data), _LARGEST)

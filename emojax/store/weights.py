@@ -21,7 +21,6 @@ from typing import Any, Protocol, TypeVar
 
 import jax
 import numpy as np
-import orbax.checkpoint as ocp
 import tensorstore
 from flax import nnx
 
@@ -270,6 +269,8 @@ def write(folder: Path, arrays: Arrays) -> None:
     Raises:
         UserError: the disk is full or cannot be written.
     """
+    import orbax.checkpoint as ocp  # late: it takes a while, and reading does without
+
     size = sum(math.prod(array.shape) * array.dtype.itemsize for array in arrays.values())
     try:
         room = shutil.disk_usage(folder.parent).free

@@ -199,7 +199,7 @@ def test_a_page_escapes_what_it_is_given(tmp_path):
     [
         ({"faces": 0}, "--faces is 0, wanted 1 or more"),
         ({"k": float("nan")}, "--k is nan, wanted a number above 0"),
-        ({"evaluation": "none"}, "no none/table.json: make it with 'emojax evaluate"),
+        ({"evaluation": "none"}, "no file none/table.json: make it with 'emojax evaluate"),
         ({"scores": "none"}, "no scores in none: make them with"),
         ({"sources": "none"}, "no file none: give pictures"),
     ],
@@ -221,13 +221,14 @@ def test_help_has_examples(command, capsys, monkeypatch):
     assert end.value.code == 0
     said = capsys.readouterr().out
     assert re.search(rf"emojax.{command.__name__.rpartition('.')[2]} --bundle ffhq", said)
-    assert "--out PATH" in said
+    assert re.search(r"--out (PATH|STR)", said)
 
 
 def test_a_damaged_table_is_one_sentence(tmp_path):
     (tmp_path / evaluation_table.JSON).write_text(json.dumps({"rows": [{"odd": 1}]}))
     with pytest.raises(
-        UserError, match=r"table\.json is not a table of 'emojax evaluate' .*: evaluate again"
+        UserError,
+        match=r"table\.json is not a table of 'emojax evaluate' .*: make it with 'emojax evaluate'",
     ):
         evaluation_table.read(tmp_path)
 

@@ -1,11 +1,16 @@
 """How a command ends when the one who reads its output has seen enough."""
 
+import dataclasses
 import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
+
+from emojax.runtime import cli
+from emojax.runtime.errors import UserError
 
 TALKS = """
 import sys
@@ -72,3 +77,17 @@ def test_ctrl_c_in_a_callback_is_not_lost():
         [sys.executable, "-c", SWALLOWS], capture_output=True, text=True, timeout=20
     )
     assert (done.returncode, done.stderr) == (130, "stopped\n")
+
+
+@dataclasses.dataclass(frozen=True)
+class _Paths:
+    out: Path = Path("here")
+
+
+def _written(options: _Paths) -> None:
+    raise AssertionError("it was called")
+
+
+def test_an_address_where_a_path_is_wanted_is_refused():
+    with pytest.raises(UserError, match=r"--out is s3:/b/x, an address .*: wanted a path on this"):
+        cli.call(_written, ["--out", "s3://b/x"])

@@ -81,8 +81,23 @@ def reading(file: str | os.PathLike, kind: Kind) -> Iterator[bytes]:
         UserError: it is missing, too large or no file, or the block raised `Malformed` or another
             `ValueError`.
     """
-    try:
+    with explained(file, kind):
         yield contents(file, kind.most)
+
+
+@contextlib.contextmanager
+def explained(file: object, kind: Kind) -> Iterator[None]:
+    """Turn what is found wrong with a file while the block reads it into one sentence.
+
+    Args:
+        file: as messages name it.
+        kind: what it should be.
+
+    Raises:
+        UserError: see `reading`.
+    """
+    try:
+        yield
     except FileNotFoundError as error:
         raise UserError(f"no file {shown(file)}: {kind.advice}") from error
     except UserError:
@@ -111,6 +126,6 @@ def sizes(folder: Path) -> dict[str, int]:
     return found
 
 
-def shown(file: str | os.PathLike) -> str:
+def shown(file: object) -> str:
     """Return a path as messages show it: printable, on one line, a long one without its middle."""
-    return shortened(Path(file), 160)
+    return shortened(file, 160)
