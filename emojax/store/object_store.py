@@ -6,6 +6,8 @@ locks. Keys come from the environment or the machine's role (see docs/cluster.md
 """
 
 import contextlib
+import functools
+import logging
 import os
 import re
 import tempfile
@@ -19,6 +21,14 @@ from emojax.store.reader.contents import Malformed
 
 _ENDPOINTS = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT")
 """Variables with the address of a server of one's own, in the order in which they count."""
+_KEYS = (
+    "AWS_ACCESS_KEY_ID",
+    "AWS_CONTAINER_CREDENTIALS_FULL_URI",
+    "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
+    "AWS_SKIP_SIGNATURE",
+    "AWS_WEB_IDENTITY_TOKEN_FILE",
+)
+"""Variables of which one says where the keys are, if it is not the machine."""
 _PATIENCE = timedelta(minutes=10)
 """How long a request may take, and how long it is repeated."""
 
@@ -176,6 +186,8 @@ def _opened(address: str) -> Any:
             f"{shortened(address, 100)} is in an object store, for which obstore is not "
             "installed: 'pip install \"emojax[cloud]\"' brings it"
         ) from error
+    if address.startswith("s3:") and not any(os.environ.get(name) for name in _KEYS):
+        _say_whose_keys()
     from_url: Any = store.from_url  # its overloads tell stores apart that an address may name
     options: dict[str, Any] = {}
     endpoint = next((os.environ[name] for name in _ENDPOINTS if os.environ.get(name)), None)
@@ -196,6 +208,12 @@ def _opened(address: str) -> Any:
             f"{shortened(address, 100)} is no address of an object store ({_reason(error)}): "
             "wanted s3://BUCKET/FOLDER or gs://BUCKET/FOLDER"
         ) from error
+
+
+@functools.cache
+def _say_whose_keys() -> None:
+    """Say once what is waited for: a machine without a role may take minutes to say that."""
+    logging.info("no AWS_ACCESS_KEY_ID is set: asking this machine for the keys of its role")
 
 
 def _reason(error: Exception) -> str:
