@@ -27,11 +27,11 @@ from emojax.faces.photo_reader import PhotoReader, check_face
 from emojax.runtime.choices import DEFAULT_BUNDLE, InverterName
 from emojax.runtime.cli import cli, warn
 from emojax.runtime.errors import UserError
-from emojax.runtime.files import make_folder, replacing
 from emojax.runtime.flags import PhotoFlags, at_least
 from emojax.runtime.progress import Progress, progress
 from emojax.store import bundle
 from emojax.store.parts import GENERATOR, INVERTER_PARTS
+from emojax.store.place import Place, at
 
 if TYPE_CHECKING:  # jax is imported after the flags have been checked
     from emojax.latents.inversion import Inverter
@@ -60,8 +60,8 @@ class Options(PhotoFlags):
     """Faces at a time."""
     bfloat16: bool = False
     """Compute convolutions in bfloat16: faster on GPUs and TPUs, less exact."""
-    out: Path = Path("inverted")
-    """Folder for the results."""
+    out: str = "inverted"
+    """Folder for the results, or an address such as s3://BUCKET/FOLDER or gs://BUCKET/FOLDER."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,34 +76,36 @@ def main(options: Options) -> None:
     """Invert all pictures; report those that could not be read or aligned at the end."""
     jobs = check(options)
     from emojax.latents import inversion, reconstruction
+    from emojax.runtime.devices import everywhere, mesh_for
 
     with progress("reading the networks", len(jobs), "faces") as shown:
         place = bundle.find(options.bundle)
         inverter = inversion.load(place, options.inverter, bfloat16=options.bfloat16)
+        inverter = everywhere(inverter, mesh_for(options.batch))
         reader = PhotoReader(
             (inverter.resolution, inverter.generator.config.size),
             align=options.align,
             landmarks_file=options.landmarks,
             dlib_model=options.dlib_model,
         )
-        make_folder(options.out)
-        todo = [job for job in jobs if not _is_done(options, job, inverter)]
+        out = at(options.out)
+        todo = [job for job in jobs if not _is_done(out, job, inverter, options)]
         shown.describe("inverting")
         shown.advance(len(jobs) - len(todo))
         failed: list[UserError] = []
         doubts: list[str] = []
         usual = reconstruction.load(place, inverter)
         for group in _groups(todo, reader, options, failed, shown):
-            photos, drawn = _invert(group, options, inverter)
+            photos, drawn = _invert(group, out, options, inverter)
             if usual:
                 names = [str(job.file) for job, _ in group]
                 doubts += reconstruction.doubts(place, usual, names, photos, drawn)
             shown.advance(len(group))
-    done = [job for job in jobs if _is_done(options, job, inverter)]
+    done = [job for job in jobs if _is_done(out, job, inverter, options)]
     if done:
-        _write_overview(done, options, inverter.resolution)
+        _write_overview(done, out, inverter.resolution)
     warn(doubts)
-    _report(done, failed, options)
+    _report(done, failed, out)
 
 
 def check(options: Options) -> list[Job]:
@@ -131,14 +133,15 @@ def _named(files: list[Path]) -> list[Job]:
     return jobs
 
 
-def _is_done(options: Options, job: Job, inverter: "Inverter") -> bool:
+def _is_done(out: Place, job: Job, inverter: "Inverter", options: Options) -> bool:
     """Say whether these networks have inverted a picture, in as many passes, and all is sound."""
     from emojax.latents.codes import Inversion
 
     try:
-        found = Inversion.load(options.out / f"{job.name}.npz")
+        with out.copy(f"{job.name}.npz") as file:
+            found = Inversion.load(file)
         for end in ("-aligned", ""):
-            with Image.open(options.out / f"{job.name}{end}.png") as picture:
+            with out.copy(f"{job.name}{end}.png") as file, Image.open(file) as picture:
                 picture.verify()  # compares checksums
     except (UserError, OSError, SyntaxError):
         return False
@@ -170,7 +173,7 @@ def _groups(
 
 
 def _invert(
-    group: list[tuple[Job, np.ndarray]], options: Options, inverter: "Inverter"
+    group: list[tuple[Job, np.ndarray]], out: Place, options: Options, inverter: "Inverter"
 ) -> tuple[np.ndarray, np.ndarray]:
     """Invert a batch and write its results; a short one is padded to the batch's size.
 
@@ -184,20 +187,23 @@ def _invert(
     found = inversion.invert(inverter, padded, passes=options.passes, batch=options.batch)
     drawn = images.to_uint8(inversion.synthesize(inverter, found, batch=options.batch))
     for row, (job, face) in enumerate(group):
-        images.write(options.out / f"{job.name}-aligned.png", face)
-        found[row].save(options.out / f"{job.name}.npz")
-        images.write(options.out / f"{job.name}.png", drawn[row])  # last: marks the picture as done
+        with out.file(f"{job.name}-aligned.png") as aside:
+            images.write(aside, face)
+        with out.file(f"{job.name}.npz") as aside:
+            found[row].save(aside)
+        with out.file(f"{job.name}.png") as aside:  # last: marks the picture as done
+            images.write(aside, drawn[row])
     return faces, drawn[: len(faces)]
 
 
-def _write_overview(done: list[Job], options: Options, resolution: int) -> None:
+def _write_overview(done: list[Job], out: Place, resolution: int) -> None:
     """Write sheet.png and scores.csv from the files of all finished pictures."""
     from emojax.report import contact_sheet
 
     rows, shown, labels = [], [], []
     for job in done:
         aligned, drawn = (
-            images.resize(images.read(options.out / f"{job.name}{end}.png"), resolution)
+            images.resize(_picture(out, f"{job.name}{end}.png"), resolution)
             for end in ("-aligned", "")
         )
         scores = score(aligned, drawn)
@@ -207,11 +213,16 @@ def _write_overview(done: list[Job], options: Options, resolution: int) -> None:
             labels += [job.name, f"L2 {scores['l2']:.4f}"]
     text = io.StringIO()
     csv.writer(text).writerows([["name", *SCORES], *rows])
-    with replacing(options.out / "scores.csv") as aside:
-        aside.write_text(text.getvalue())
+    out.write("scores.csv", text.getvalue().encode())
     columns = 2 if len(done) < 8 else 8
     sheet = contact_sheet.grid(shown, labels, columns=columns, side=resolution)
-    images.write(options.out / "sheet.png", sheet)
+    with out.file("sheet.png") as aside:
+        images.write(aside, sheet)
+
+
+def _picture(out: Place, name: str) -> np.ndarray:
+    with out.copy(name) as file:
+        return images.read(file)
 
 
 def score(picture: np.ndarray, reconstruction: np.ndarray) -> dict[str, float]:
@@ -224,14 +235,14 @@ def score(picture: np.ndarray, reconstruction: np.ndarray) -> dict[str, float]:
     return {name: float(value[0]) for name, value in reconstruction_error(a, b).items()}
 
 
-def _report(done: list[Job], failed: list[UserError], options: Options) -> None:
+def _report(done: list[Job], failed: list[UserError], out: Place) -> None:
     if not done and len(failed) == 1:
         raise failed[0]
     for error in failed:
         logging.error("not inverted: %s", error)
     if not done:
         raise UserError(f"none of {len(failed)} pictures could be inverted: see above")
-    print(f"{len(done)} faces: {options.out}/sheet.png, {options.out}/scores.csv")
+    print(f"{len(done)} faces: {out}/sheet.png, {out}/scores.csv")
     if failed:
         raise UserError(
             f"{len(failed)} of {len(failed) + len(done)} pictures were left out: see above"

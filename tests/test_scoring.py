@@ -24,7 +24,7 @@ from tests.support import score_world
 from tests.support.small_world import rel_err
 
 SAMPLES, CHUNK = 300, 16
-KILLS = int(os.environ.get("EMOJAX_KILLS", "3"))  # a minute for 20
+KILLS = int(os.environ.get("EMOJAX_KILLS", "1"))  # a minute for 20
 
 
 @pytest.fixture(scope="module")

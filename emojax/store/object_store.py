@@ -141,6 +141,14 @@ class ObjectStore:
             yield aside
             self.write(name, aside.read_bytes())
 
+    @contextlib.contextmanager
+    def copy(self, name: str) -> Iterator[Path]:
+        """See `Place`; a copy."""
+        with tempfile.TemporaryDirectory() as folder:
+            file = Path(folder, PurePosixPath(name).name)
+            self.copy_to(name, file)
+            yield file
+
     def _put(self, name: str, data: bytes, mode: Any = "overwrite") -> bool:
         """Write an object; False where the condition of `mode` does not hold."""
         import obstore

@@ -78,6 +78,15 @@ class Place(Protocol):
         """
         ...
 
+    def copy(self, name: str) -> AbstractContextManager[Path]:
+        """Give a path to read a file from, with its suffix; it may be gone after the block.
+
+        Raises:
+            FileNotFoundError: there is none.
+            UserError: it cannot be read.
+        """
+        ...
+
 
 Location = str | os.PathLike[str] | Place
 """A place, the path of a folder, or an address such as s3://BUCKET/FOLDER or gs://BUCKET/FOLDER."""
@@ -191,3 +200,10 @@ class Folder:
         make_folder((self.path / name).parent)
         with replacing(self.path / name) as aside:
             yield aside
+
+    @contextlib.contextmanager
+    def copy(self, name: str) -> Iterator[Path]:
+        """See `Place`; the file itself."""
+        if not (self.path / name).exists():
+            raise FileNotFoundError(self.path / name)
+        yield self.path / name

@@ -140,3 +140,11 @@ def test_names_that_lead_out_of_a_folder_are_refused(address, server):
     connection.close()
     with pytest.raises(UserError, match=r"which is no path"):
         place.at(address).sizes("")
+
+
+def test_a_file_is_copied_to_be_read(somewhere):
+    somewhere.write("faces/a.png", b"a picture")
+    with somewhere.copy("faces/a.png") as file:
+        assert (file.name, file.read_bytes()) == ("a.png", b"a picture")
+    with pytest.raises(FileNotFoundError), somewhere.copy("faces/b.png"):
+        pass
