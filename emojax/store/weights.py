@@ -277,7 +277,7 @@ def write(folder: Path, arrays: Arrays) -> None:
         if room < size:
             raise OSError(f"it takes {size / 1e6:,.0f} MB and {room / 1e6:,.0f} MB are free")
         with ocp.StandardCheckpointer() as checkpointer:
-            checkpointer.save(folder.absolute(), dict.fromkeys(arrays, np.zeros((), np.int8)))
+            checkpointer.save(folder.resolve(), dict.fromkeys(arrays, np.zeros((), np.int8)))
         # for stores that cannot rename; it names the temporary folder this is written in
         (folder / "commit_success.txt").unlink(missing_ok=True)
         _fill(folder, arrays)
@@ -339,12 +339,15 @@ def _pieces(array: np.ndarray) -> list[tuple[slice, ...]]:
 
 
 def _spec(folder: Path, name: str, layout: Mapping[str, Any]) -> dict[str, Any]:
-    """Say where an array of an Orbax checkpoint is, whose `_METADATA` is `layout`."""
-    files = {"driver": "file", "path": f"{folder.absolute()}/"}
+    """Say where an array of an Orbax checkpoint is, whose `_METADATA` is `layout`.
+
+    The path is resolved because tensorstore takes none that holds "..".
+    """
+    files = {"driver": "file", "path": f"{folder.resolve()}/"}
     if layout["use_ocdbt"]:
         kvstore = {"driver": "ocdbt", "base": files, "path": f"{name}/"}
     else:
-        kvstore = {**files, "path": f"{folder.absolute()}/{name}/"}
+        kvstore = {**files, "path": f"{folder.resolve()}/{name}/"}
     return {
         "driver": "zarr3" if layout.get("use_zarr3") else "zarr",
         "kvstore": kvstore,

@@ -80,7 +80,7 @@ def read(folder: Path, rows: range, chunk: int, widths: tuple[int, int], dtype: 
 def _opened(folder: Path) -> Any:
     import tensorstore  # late: takes a while, and newer tables do without
 
-    spec = {"driver": "zarr3", "kvstore": {"driver": "file", "path": str(folder.absolute())}}
+    spec = {"driver": "zarr3", "kvstore": {"driver": "file", "path": str(folder.resolve())}}
     try:
         return tensorstore.open(spec, open=True, read=True).result()
     except (OSError, ValueError, RuntimeError) as error:

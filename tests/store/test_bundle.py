@@ -56,6 +56,13 @@ def test_half_precision_storage_loads_as_float32(tmp_path):
     )
 
 
+def test_a_path_with_dots_is_followed(tmp_path, monkeypatch):
+    bundle.save(tmp_path / "b", GENERATOR, CONFIG, table(), {})
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert bundle.find("../b").load(GENERATOR).config == CONFIG
+
+
 def test_config_changes_on_loading(tmp_path):
     bundle.save(tmp_path / "b", GENERATOR, CONFIG, table(), {})
     assert bundle.find(tmp_path / "b").load(GENERATOR, bfloat16_from=8).config.bfloat16_from == 8
