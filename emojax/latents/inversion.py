@@ -281,17 +281,17 @@ def _refine(
         Codes [B,L,D], summed vectors [B,T,C], and what each pass was shown, [passes,B,R,R,3].
     """
     codes, hypernet = inverter.encoder(pictures), _hypernet(inverter)
-    config = hypernet.config
-    zero = jnp.zeros((len(pictures), len(config.layers), config.widths[-1]))
+
+    def drawn(deltas: Sequence[jax.Array | None] | None) -> jax.Array:
+        return area_mean(inverter.generator.synthesis(codes, deltas=deltas), pictures.shape[1])
 
     def one_pass(sums: jax.Array, done: jax.Array) -> tuple[jax.Array, jax.Array]:
-        deltas = hypernet.deltas(sums, done)
-        now = inverter.generator.synthesis(codes, deltas=deltas)
-        now = area_mean(now, pictures.shape[1])
+        now = drawn(hypernet.deltas(sums, done))
         return sums + hypernet(pictures, now), now
 
-    sums, shown = jax.lax.scan(one_pass, zero, jnp.arange(passes))
-    return codes, sums, shown
+    first = drawn(None)  # the faces still share the generator's kernels, so they go together
+    sums, later = jax.lax.scan(one_pass, hypernet(pictures, first), jnp.arange(1, passes))
+    return codes, sums, jnp.concatenate([first[None], later])
 
 
 refine = _program(static_argnames="passes")(_refine)

@@ -150,7 +150,10 @@ class SharedKernels(nnx.Module):
     [out, in, 3, 3]. Here the columns of w1 are stored as [3, 3, in], in the order of HWIO.
     """
 
-    def __init__(self, length: int, channels: int, *, rngs: nnx.Rngs) -> None:
+    def __init__(
+        self, length: int, channels: int, *, dtype: str = "float32", rngs: nnx.Rngs
+    ) -> None:
+        self.dtype = dtype
         taps = (KERNEL, KERNEL, channels)
         key = rngs.params()
         self.w1 = nnx.Param(jax.random.normal(key, (length, *taps)) / 40)  # [C,3,3,I]
@@ -163,9 +166,10 @@ class SharedKernels(nnx.Module):
         return jnp.tensordot(vectors, self.w2[...], 1) + passes * self.b2[...]
 
     def delta(self, rows: jax.Array, passes: jax.Array) -> jax.Array:
-        """Apply the second map, [..., O, C] to [..., 3, 3, I, O]."""
-        kernels = jnp.einsum("chwi,...oc->...hwio", self.w1[...], rows)
-        return kernels + passes * self.b1[...][..., None]
+        """Apply the second map, [..., O, C] to [..., 3, 3, I, O] in `dtype`, plus b1 in float32."""
+        rows, w1 = rows.astype(self.dtype), self.w1[...].astype(self.dtype)
+        kernels = jnp.einsum("...oc,chwi->...hwio", rows, w1)  # I last in memory, as cuDNN takes it
+        return kernels.astype(jnp.float32) + passes * self.b1[...][..., None]
 
 
 class Hypernet(nnx.Module):
@@ -181,7 +185,7 @@ class Hypernet(nnx.Module):
         self.norm = irse.batch_norm(config.widths[0], **common)
         self.prelu = irse.PReLU(config.widths[0])
         self.body = nnx.List(_body(config, rngs=rngs))
-        self.shared = SharedKernels(config.widths[-1], config.channels[0], rngs=rngs)
+        self.shared = SharedKernels(config.widths[-1], config.channels[0], **common)
         self.blocks = nnx.List([_block(config, layer, rngs=rngs) for layer in config.layers])
 
     def __call__(self, pictures: jax.Array, reconstructions: jax.Array) -> jax.Array:
