@@ -128,7 +128,10 @@ class Scorer:
         """Yield (ids, codes, probabilities) of each batch while the next is computed."""
         ahead: deque[tuple[Sequence[int], tuple[jax.Array, jax.Array]]] = deque()
         for ids in batches:
-            ahead.append((ids, self(ids)))
+            arrays = self(ids)
+            for array in arrays:
+                array.copy_to_host_async()
+            ahead.append((ids, arrays))
             if len(ahead) > 1:
                 yield _fetched(*ahead.popleft())
         while ahead:
