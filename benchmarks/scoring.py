@@ -58,6 +58,8 @@ class Options:
     """Resolution from which on the generator is bfloat16; a GPU's own kernels start at 8."""
     repeats: int = 5
     """Timed rounds, after two untimed ones."""
+    forms: tuple[Form, ...] = ("original", "best", "shifted")
+    """Forms of the PyTorch generator (see `benchmarks.torch_models.stylegan2`)."""
     compile: bool = True
     """Also time both forms under torch.compile."""
 
@@ -107,7 +109,7 @@ def compare(size: int, batch: int, dtype: str, options: Options) -> None:
     z = np.asarray(draw_z(jax.random.key(0), jnp.arange(batch, dtype=jnp.uint32), config.z_dim))
     ours = emojax_call(config, states, ids, half_from)
     calls = {"emojax": ours}
-    forms: tuple[Form, ...] = ("original", "best")
+    forms: tuple[Form, ...] = options.forms
     for form in forms:
         for compiled in (False, True) if options.compile else (False,):
             name = f"torch {form}" + (", compiled" if compiled else "")
@@ -181,7 +183,7 @@ def torch_call(
     for model, state in zip((generator, classifier), states, strict=True):
         model.load_state_dict({name: torch.from_numpy(array) for name, array in state.items()})
     generator.half_from = half_from
-    if form == "best":
+    if form != "original":
         generator.memory_format = torch.channels_last
         classifier = channels_last(classifier)
     pipeline = TorchPipeline(generator, classifier).eval().to(device)

@@ -11,6 +11,7 @@ Prints one JSON line for each case and dtype.
 """
 
 import dataclasses
+import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -38,6 +39,8 @@ class Options:
     """float32, or bfloat16 (convolutions from 64² on)."""
     repeats: int = 5
     """Timed rounds, after two untimed ones."""
+    forms: tuple[Form, ...] = ("original", "best", "shifted")
+    """Forms of the PyTorch generator (see `benchmarks.torch_models.stylegan2`)."""
     compile: bool = True
     """Also time the best form under torch.compile."""
 
@@ -69,9 +72,8 @@ def compare(
     half_from = 64 if dtype == "bfloat16" else None
     ours = emojax_call(config, state, z, half_from)
     partners: dict[str, Callable[[], torch.Tensor]] = {}
-    forms: tuple[tuple[Form, bool], ...] = (("original", False), ("best", False), ("best", True))
-    for form, compiled in forms:
-        if options.compile or not compiled:
+    for form, compiled in itertools.product(options.forms, (False, True)):
+        if not compiled or (options.compile and form != "original"):
             name = f"torch {form}" + (", compiled" if compiled else "")
             partners[name] = torch_call(config, state, z, form, half_from, compiled)
     calls: dict[str, Callable[[], Any]] = {"emojax": ours, **partners}
@@ -125,7 +127,7 @@ def torch_call(
     model.load_state_dict({name: torch.from_numpy(array) for name, array in state.items()})
     model.to(device)
     model.half_from = half_from
-    if form == "best":
+    if form != "original":
         model.memory_format = torch.channels_last
     run = torch.compile(model) if compiled else model
     codes = torch.from_numpy(z).to(device)

@@ -1,13 +1,16 @@
-"""StyleGAN2 generator in PyTorch, in the published form and in the fastest form known to us.
+"""StyleGAN2 generator in PyTorch, in the published form and in the fastest forms known to us.
 
 Parameter names are rosinality's. `form="original"` modulates the weights of every sample, uses
 grouped convolutions, and filters by zero insertion and a 4x4 depthwise convolution, as the
 published code does without its CUDA extension. `form="best"` modulates the activations, demodulates
-the output with a small matrix product and filters separably; it is meant for channels_last and
-`torch.compile`.
+the output with a small matrix product and filters separably by depthwise convolutions; it is meant
+for channels_last and `torch.compile`. `form="shifted"` differs in the filter, a weighted sum of
+shifted pictures: cuDNN's depthwise convolutions of channels_last are slow on GPUs.
 """
 
+import functools
 import math
+import operator
 from collections.abc import Callable, Sequence
 from typing import Literal
 
@@ -17,7 +20,7 @@ from torch.nn import functional as F
 
 FIR = (1.0, 3.0, 3.0, 1.0)
 
-Form = Literal["original", "best"]
+Form = Literal["original", "best", "shifted"]
 Deltas = Sequence[torch.Tensor | None]
 
 
@@ -72,7 +75,7 @@ class ModulatedConv(nn.Module):
         self.forward: Callable[..., torch.Tensor] = (
             self.original if form == "original" else self.best
         )
-        self.filter = filter_original if form == "original" else filter_separable
+        self.filter = FILTERS[form]
 
     def original(
         self, x: torch.Tensor, w: torch.Tensor, delta: torch.Tensor | None = None
@@ -138,6 +141,25 @@ def filter_separable(x: torch.Tensor, up: int = 1) -> torch.Tensor:
     rows = fir.view(1, 1, 4, 1).expand(channels, 1, 4, 1)
     x = F.conv2d(x, rows, padding=(1, 0), groups=channels)
     return F.conv2d(x, rows.transpose(2, 3), padding=(0, 1), groups=channels)
+
+
+def filter_shifted(x: torch.Tensor, up: int = 1) -> torch.Tensor:
+    """Apply the filter of `filter_original` as weighted sums of shifted pictures."""
+    for axis in (2, 3):
+        size = x.shape[axis]
+        ends = [1, 1, 0, 0] if axis == 3 else [0, 0, 1, 1]
+        padded = F.pad(x, ends)
+        if up == 2:  # y[2j] = (x[j-1] + 3 x[j]) / 4, y[2j+1] = (3 x[j] + x[j+1]) / 4
+            before, after = padded.narrow(axis, 0, size), padded.narrow(axis, 2, size)
+            pair = torch.stack([0.25 * before + 0.75 * x, 0.75 * x + 0.25 * after], axis + 1)
+            x = pair.flatten(axis, axis + 1)
+        else:
+            parts = [tap / 4 * padded.narrow(axis, at, size - 1) for at, tap in enumerate(FIR)]
+            x = functools.reduce(operator.add, parts)
+    return x
+
+
+FILTERS = {"original": filter_original, "best": filter_separable, "shifted": filter_shifted}
 
 
 class Noise(nn.Module):
