@@ -7,16 +7,16 @@ piece. A compressed one (in some `.npz` files) is expanded in memory, within the
 import mmap
 import struct
 import zipfile
-from typing import Any, BinaryIO, cast
+from typing import BinaryIO
 
 import numpy as np
 
 from convert.reader.budget import Budget
 from convert.reader.records import Unreadable, Unsupported
+from emojax.store.reader.directory import open_zip
 from emojax.store.reader.npy import read_npy
 
 _CHUNK = 2**20  # bytes
-_LARGEST_DIRECTORY = 2**21  # bytes: the list of records, of at least 46 bytes each
 _RECORD_OPERATIONS = 50  # what opening one record costs
 _HEADER_BYTES = 8  # of an array's header that are parsed in one operation
 
@@ -39,7 +39,7 @@ class Archive:
     def __init__(self, file: BinaryIO, mapped: mmap.mmap, budget: Budget):
         self._mapped = mapped
         self._budget = budget
-        self._zip = zipfile.ZipFile(cast(BinaryIO, _InPieces(file)))
+        self._zip = open_zip(file)
         self._mapped_left = len(mapped)
         self._records: dict[str, np.ndarray] = {}
         self.names = dict.fromkeys(self._zip.namelist())  # a set that keeps their order
@@ -100,26 +100,6 @@ class Archive:
         return data
 
 
-class _InPieces:
-    """A file that is read in pieces of bounded size: `zipfile` reads a directory in one."""
-
-    def __init__(self, file: BinaryIO):
-        self._file = file
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._file, name)
-
-    def read(self, size: int = -1) -> bytes:
-        """Return at most `size` bytes.
-
-        Raises:
-            Unreadable: that is more than any sound directory.
-        """
-        if size > _LARGEST_DIRECTORY:
-            raise Unreadable("it is a zip archive of far too many records")
-        return self._file.read(size)
-
-
 def read_npz(archive: Archive, budget: Budget) -> dict[str, np.ndarray]:
     """Return the arrays of a `.npz` file by name; mapped unless the file is compressed.
 
@@ -131,6 +111,8 @@ def read_npz(archive: Archive, budget: Budget) -> dict[str, np.ndarray]:
     for name in archive.names:
         data = archive.read(name)
         budget.spend(int.from_bytes(data[8:10].tobytes(), "little") // _HEADER_BYTES)
+        if data.flags.owndata:  # expanded: another byte order is turned in place
+            data.flags.writeable = True
         array = read_npy(data.data)
         budget.claim(array.nbytes)
         found[name.removesuffix(".npy")] = array

@@ -21,6 +21,8 @@ def read_npy(data: bytes | bytearray | memoryview | np.ndarray) -> np.ndarray:
 
     Args:
         data: all of the file's bytes: an object with a contiguous buffer, such as bytes or uint8.
+            Of one that can be written, the bytes of another order are turned in place; of any
+            other they are turned in a copy.
 
     Raises:
         Malformed: the header is damaged or unusual, or claims another size than there is.
@@ -36,7 +38,12 @@ def read_npy(data: bytes | bytearray | memoryview | np.ndarray) -> np.ndarray:
     if math.prod(shape) * dtype.itemsize != len(rest):
         raise Malformed(f"it claims {str(shape)[:60]} of {dtype} and has {len(rest):,} bytes")
     array = np.ndarray(shape, dtype, buffer=rest, order="F" if fortran else "C")
-    return array if dtype.isnative else array.astype(dtype.newbyteorder("="), order="K")
+    if not dtype.isnative and array.flags.writeable:
+        array = array.byteswap(inplace=True).view(dtype.newbyteorder("="))
+    elif not dtype.isnative:
+        array = array.astype(dtype.newbyteorder("="), order="K")
+    array.flags.writeable = False
+    return array
 
 
 def _header(stream: io.BytesIO) -> tuple[tuple[int, ...], bool, np.dtype]:

@@ -9,11 +9,14 @@ from typing import BinaryIO
 import numpy as np
 
 from emojax.store.reader.contents import Malformed
+from emojax.store.reader.directory import open_zip
 from emojax.store.reader.npy import read_npy
 
 _MOST_ARRAYS = 1000
 _EXPANDED = 2**27
 """Bytes that compressed arrays may take beyond twice the file."""
+_CHUNK = 2**20
+"""Bytes of a record that are expanded at a time."""
 _DATE = (1980, 1, 1, 0, 0, 0)
 """The earliest that a zip file can hold, as NumPy writes: the same arrays are the same bytes."""
 
@@ -25,7 +28,7 @@ def read_npz(data: bytes) -> dict[str, np.ndarray]:
         Malformed: it is no .npz, is damaged, or claims more than an honest file of its size.
     """
     try:
-        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        with open_zip(io.BytesIO(data)) as archive:
             members = archive.infolist()
             _check(members, len(data))
             return {each.filename.removesuffix(".npy"): _member(archive, each) for each in members}
@@ -68,8 +71,11 @@ def _check(members: list[zipfile.ZipInfo], size: int) -> None:
 
 
 def _member(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> np.ndarray:
-    with archive.open(member) as stream:  # reads no more than it claims, then compares the CRC
-        data = stream.read()
-    if len(data) != member.file_size:
-        raise Malformed(f"it claims {member.file_size:,} bytes of a record and has {len(data):,}")
+    data, filled = np.empty(member.file_size, np.uint8), 0
+    with archive.open(member) as stream:  # gives no more than it claims, then compares the CRC
+        while piece := stream.read(_CHUNK):  # whole, it would be in memory twice
+            data[filled : filled + len(piece)] = np.frombuffer(piece, np.uint8)
+            filled += len(piece)
+    if filled != data.size:
+        raise Malformed(f"it claims {data.size:,} bytes of a record and has {filled:,}")
     return read_npy(data)

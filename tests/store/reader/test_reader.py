@@ -218,6 +218,52 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
     assert int(grown) * 1024 < 2**28
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="peaks are read from /proc")
+def test_memory_of_archives_stays_within_the_budget():
+    """One of a million records, and one whose record is compressed and of another byte order."""
+    code = r"""
+import codecs, io, struct, zipfile
+from emojax.store.reader.contents import Malformed
+from emojax.store.reader.npz import read_npz
+from tests.fuzz.guard import Guard
+entry = struct.pack("<4s6H3I5H2I", b"PK\x01\x02", *[0] * 16)
+end = struct.pack("<4s4H2IH", b"PK\x05\x06", 0, 0, 0xffff, 0xffff, 46 * 10**6, 0, 0)
+listed = entry * 10**6 + end
+header = b"{'descr': '>f8', 'fortran_order': False, 'shape': (25000000,), }".ljust(118) + b"\n"
+stream = io.BytesIO()
+with zipfile.ZipFile(stream, "w") as archive:
+    archive.writestr("pad.npy", bytes(40_000_000))
+    written = zipfile.ZipInfo("a.npy")
+    written.compress_type = zipfile.ZIP_DEFLATED
+    with archive.open(written, "w") as member:
+        member.write(b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header)
+        for _ in range(200):
+            member.write(bytes(10**6))
+stream = stream.getvalue()
+# the padding is no array: without its entry in the directory only the other record is read
+start = stream.index(b"PK\x01\x02")
+first = 46 + len("pad.npy")
+where = struct.pack("<2I", len(stream) - 22 - start - first, start + first)
+stream = stream[:-14] + struct.pack("<2H", 1, 1) + where + stream[-2:]
+codecs.lookup("cp437")  # which zipfile imports
+guard = Guard()
+for data in (listed, stream):
+    try:
+        with guard:
+            print(*read_npz(data))
+    except Malformed as error:
+        print(error)
+    print(guard.peak - 2 * len(data), guard.seconds)  # the file itself is there before
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    said, costs = done.stdout.splitlines()[::2], done.stdout.splitlines()[1::2]
+    assert said == ["it is a zip archive of far too many records", "a"]
+    for cost in costs:
+        beyond, seconds = map(float, cost.split())
+        assert beyond < 2**28
+        assert seconds < 5
+
+
 # ---- records and tables
 
 
