@@ -14,7 +14,7 @@ from tests.fuzz.guard import STUCK
 from tests.fuzz.worker import Report
 
 ROOT = Path(__file__).parents[2]
-PIECE = 500
+PIECE = 2500
 """Cases of one process."""
 
 
