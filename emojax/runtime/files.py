@@ -4,12 +4,11 @@ import contextlib
 import hashlib
 import json
 import os
-import secrets
-import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from emojax.runtime import asides
 from emojax.runtime.errors import UserError
 
 
@@ -74,26 +73,23 @@ def replacing(path: str | os.PathLike) -> Iterator[Path]:
         path: the file wanted; its folder exists. It gets the permissions of any new file.
 
     Yields:
-        Where to write; no file is there yet.
+        Where to write: an empty file. It has a short name of its own, since one that contains the
+        wanted name could be too long for the disk.
 
     Raises:
         UserError: `path` is something else than a file, or writing failed.
     """
     path = Path(path)
-    # a short name of its own: one that contains the wanted name could be too long for the disk
-    aside = path.with_name(f".part-{secrets.token_hex(6)}{path.suffix}")
     try:
         if path.exists() and not path.is_file():  # a rename would do away with /dev/null
             raise UserError(f"cannot write {path}: it exists and is no file, choose another name")
-        yield aside
-        os.replace(aside, path)
+        with asides.file(path.parent, path.suffix) as aside:
+            yield aside
+            os.replace(aside, path)
     except OSError as error:
         raise UserError(
             f"cannot write {path} ({error.strerror or error}): make room or choose another folder"
         ) from error
-    finally:
-        with contextlib.suppress(OSError):
-            aside.unlink()
 
 
 @contextlib.contextmanager
@@ -112,21 +108,17 @@ def replacing_folder(path: str | os.PathLike) -> Iterator[Path]:
     Raises:
         UserError: writing failed.
     """
-    path, token = Path(path), secrets.token_hex(6)
-    aside, old = path.with_name(f".part-{token}"), path.with_name(f".old-{token}")
+    path = Path(path)
     try:
-        aside.mkdir()
-        yield aside
-        if path.exists():
-            path.rename(old)
-        aside.rename(path)
+        with asides.folder(path.parent) as aside:
+            yield aside
+            if not path.exists():
+                aside.rename(path)
+                return
+            with asides.folder(path.parent, asides.OLD) as old:
+                path.rename(old / path.name)
+                aside.rename(path)
     except OSError as error:
         raise UserError(
             f"cannot write {path} ({error.strerror or error}): make room or choose another folder"
         ) from error
-    finally:
-        with contextlib.suppress(OSError):
-            if old.exists() and not path.exists():
-                old.rename(path)
-        shutil.rmtree(aside, ignore_errors=True)
-        shutil.rmtree(old, ignore_errors=True)

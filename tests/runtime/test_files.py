@@ -1,12 +1,16 @@
 """Files are written whole, or not at all."""
 
 import os
+import signal
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from emojax.runtime import asides
 from emojax.runtime.errors import UserError
 from emojax.runtime.files import make_folder, replacing, replacing_folder
 
@@ -22,7 +26,7 @@ def test_the_file_appears_when_the_block_ends(tmp_path: Path) -> None:
     with replacing(place) as aside:
         assert aside.parent == tmp_path
         assert aside.suffix == ".npz"  # NumPy and Pillow go by it
-        assert not aside.exists()
+        assert aside.read_bytes() == b""
         np.savez(aside, x=np.arange(3))
         assert place.read_bytes() == b"old"
     assert np.load(place)["x"].tolist() == [0, 1, 2]
@@ -118,3 +122,45 @@ def test_a_folder_half_filled_leaves_what_was_there(
         fill(place, "second")
     assert os.listdir(place / "inner") == ["first"]
     assert os.listdir(tmp_path) == ["part"]
+
+
+KILLED = """
+import os, pathlib, signal, sys
+from emojax.runtime import files
+place = pathlib.Path(sys.argv[1])
+def die(*_):
+    os.kill(os.getpid(), signal.SIGKILL)
+with files.replacing(place / "a.txt") as aside:
+    aside.write_text("half")
+    if sys.argv[2] == "replacing":
+        pathlib.Path.rename = lambda *_, rename=pathlib.Path.rename: (rename(*_), die())
+    with files.replacing_folder(place / "part") as inner:
+        (inner / "b.txt").write_text("new")
+        if sys.argv[2] == "filling":
+            die()
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no locks there")
+@pytest.mark.parametrize("moment", ["filling", "replacing"])
+def test_the_next_process_removes_what_a_kill_left(tmp_path: Path, moment: str) -> None:
+    """The folder that was being replaced is put back where the kill left none in its place."""
+    fill(tmp_path / "part", "first")
+    run = [sys.executable, "-c", KILLED, str(tmp_path), moment]
+    assert subprocess.run(run, check=False).returncode == -signal.SIGKILL
+    assert (tmp_path / "part").exists() == (moment == "filling")
+    assert len(os.listdir(tmp_path)) == 3
+    asides.cleaned.clear()  # as in a new process
+    write(tmp_path / "a.txt")
+    assert sorted(os.listdir(tmp_path)) == ["a.txt", "part"]
+    assert os.listdir(tmp_path / "part" / "inner") == ["first"]
+
+
+def test_what_another_process_is_writing_stays(tmp_path: Path) -> None:
+    with replacing(tmp_path / "a.txt") as aside, replacing_folder(tmp_path / "part") as folder:
+        asides.cleaned.clear()
+        (tmp_path / f"{asides.PART}ffffff-01").write_text("of another machine")
+        write(tmp_path / "b.txt")
+        assert aside.exists()
+        assert folder.exists()
+    assert len(os.listdir(tmp_path)) == 4

@@ -263,9 +263,14 @@ def _save(place: Path, state: State, done: int, spent: float) -> None:
         shutil.rmtree(aside, ignore_errors=True)
     with replacing(place / "progress.json") as file:
         file.write_text(json.dumps({"step": done, "seconds": round(spent, 1)}))
-    for old in place.glob("step-*"):
-        if old != new:
-            shutil.rmtree(old)
+    _remove_all_but(new)
+
+
+def _remove_all_but(checkpoint: Path) -> None:
+    """Delete older checkpoints of a stage, and one that was never finished."""
+    for old in (*checkpoint.parent.glob("step-*"), checkpoint.parent / "writing"):
+        if old != checkpoint:
+            shutil.rmtree(old, ignore_errors=True)
 
 
 def _resume(place: Path, state: State) -> tuple[int, float, State]:
@@ -273,6 +278,7 @@ def _resume(place: Path, state: State) -> tuple[int, float, State]:
     about = _progress(place)
     if not about.step:
         return 0, 0.0, state
+    _remove_all_but(place / f"step-{about.step}")  # a kill may have come before the last call
     stored = weights.read(place / f"step-{about.step}")
     leaves, tree = jax.tree.flatten(state)
     if len(stored) != len(leaves):
