@@ -2,20 +2,27 @@
 
 import dataclasses
 import hashlib
+import importlib.util
 import json
 import os
 import sys
 from collections.abc import Callable
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from emojax.demo import scene
 from emojax.faces import images
+from emojax.film.reading import Video
+from emojax.film.writing import chunk_writer, join
 from tests.support import small_world
 from tests.support.pictures import noise
 
 PHOTOS = 6
+FRAMES = 80
+"""Of the film: two chunks, of which an interrupted run loses one at most."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,11 +33,13 @@ class World:
         folder: of everything.
         bundle: of small random networks.
         photos: folder of aligned faces.
+        film: a video of one face; None: there is none.
     """
 
     folder: Path
     bundle: Path
     photos: Path
+    film: Path | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,25 +50,39 @@ class Job:
         name: of it.
         arguments: its command line, by the world and the folder of the results.
         again: sentence with which it refuses a finished folder, if it does.
+        single: whether its result is a file, for which it makes no folder.
     """
 
     name: str
     arguments: Callable[[World, Path], list[str]]
     again: str | None = None
+    single: bool = False
 
 
-def make_world(folder: Path) -> World:
-    """Write bundle and photographs."""
+def make_world(folder: Path, frames: int = FRAMES) -> World:
+    """Write bundle, photographs and, where PyAV is installed, a film of some frames."""
     bundle = small_world.write_whole(folder / "bundle")
     photos = folder / "photos"
     photos.mkdir()
     for number, picture in enumerate(noise("kills", PHOTOS, small_world.SIDE)):
         images.write(photos / f"face{number}.png", images.to_uint8(picture))
-    return World(folder, bundle, photos)
+    film = _film(folder / "film.mp4", frames) if frames and importlib.util.find_spec("av") else None
+    return World(folder, bundle, photos, film)
+
+
+def _film(file: Path, frames: int) -> Path:
+    """Write a film of one drawn face."""
+    about, chunk = Video(file, 96, 72, Fraction(1, 25), Fraction(25), 0), file.with_suffix(".nut")
+    face = list(scene.pictures(scene.Scene(person=13, width=96, height=72, zoom=0.85), 20))
+    with chunk_writer(chunk, about) as put:
+        for index in range(frames):
+            put(index, face[index % len(face)])
+    join([chunk], about, file)
+    return file
 
 
 def _score(world: World, out: Path) -> list[str]:
-    sizes = ["--samples", "96", "--chunk", "8", "--batch", "8"]
+    sizes = ["--samples", "64", "--chunk", "8", "--batch", "8"]
     return ["-m", "emojax.score", "--bundle", str(world.bundle), "--out", str(out), *sizes]
 
 
@@ -80,18 +103,30 @@ def _evaluate(world: World, out: Path) -> list[str]:
     return [*line, "--normalisers", "none", "--emotions", "anger", "fear", "--out", str(out)]
 
 
+def _video(world: World, out: Path) -> list[str]:
+    line = ["-m", "emojax.video", str(world.film), "--bundle", str(world.bundle)]
+    return [*line, "--emotion", "anger", "--k", "3", "--preview", "--out", str(out / "edited.mp4")]
+
+
 def _train(_: World, out: Path) -> list[str]:
     return ["-m", "tests.support.tiny_training", str(out)]
+
+
+def _demo(_: World, out: Path) -> list[str]:
+    """Two stages of ten: each of the others is minutes of compilation."""
+    return ["-m", "tests.support.tiny_demo", str(out), "mapping", "coarse"]
 
 
 JOBS: dict[str, Job] = {
     job.name: job
     for job in (
         Job("score", _score),
-        Job("directions", _directions, "is there already"),
+        Job("directions", _directions, "is there already", single=True),
         Job("invert", _invert),
         Job("evaluate", _evaluate),
+        Job("video", _video, single=True),
         Job("train", _train),
+        Job("demo", _demo),
     )
 }
 """By name; `score` comes first, whose whole result `directions` reads."""
@@ -142,7 +177,7 @@ def _lasting(file: Path) -> bytes | None:
         return b"".join(name.encode() + array.tobytes() for name, array in kept)
     if file.name in ("table.md", "table.csv"):
         return b""  # the JSON has all of it
-    if "step-" in file.as_posix():
+    if any(part == "weights" or part.startswith("step-") for part in file.parts):
         return _weights(file)
     if file.suffix == ".json":
         return json.dumps(_without_seconds(json.loads(file.read_text()))).encode()
@@ -151,7 +186,7 @@ def _lasting(file: Path) -> bytes | None:
 
 def _weights(file: Path) -> bytes | None:
     """Return the values of a checkpoint, in the place of its manifest; other names are random."""
-    if file.name != "manifest.ocdbt" or not file.parent.name.startswith("step-"):
+    if file.name != "manifest.ocdbt" or file.parent.name.startswith("ocdbt"):
         return None
     from emojax.store import weights
     from emojax.store.fingerprint import fingerprint

@@ -1,5 +1,6 @@
 """Kill commands at random moments, give them again, and compare with undisturbed runs."""
 
+import concurrent.futures
 import contextlib
 import dataclasses
 import os
@@ -12,11 +13,14 @@ import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from tests.kills.jobs import JOBS, Job, World, command, environment, leftovers, results
+from tests.kills.jobs import JOBS, Job, World, command, environment, results
 
 PATIENCE = 600
 """Seconds after which a command counts as hanging."""
 
+
+JUMPING = Path(__file__).parents[1] / "support" / "jumping_clock"
+"""Folder in whose `sitecustomize` the clock jumps."""
 
 LIMITED = """
 import os, resource, sys
@@ -58,31 +62,49 @@ class Ended:
     code: int
     said: str
 
+    @property
+    def last(self) -> str:
+        """The last line that is no note below another."""
+        lines = [line for line in self.said.splitlines() if line.strip() and line[0] != " "]
+        return lines[-1] if lines else ""
 
-def start(
-    job: Job,
-    world: World,
-    out: Path,
-    *,
-    most: int | None = None,
-    **env: str,
-) -> subprocess.Popen:
-    """Start a command in a session of its own.
 
-    Args:
-        job: which.
-        world: what it works on.
-        out: folder of the results.
+@dataclasses.dataclass(frozen=True)
+class How:
+    """What is done to a command while it runs.
+
+    Attributes:
+        stop: a signal to send.
+        files: when so many files have appeared.
+        seconds: or after this time.
         most: bytes of the largest file that it may write.
-        **env: added to the environment.
+        jumps: whether the clock jumps.
     """
-    line = command(job, world, out)
-    if most is not None:
-        line = [sys.executable, "-c", LIMITED, str(most), *line]
+
+    stop: signal.Signals | None = None
+    files: int | None = None
+    seconds: float = 0.0
+    most: int | None = None
+    jumps: bool = False
+
+    def is_moment(self, out: Path, until: float) -> bool:
+        """Whether the moment of the signal has come; `until` is its time at the latest."""
+        come = self.files is not None and files(out) >= self.files
+        return come or time.monotonic() > until
+
+
+def start(job: Job, world: World, out: Path, how: How) -> subprocess.Popen:
+    """Start a command in a session of its own, on a disk and with a clock such as `how` says."""
+    line, env = command(job, world, out), environment(world)
+    if how.most is not None:
+        line = [sys.executable, "-c", LIMITED, str(how.most), *line]
+        env["JAX_ENABLE_COMPILATION_CACHE"] = "false"
+    if how.jumps:
+        env["PYTHONPATH"] = os.pathsep.join((str(JUMPING), env["PYTHONPATH"]))
     return subprocess.Popen(
         line,
         cwd=world.folder,
-        env=environment(world, **env),
+        env=env,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
@@ -117,8 +139,8 @@ def whole(job: Job, world: World) -> dict[str, str]:
     out = world.folder / "whole" / job.name
     if not out.exists():
         out.parent.mkdir(exist_ok=True)
-        _prepare(job, out)
-        ended = wait(start(job, world, out))
+        prepare(job, out)
+        ended = wait(start(job, world, out, How()))
         if ended.code:
             raise Unequal(f"{job.name} ended with {ended.code}: {ended.said[-2000:]}")
     return results(out)
@@ -132,11 +154,11 @@ def kill_at_random(
     Half of the kills come at any moment, half just after another file has appeared; of a command
     that writes one file, all come at any moment.
     """
-    process, grow = start(job, world, out), not job.again and rng.random() < 0.5
+    process, grow = start(job, world, out, How()), not job.again and rng.random() < 0.5
     try:
-        until, files = time.monotonic() + rng.uniform(0, seconds), _files(out) + rng.randint(1, 4)
+        until, wanted = time.monotonic() + rng.uniform(0, seconds), files(out) + rng.randint(1, 4)
         while process.poll() is None and (
-            _files(out) < files if grow else time.monotonic() < until
+            files(out) < wanted if grow else time.monotonic() < until
         ):
             time.sleep(0.002)
         if grow:
@@ -157,7 +179,12 @@ def finish(job: Job, world: World, out: Path) -> None:
     Raises:
         Unequal: it fails, or its results are others than those of an undisturbed run.
     """
-    check(job, world, out, wait(start(job, world, out)))
+    check(job, world, out, wait(start(job, world, out, How())))
+
+
+def is_refusal(job: Job, ended: Ended) -> bool:
+    """Whether a command refused to do again what is finished."""
+    return bool(job.again and ended.code == 2 and job.again in ended.said)
 
 
 def check(job: Job, world: World, out: Path, ended: Ended) -> None:
@@ -166,8 +193,7 @@ def check(job: Job, world: World, out: Path, ended: Ended) -> None:
     Raises:
         Unequal: they differ, or it ended otherwise than well.
     """
-    refused = job.again and ended.code == 2 and job.again in ended.said
-    if ended.code and not refused:
+    if ended.code and not is_refusal(job, ended):
         raise Unequal(f"{job.name} ended with {ended.code}: {ended.said[-2000:]}")
     ours, theirs = results(out), whole(job, world)
     if ours != theirs:
@@ -178,73 +204,74 @@ def check(job: Job, world: World, out: Path, ended: Ended) -> None:
 def run(
     world: World,
     kills: int,
-    rng: random.Random,
+    seed: int,
     names: Iterable[str] = JOBS,
+    jobs: int = 1,
     tell: Callable[[str], object] = lambda _: None,
 ) -> dict[str, Count]:
-    """Kill commands in turn; after one to five kills each is brought to its end and compared.
+    """Kill commands, each in turn with the others; see `kill_and_finish`.
 
     Args:
         world: what they work on.
         kills: in all.
-        rng: of the moments.
+        seed: of the moments.
         names: of the commands.
+        jobs: commands at a time.
         tell: called with a line whenever a command has been brought to its end.
 
     Raises:
         Unequal: see `check`.
     """
-    counts = {name: Count() for name in names}
-    seconds = {}
-    first = ["score"] if "directions" in counts else []  # directions reads its result
-    for name in (*first, *counts):
-        begun = time.monotonic()
-        whole(JOBS[name], world)
-        seconds.setdefault(name, time.monotonic() - begun)
-    most = max(1, min(5, kills // (2 * len(counts))))
-    while sum(count.kills for count in counts.values()) < kills:
-        name = min(counts, key=lambda each: counts[each].kills)
-        job, count, out = JOBS[name], counts[name], world.folder / "broken" / name
-        _prepare(job, out)
-        for _ in range(rng.randint(1, most)):
-            if sum(each.kills for each in counts.values()) < kills:
-                kill_at_random(job, world, out, rng, seconds[name], count)
-        finish(job, world, out)
-        count.finished += 1
-        shutil.rmtree(out)
-        tell(f"{name}: equal after {count.kills} kills, {count.finished} times finished")
-    return counts
+    names = list(names)
+    if "directions" in names:
+        whole(JOBS["score"], world)  # which it reads
+    with concurrent.futures.ThreadPoolExecutor(jobs) as pool:
+        counts = {
+            name: pool.submit(
+                kill_and_finish,
+                JOBS[name],
+                world,
+                kills // len(names) + (number < kills % len(names)),
+                random.Random(f"{seed}/{name}"),
+                tell,
+            )
+            for number, name in enumerate(names)
+        }
+        return {name: count.result() for name, count in counts.items()}
 
 
-def stopped(job: Job, world: World, out: Path, number: int, seconds: float) -> Ended:
-    """Send a command SIGINT or SIGTERM after some seconds; return how it ended.
+def kill_and_finish(
+    job: Job, world: World, kills: int, rng: random.Random, tell: Callable[[str], object]
+) -> Count:
+    """Kill a command some times; after one to five kills it is brought to its end and compared.
 
     Raises:
-        Unequal: it left a file that was written aside.
+        Unequal: see `check`.
     """
-    _prepare(job, out)
-    process = start(job, world, out)
-    time.sleep(seconds)
-    process.send_signal(number)
-    ended = wait(process)
-    if found := leftovers(out):
-        raise Unequal(f"{job.name} left {found}")
-    return ended
+    count, out, begun = Count(), world.folder / "broken" / job.name, time.monotonic()
+    whole(job, world)
+    seconds = time.monotonic() - begun
+    while count.kills < kills:
+        prepare(job, out)
+        for _ in range(rng.randint(1, 5)):
+            if count.kills < kills:
+                kill_at_random(job, world, out, rng, seconds, count)
+        begun = time.monotonic()
+        finish(job, world, out)
+        seconds, count.finished = time.monotonic() - begun, count.finished + 1
+        shutil.rmtree(out)
+        tell(f"{job.name}: equal after {count.kills} kills, {count.finished} times finished")
+    return count
 
 
-def on_full_disk(job: Job, world: World, out: Path, most: int) -> Ended:
-    """Run a command that cannot write files of more than some bytes; return how it ended."""
-    _prepare(job, out)
-    return wait(start(job, world, out, most=most, JAX_ENABLE_COMPILATION_CACHE="false"))
-
-
-def _prepare(job: Job, out: Path) -> None:
+def prepare(job: Job, out: Path) -> Path:
     """Make the folder for a result that is a single file; the other commands make theirs."""
     out.parent.mkdir(parents=True, exist_ok=True)
-    if job.again:
+    if job.single:
         out.mkdir(exist_ok=True)
+    return out
 
 
-def _files(out: Path) -> int:
+def files(out: Path) -> int:
     """Count files; folders may vanish meanwhile."""
     return sum(not name.startswith(".") for _, _, names in os.walk(out) for name in names)

@@ -1,16 +1,17 @@
 """Train a network of four numbers by the demo loop: `python -m tests.support.tiny_training OUT`."""
 
-import sys
+import dataclasses
 import time
 from pathlib import Path
 
 import jax
 import jax.numpy as jnp
+import tyro
 from flax import nnx
 
 from emojax.demo.training.loop import Stage, fit
 from emojax.nn.conv_norm import ConvNorm
-from emojax.runtime.cli import run_command
+from emojax.runtime.cli import cli
 
 STEPS = 300
 
@@ -39,5 +40,18 @@ def stage() -> Stage:
     return Stage("small", Small(), draw, loss, jnp.float32(2), STEPS, 0.05, statistics=0.5)
 
 
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """Flags."""
+
+    out: tyro.conf.Positional[Path]
+    """Folder of checkpoints and logs."""
+
+
+def main(options: Options) -> None:
+    """Train, with a checkpoint every 50 steps."""
+    fit(stage(), options.out, 0, save_every=0.0)
+
+
 if __name__ == "__main__":
-    sys.exit(run_command(lambda: [fit(stage(), Path(sys.argv[1]), 0, save_every=0.0)]))  # type: ignore[arg-type,return-value]
+    cli(main)
