@@ -24,7 +24,13 @@ from emojax.runtime.errors import UserError
 FORMATS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,flv,ogg,asf,nut,mpegvideo,h264"
 """Containers that are opened. Playlists and lists of files, which name other files, are not."""
 AHEAD = 16
-"""Frames that are decoded while earlier ones are worked on."""
+"""Frames that are decoded while earlier ones are worked on, at most."""
+AHEAD_BYTES = 2**26
+"""Bytes of these frames, at most, or of one frame."""
+SMALL = 2**23
+"""Pixels of a frame that any file may have, enough for 4K; a larger one takes a larger file."""
+PIXELS_PER_BYTE = 10
+"""Pixels of a frame beyond `SMALL` that a file may have for each of its bytes."""
 MILLISECOND = Fraction(1, 1000)
 BT709, UNNAMED, BT601, BT601_525, LIMITED = 1, 2, 5, 6, 1
 """FFmpeg's numbers of colour matrices, and of the range 16 to 235."""
@@ -106,7 +112,7 @@ def describe(file: str | os.PathLike) -> Video:
         first = next(_decoded(container, stream, path), None)
         if first is None:
             raise UserError(f"{path} holds no frame that can be decoded: wanted a video")
-        height, width = _upright(first, stream.sample_aspect_ratio).shape[:2]
+        height, width = _upright(first, stream.sample_aspect_ratio, path).shape[:2]
         base = stream.time_base or Fraction(1, 90_000)
         rate = stream.average_rate or stream.base_rate or Fraction(25)
         seconds = float((stream.duration or 0) * base) or (container.duration or 0) / 1e6
@@ -129,7 +135,8 @@ def read(video: Video, start: int = 0) -> Iterator[Frame]:
         UserError: the file cannot be decoded to its end.
     """
     frames = _read_moving_picture if video.moving_picture else _read_video
-    return _ahead(frames(video, start))
+    ahead = AHEAD_BYTES // (3 * video.width * video.height)
+    return _ahead(frames(video, start), max(1, min(ahead, AHEAD)))
 
 
 def steps(film: Video, driver: Video | None = None) -> int | None:
@@ -154,6 +161,7 @@ def _describe_moving_picture(path: Path) -> Video | None:
                 raise UserError(
                     f"{path} is a still picture: wanted a video, pictures take 'emojax edit'"
                 )
+            _check_size(path, picture.width, picture.height)
             total = 0
             for index in range(count):
                 picture.seek(index)
@@ -163,9 +171,9 @@ def _describe_moving_picture(path: Path) -> Video | None:
             return Video(path, *size, MILLISECOND, rate, count, total / 1000, 0, {}, True)
     except UnidentifiedImageError:
         return None
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        if isinstance(error, UserError):
-            raise
+    except UserError:
+        raise
+    except Exception as error:  # damaged files make Pillow raise almost anything
         raise UserError(f"{path} cannot be decoded ({error}): wanted a video") from error
 
 
@@ -184,7 +192,7 @@ def _read_moving_picture(video: Video, start: int) -> Iterator[Frame]:
                 if index >= start:
                     yield Frame(index, time, images.decode(picture))
                 time += _duration(picture)
-    except (OSError, SyntaxError, ValueError, EOFError) as error:
+    except Exception as error:  # damaged files make Pillow raise almost anything
         raise _damaged(video.file, error) from error
 
 
@@ -198,7 +206,7 @@ def _read_video(video: Video, start: int) -> Iterator[Frame]:
             pts = last + 1 if frame.pts is None else max(int(frame.pts), last + 1)
             last = pts if index or frame.pts is not None else 0
             if index >= start:
-                yield Frame(index, last, _upright(frame, stream.sample_aspect_ratio))
+                yield Frame(index, last, _upright(frame, stream.sample_aspect_ratio, video.file))
 
 
 @contextlib.contextmanager
@@ -255,9 +263,24 @@ def _reason(error: Exception) -> str:
     return str(getattr(error, "strerror", None) or error)
 
 
-def _upright(frame: Any, ratio: Fraction | None) -> np.ndarray:
+def _check_size(path: Path, width: int, height: int) -> None:
+    """Refuse a file that holds too little for its pixels, or too many of them.
+
+    Raises:
+        UserError: see above.
+    """
+    size = os.path.getsize(path)
+    if width * height > min(images.MOST_PIXELS, SMALL + PIXELS_PER_BYTE * size):
+        raise UserError(
+            f"{path} claims frames of {width}x{height} pixels in {size:,} bytes: wanted an "
+            "undamaged video, or one of fewer pixels"
+        )
+
+
+def _upright(frame: Any, ratio: Fraction | None, path: Path) -> np.ndarray:
     """Return a PyAV frame as uint8 [H,W,3], of square pixels, turned as its rotation says."""
-    width = round(frame.width * ratio) if ratio else frame.width
+    width = max(1, round(frame.width * ratio)) if ratio else frame.width
+    _check_size(path, width, frame.height)
     rgb = frame.reformat(
         width=width,
         format="rgb24",
@@ -297,9 +320,9 @@ class _End(NamedTuple):
     error: BaseException | None
 
 
-def _ahead(frames: Iterator[Frame]) -> Iterator[Frame]:
-    """Yield what an iterator yields, which a thread runs `AHEAD` items ahead."""
-    line: queue.Queue[Frame | _End] = queue.Queue(AHEAD)
+def _ahead(frames: Iterator[Frame], count: int) -> Iterator[Frame]:
+    """Yield what an iterator yields, which a thread runs some items ahead."""
+    line: queue.Queue[Frame | _End] = queue.Queue(count)
     stopped = threading.Event()
 
     def put(item: Frame | _End) -> bool:

@@ -204,6 +204,24 @@ def test_damage_in_the_middle_is_one_sentence(tmp_path):
         assert len(read(video)) < len(TIMES)
 
 
+def test_small_files_of_large_frames_are_refused(tmp_path):
+    """A GIF of one colour: 3,000 bytes for each of its frames of ten million pixels."""
+    file = tmp_path / "large.gif"
+    large = Image.new("P", (10_000, 1000))
+    large.save(file, save_all=True, append_images=[Image.new("P", (10_000, 1000), 1)])
+    with pytest.raises(UserError, match=r"claims frames of 10000x1000 pixels in [\d,]+ bytes"):
+        reading.describe(file)
+
+
+def test_a_gif_that_makes_pillow_fail_in_its_own_way_is_one_sentence(tmp_path):
+    frames = [Image.new("L", (8, 8), level) for level in (0, 99)]
+    frames[0].save(tmp_path / "a.gif", save_all=True, append_images=frames[1:])
+    data = (tmp_path / "a.gif").read_bytes()
+    (tmp_path / "a.gif").write_bytes(data[: data.rindex(b"\x21\xf9\x04") + 1])  # IndexError
+    with pytest.raises(UserError, match=r"a\.gif cannot be decoded"):
+        reading.describe(tmp_path / "a.gif")
+
+
 def test_a_reader_that_stops_early_leaves_no_thread(tmp_path):
     import threading
 

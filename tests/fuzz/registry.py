@@ -11,6 +11,7 @@ FAMILIES = {
     "converters": "tests.fuzz.converters:CONVERTERS",
     "records": "tests.fuzz.records:RECORDS",
     "bundles": "tests.fuzz.bundles:BUNDLES",
+    "films": "tests.fuzz.films:FILMS",
 }
 """Where each family is, "module:name"; imported only by the process that runs it."""
 
