@@ -80,7 +80,9 @@ def _other(value: Any, rng: random.Random) -> Any:
     match rng.randrange(5):
         case 0:
             kinds = ("f8", "f2", "i4", "c8", "U3", "S2", "?", "u1")
-            return value.astype(rng.choice(kinds))
+            kind = rng.choice(kinds)
+            # text of an earlier change is no number
+            return value.astype(kind) if value.dtype.kind not in "US" else value.astype("U3")
         case 1:
             changed = np.array(value, np.float32)
             changed.reshape(-1)[:1] = rng.choice((np.nan, np.inf, -np.inf, 3e38))

@@ -104,8 +104,9 @@ def _evaluate(world: World, out: Path) -> list[str]:
 
 
 def _video(world: World, out: Path) -> list[str]:
+    """To a GIF: x264 itself encodes the same frames in two ways, about once in fifty chunks."""
     line = ["-m", "emojax.video", str(world.film), "--bundle", str(world.bundle)]
-    return [*line, "--emotion", "anger", "--k", "3", "--preview", "--out", str(out / "edited.mp4")]
+    return [*line, "--emotion", "anger", "--k", "3", "--preview", "--out", str(out / "edited.gif")]
 
 
 def _train(_: World, out: Path) -> list[str]:
