@@ -104,6 +104,8 @@ def main(options: Options) -> None:
     done = [job for job in jobs if _is_done(out, job, inverter, options)]
     if done:
         _write_overview(done, out, inverter.resolution)
+    if usual is None:
+        doubts = reconstruction.unmeasured(place, [str(job.file) for job in done])
     warn(doubts)
     _report(done, failed, out)
 

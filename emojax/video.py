@@ -121,11 +121,9 @@ def check(options: Options) -> int | None:
             that is missing or no video.
     """
     options.common.check()
-    tracks.check_face(options.face)
+    check_face(options.face, words=tracks.WORDS)
     check_face(options.target_face, "--target-face")
-    if options.driver_face == "all":
-        raise UserError("--driver-face is all, wanted largest or a number from the left, from 1")
-    tracks.check_face(options.driver_face, "--driver-face")
+    check_face(options.driver_face, "--driver-face", words=tracks.WORDS[:1])
     layer_range(options.layers)
     given = {"--emotion": options.emotion, "--target": options.target, "--driver": options.driver}
     chosen = [flag for flag, value in given.items() if value is not None]

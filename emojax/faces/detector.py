@@ -43,13 +43,13 @@ def detect(picture: np.ndarray, *, smallest: int = 20) -> list[mtcnn.Face]:
     return mtcnn.detect(load(), picture, smallest=smallest)
 
 
-def follow(picture: np.ndarray, boxes: np.ndarray) -> list[mtcnn.Face]:
+def follow(picture: np.ndarray, boxes: np.ndarray, *, threshold: float = 0.8) -> list[mtcnn.Face]:
     """Find faces of the frame before again, with the installed weights; see `mtcnn.follow`.
 
     Raises:
         UserError: see `detect`.
     """
-    return mtcnn.follow(load(), picture, boxes)
+    return mtcnn.follow(load(), picture, boxes, threshold=threshold)
 
 
 @functools.cache

@@ -14,6 +14,8 @@ from emojax.runtime.errors import UserError
 
 SIZE = 1024
 """Side of the faces cut out of photographs, as FFHQ's."""
+ONE_FACE = ("only", "largest")
+"""Words that choose one face of a picture."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -203,13 +205,19 @@ def read(photo: Photo) -> Photograph:
     return Photograph(levels.clip(0, 255).astype(np.uint8))
 
 
-def check_face(face: str, flag: str = "--face") -> None:
+def check_face(face: str, flag: str = "--face", *, words: Sequence[str] = ONE_FACE) -> None:
     """Refuse what chooses no face.
 
+    Args:
+        face: what was given.
+        flag: the flag that chooses, for the error.
+        words: what may be given in place of a number.
+
     Raises:
-        UserError: the text is neither "only", "largest" nor a number from 1.
+        UserError: the text is neither one of the words nor a number from 1.
     """
-    if face not in ("only", "largest") and not (face.isdecimal() and int(face) > 0):
+    if face not in words and not (face.isdecimal() and int(face) > 0):
+        offered = ", ".join(word for word in words if word != "only")
         raise UserError(
-            f"{flag} is {face!r}, wanted largest or a number counted from the left, from 1"
+            f"{flag} is {face!r}, wanted {offered} or a number counted from the left, from 1"
         )

@@ -10,11 +10,11 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from emojax.faces.photo_reader import Photo
+from emojax.faces.photo_reader import Photo, check_face
 from emojax.film.chunk_store import ChunkStore
 from emojax.film.following import Followed
 from emojax.film.inverting import read_codes
-from emojax.film.tracks import Track
+from emojax.film.tracks import WORDS, Track
 from emojax.latents.arithmetic import WHOLE
 from emojax.latents.codes import Inversion
 from emojax.pipeline import Faces, Pipeline
@@ -65,8 +65,12 @@ class VideoEdit:
 
         Raises:
             UserError: none or several of amounts, target and driver are given, an unknown
-                direction, a number out of range, or a normaliser that would let kernels flicker.
+                direction, a face that is none, a number out of range, or a normaliser that would
+                let kernels flicker.
         """
+        check_face(self.face, "face", words=WORDS)
+        check_face(self.driver_face, "driver_face", words=WORDS[:1])
+        check_face(self.target_face, "target_face")
         given = [bool(self.amounts), self.target is not None, self.driver is not None]
         if sum(given) != 1:
             raise UserError(

@@ -16,7 +16,7 @@ from emojax.runtime.progress import Progress
 
 CHUNK = 64
 """Frames that are finished together: what an interrupted run loses at most."""
-PART = "detections"
+PART = "faces"
 GAP_SECONDS = 0.4
 """A face that is lost for longer and found again is followed as another."""
 
@@ -93,13 +93,13 @@ def follow(
     """
     kept = [store.read(PART, block)["pts"] for block in range(_present(store))]
     shown.advance(sum(map(len, kept)))
-    for block, arrays in _missing(video, store):
+    for block, arrays in _missing(video, store, shown):
         store.write(PART, block, arrays)
-        shown.advance(len(arrays["pts"]))
     blocks = [store.read(PART, block) for block in range(_present(store))]
     arrays = {name: np.concatenate([each[name] for each in blocks]) for name in blocks[0]}
-    detections = Detections(arrays["points"], arrays["boxes"], arrays["change"])
-    found = Followed(video, arrays["pts"], [], [], store.chunk)
+    pts = arrays.pop("pts")
+    detections = Detections(**arrays)
+    found = Followed(video, pts, [], [], store.chunk)
     every = joining.join(detections, gap=max(round(GAP_SECONDS * found.rate), 1))
     chosen = joining.choose(every, face, name=str(video.file), flag=flag)
     window = window_of(smoothing, found.rate)
@@ -113,10 +113,12 @@ def _present(store: ChunkStore) -> int:
     return next(block for block in itertools.count() if not store.has(PART, block))
 
 
-def _missing(video: Video, store: ChunkStore) -> Iterator[tuple[int, dict[str, np.ndarray]]]:
+def _missing(
+    video: Video, store: ChunkStore, shown: Progress
+) -> Iterator[tuple[int, dict[str, np.ndarray]]]:
     """Yield the chunks that are not there yet; the last of a film is shorter than the others."""
     done = _present(store)
     if done and len(store.read(PART, done - 1)["pts"]) < store.chunk:
         return
     start = done * store.chunk
-    yield from detect(read(video, max(start - 1, 0)), start, store.chunk)
+    yield from detect(read(video, max(start - 1, 0)), start, store.chunk, shown)

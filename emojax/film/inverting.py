@@ -47,13 +47,13 @@ def invert(pipe: Pipeline, film: Followed, store: ChunkStore, shown: Progress) -
             for track, found in zip(film.tracks, crops, strict=True):
                 if track.start <= frame.number < track.stop:
                     found.append(aligned(frame, track, pipe.inverter.resolution))
+            shown.advance()
         for number, (track, found) in enumerate(zip(film.tracks, crops, strict=True)):
             if found:
                 rows = film.rows_of(track, block).tolist()
                 best = reference(track)
                 place = rows.index(best) if best in rows else None
-                _write(pipe, store, number, np.stack(found), place, block)
-        shown.advance(len(film.frames_of(block)))
+                _write(pipe, store, number, np.stack(found), place, block, shown)
 
 
 def _write(
@@ -63,6 +63,7 @@ def _write(
     faces: np.ndarray,
     best: int | None,
     block: int,
+    shown: Progress,
 ) -> None:
     """Write the codes of one face in one chunk.
 
@@ -73,12 +74,17 @@ def _write(
         faces: aligned, uint8 [n,R,R,3].
         best: which of them the kernels are taken from; None: another chunk's.
         block: number of the chunk.
+        shown: told after each batch, so that a page can answer others in between.
     """
     if best is not None and pipe.settings.inverter == "hyperstyle":
         face = faces[best]
         pipe.invert(Portrait("the frame", face, face)).codes.save(_kernels(store, number))
-    codes = pipe.encode(padded(faces, pipe.settings.batch))[: len(faces)]
-    store.write(part_of(number), block, {"w_plus": codes})
+    found, count = [], pipe.settings.batch
+    for start in range(0, len(faces), count):
+        batch = faces[start : start + count]
+        found.append(pipe.encode(padded(batch, count))[: len(batch)])
+        shown.advance(0)
+    store.write(part_of(number), block, {"w_plus": np.concatenate(found)})
 
 
 def chunks_of(film: Followed, wanted: Collection[int]) -> Iterator[tuple[int, Iterator[Frame]]]:

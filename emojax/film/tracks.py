@@ -8,6 +8,8 @@ import numpy as np
 from emojax.film.smoothing import smooth
 from emojax.runtime.errors import UserError
 
+WORDS = ("largest", "all")
+"""What may be given in place of a face's number."""
 FACES = 8
 """Most faces of a frame that are kept, the largest ones."""
 OVERLAP = 0.3
@@ -15,6 +17,8 @@ OVERLAP = 0.3
 CUT = 30.0
 """Mean difference of neighbouring frames, in grey levels, from which they may belong to different
 scenes; it must also be three times that of the frames before and after."""
+LONGER = 2.5
+"""The detector's points count over a window this many times as long as the one asked for."""
 FLOOR = 4.0
 """Differences below this many grey levels count as none when scenes are told apart."""
 
@@ -29,11 +33,14 @@ class Detections:
 
     Attributes:
         points: [T,P,5,2] eyes, nose and corners of the mouth.
+        earlier: [T,P,5,2] where the same points were in the frame before, by what the pictures have
+            in common; NaN where that is not known. See `motion.earlier`.
         boxes: [T,P,4] left, top, right, bottom.
         change: [T] mean difference from the frame before, in grey levels; 0 for the first.
     """
 
     points: np.ndarray
+    earlier: np.ndarray
     boxes: np.ndarray
     change: np.ndarray
 
@@ -45,6 +52,7 @@ class Track:
     Attributes:
         start: number of its first frame.
         points: [n,5,2] of consecutive frames, gaps closed.
+        steps: [n,5,2] how they moved since the frame before, by the pictures; NaN: not known.
         found: [n] whether the face was found in the frame.
         fades_in: whether it appears in the middle of a scene.
         fades_out: whether it disappears in the middle of a scene.
@@ -53,6 +61,7 @@ class Track:
 
     start: int
     points: np.ndarray
+    steps: np.ndarray
     found: np.ndarray
     fades_in: bool = False
     fades_out: bool = False
@@ -86,8 +95,22 @@ class Track:
         return self.points[frame - self.start]
 
     def smoothed(self, window: int) -> "Track":
-        """Return the track with its points smoothed over a window of frames."""
-        return dataclasses.replace(self, points=smooth(self.points, window))
+        """Return the track with its points smoothed over a window of frames.
+
+        The pictures say exactly how the face moves from one frame to the next, the detector where
+        it is on the whole: what is smoothed, over a longer window, is the difference between the
+        detector's points and the path that the steps add up to.
+        """
+        if window < 2:
+            return self
+        plain = smooth(self.points, window)
+        known = ~np.isnan(self.steps)
+        known[0] = True  # there is no step to the first
+        steps = np.where(known, self.steps, np.diff(plain, axis=0, prepend=plain[:1]))
+        steps[0] = 0
+        path = np.cumsum(steps, axis=0)
+        longer = 2 * round(LONGER * window / 2) + 1
+        return dataclasses.replace(self, points=path + smooth(self.points - path, longer))
 
 
 def cuts(change: np.ndarray) -> np.ndarray:
@@ -118,7 +141,7 @@ def join(found: Detections, *, gap: int) -> list[Track]:
     for first, last in itertools.pairwise(borders):
         for frames, places in _chains(found.boxes, first, last, gap):
             if len(frames) >= min(gap / 2, last - first):
-                tracks.append(_track(found.points, frames, places, (first, last)))
+                tracks.append(_track(found, frames, places, (first, last)))
     tracks.sort(key=lambda track: float(track.points[..., 0].mean()))
     return [dataclasses.replace(track, number=i + 1) for i, track in enumerate(tracks)]
 
@@ -153,15 +176,19 @@ def overlap(a: np.ndarray, b: np.ndarray) -> float:
 
 
 def _track(
-    points: np.ndarray, frames: list[int], places: list[int], scene: tuple[int, int]
+    found: Detections, frames: list[int], places: list[int], scene: tuple[int, int]
 ) -> Track:
     """Return the track of a face from where it was found, gaps closed by straight lines."""
-    known = points[frames, places].reshape(len(frames), -1)
+    known = found.points[frames, places].reshape(len(frames), -1)
     every = np.arange(frames[0], frames[-1] + 1)
     columns = [np.interp(every, frames, column) for column in known.T]
+    steps = np.full((len(every), 5, 2), np.nan)
+    moved = found.points[frames, places] - found.earlier[frames, places]
+    steps[np.array(frames) - frames[0]] = moved
     return Track(
         frames[0],
         np.stack(columns, -1).reshape(-1, 5, 2),
+        steps,
         np.isin(every, frames),
         fades_in=frames[0] > scene[0],
         fades_out=frames[-1] + 1 < scene[1],
@@ -192,15 +219,3 @@ def choose(tracks: list[Track], face: str, *, name: str, flag: str = "--face") -
             f"{flag} 1 to {len(tracks)}, largest or all"
         )
     return [tracks[int(face) - 1]]
-
-
-def check_face(face: str, flag: str = "--face") -> None:
-    """Refuse what chooses no face.
-
-    Raises:
-        UserError: the text is neither "largest", "all" nor a number from 1.
-    """
-    if face not in ("largest", "all") and not (face.isdecimal() and int(face) > 0):
-        raise UserError(
-            f"{flag} is {face!r}, wanted largest, all or a number counted from the left, from 1"
-        )

@@ -45,6 +45,16 @@ _ADVICE = {
         "light, or --inverter hyperstyle"
     ),
 }
+_UNMEASURED = {
+    "drawings": (
+        "bundle {bundle} was trained on drawings, so what becomes of a photograph looks drawn: get "
+        "the networks for photographs with 'emojax fetch ffhq', then give --bundle ffhq"
+    ),
+    "photographs": (
+        "whether bundle {bundle} can draw {names} is not known, since it has no {file}: "
+        "'emojax directions' measures it"
+    ),
+}
 _KIND = Kind("a file of distances", "remove it, or make it again with 'emojax directions'", 2**16)
 
 
@@ -151,6 +161,19 @@ def load(bundle: Bundle, inverter: Inverter) -> Usual | None:
     return found if found is not None and found.made_with == inverter.made_with else None
 
 
+def unmeasured(bundle: Bundle, names: Sequence[str]) -> list[str]:
+    """Return one sentence for photographs of which a bundle cannot tell whether it can draw them.
+
+    Args:
+        bundle: one for which `load` returned None.
+        names: the photographs; none: no sentence.
+    """
+    if not names:
+        return []
+    said = " and ".join(dict.fromkeys(names)) if len(names) < 4 else "these photographs"
+    return [_UNMEASURED[bundle.shows].format(bundle=bundle, names=said, file=FILE)]
+
+
 def doubts(
     bundle: Bundle, usual: Usual, names: Sequence[str], photos: np.ndarray, drawn: np.ndarray
 ) -> list[str]:
@@ -158,7 +181,7 @@ def doubts(
 
     Args:
         bundle: whose networks inverted them.
-        usual: what is usual in it.
+        usual: what is usual in it; without it, see `unmeasured`.
         names: N photographs.
         photos: see `distances`.
         drawn: see `distances`.

@@ -260,16 +260,36 @@ def _patch(x: np.ndarray, box: np.ndarray, side: int) -> np.ndarray:
     """
     limits = np.array(x.shape[1::-1])  # width, height
     start, stop = (corner * (limits - 1) / limits for corner in (box[:2], box[2:]))
-    column, row = (np.linspace(start[i], stop[i], side) for i in (0, 1))
-    return _lines(_lines(x, row).transpose(1, 0, 2), column).transpose(1, 0, 2)
+    column, row = (_between(np.linspace(start[i], stop[i], side), int(limits[i])) for i in (0, 1))
+
+    def rows(at: np.ndarray) -> np.ndarray:
+        upper, lower = x[row.below[:, None], at], x[row.above[:, None], at]
+        return upper + (lower - upper) * row.share[:, None, None].astype(x.dtype)
+
+    left, right = rows(column.below), rows(column.above)
+    values = left + (right - left) * column.share[:, None].astype(x.dtype)
+    return np.where((row.inside[:, None] & column.inside)[..., None], values, 0)
 
 
-def _lines(x: np.ndarray, position: np.ndarray) -> np.ndarray:
-    """Interpolate [H,...] linearly at positions along its first axis, zeros outside [0, H − 1]."""
-    last = len(x) - 1
-    inside = (position >= 0) & (position <= last)
-    below = np.clip(np.floor(position), 0, last).astype(int)
-    above = np.minimum(below + 1, last)
-    fraction = np.where(inside, position - below, 0)[:, None, None].astype(x.dtype)
-    values = x[below] + (x[above] - x[below]) * fraction
-    return np.where(inside[:, None, None], values, 0)
+class _Between(NamedTuple):
+    """Where positions along an axis lie between its pixels.
+
+    Attributes:
+        below: [P] the pixel before each position.
+        above: [P] the one after it.
+        share: [P] of the one after it, 0 to 1.
+        inside: [P] whether the position lies within the axis.
+    """
+
+    below: np.ndarray
+    above: np.ndarray
+    share: np.ndarray
+    inside: np.ndarray
+
+
+def _between(position: np.ndarray, size: int) -> _Between:
+    """Return the pixels, of `size` along an axis, that positions [P] lie between."""
+    inside = (position >= 0) & (position <= size - 1)
+    below = np.clip(np.floor(position), 0, size - 1).astype(int)
+    share = np.where(inside, position - below, 0)
+    return _Between(below, np.minimum(below + 1, size - 1), share, inside)

@@ -107,7 +107,8 @@ class FilmTab:
                 self._check(driver, "other film")
             given = reading.describe(driver) if driver and change.driver else None
             total = reading.steps(reading.describe(film or ""), given)
-            files = await self.site.worker.run(_edited, self.pipe, str(film), change, total, shown)
+            told = _Bounded(total, shown, self.site.worker.give_way)
+            files = await self.site.worker.run_long(_edited, self.pipe, str(film), change, told)
         except UserError as error:
             return [widgets.problem(error, film), gr.skip(), gr.skip(), gr.skip()]
         command = film_command(Path(film or "").name, flag, self.pipe.settings)
@@ -141,12 +142,19 @@ class FilmTab:
 
 
 class _Bounded:
-    """Tells how far an edit is, and stops one that reads more frames than its file says."""
+    """Tells how far an edit is, and lets other visitors' requests pass between its frames.
 
-    def __init__(self, total: int | None, tell: Callable[..., Any], most: int) -> None:
-        self.done, self.total, self.tell, self.most, self.doing = 0, total, tell, most, "reading"
+    It stops an edit that reads more frames than its file says.
+    """
+
+    def __init__(
+        self, total: int | None, tell: Callable[..., Any], give_way: Callable[[], object]
+    ) -> None:
+        self.done, self.total, self.tell, self.doing = 0, total, tell, "reading"
+        self.most, self.give_way = 5 * (total or 3000), give_way
 
     def advance(self, count: int = 1) -> None:
+        self.give_way()
         self.done += count
         if self.done > self.most:
             raise UserError("the film has more frames than its file says: cut it, and try again")
@@ -157,13 +165,10 @@ class _Bounded:
         self.doing = doing
 
 
-def _edited(
-    pipe: Pipeline, film: str, change: VideoEdit, total: int | None, tell: Callable[..., Any]
-) -> list[str]:
+def _edited(pipe: Pipeline, film: str, change: VideoEdit, shown: _Bounded) -> list[str]:
     """Edit a film; returns the files of the result and of both side by side."""
     folder = Path(tempfile.mkdtemp(prefix="film-"))
     files = folder / "edited.mp4", folder / "before-and-after.mp4"
-    shown = _Bounded(total, tell, 5 * (total or 3000))
     edit_video(pipe, film, files[0], change, preview=files[1], shown=shown)
     return [str(each) for each in files]
 

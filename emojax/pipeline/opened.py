@@ -342,12 +342,16 @@ class Pipeline:
     def doubts(self, faces: Faces) -> list[str]:
         """Return a sentence for each photograph that is not like the bundle's own faces.
 
+        A bundle that has not measured what its own faces are like says that, once.
+
         Args:
             faces: as `invert` returned them.
         """
-        if self._usual is None or not faces.portraits:
+        if not faces.portraits:
             return []
         names = [each.name for each in faces.portraits]
+        if self._usual is None:
+            return reconstruction.unmeasured(self.bundle, names)
         photos = self._inputs(faces.portraits)
         return reconstruction.doubts(self.bundle, self._usual, names, photos, faces.pictures)
 

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from emojax.faces.photo_reader import check_face
 from emojax.film import tracks
 from emojax.film.tracks import FACES, Detections
 from emojax.runtime.errors import UserError
@@ -20,7 +21,8 @@ def detections(paths, count=30, change=None):
             at = np.array([x + step * frame, 60.0])
             points[frame, place] = at + size * SHAPE
             boxes[frame, place] = [*(at - 20 * size), *(at + 20 * size)]
-    return Detections(points, boxes, np.zeros(count) if change is None else change)
+    earlier = np.full_like(points, np.nan)
+    return Detections(points, earlier, boxes, np.zeros(count) if change is None else change)
 
 
 def test_two_faces_are_told_apart_from_the_left():
@@ -48,6 +50,29 @@ def test_a_gap_is_closed_and_a_long_one_is_not():
     assert both[1].fades_in
 
 
+def test_a_trembling_detector_is_steadied_by_what_the_pictures_say():
+    """The face nods faster than the filter lets through; the pictures say so."""
+    found = detections([(60, 0, 1, range(60))], count=60)
+    nods = 3 * np.sin(2 * np.pi * np.arange(60) / 8)[:, None] * [0, 1]
+    found.earlier[1:, 0] = found.points[1:, 0] - np.diff(nods, axis=0)[:, None]
+    tremble = np.random.default_rng(0).normal(0, 1, (60, 5, 2))
+    moved = nods[:, None] + tremble
+    found.points[:, 0] += moved
+    found.earlier[1:, 0] += moved[1:]
+    true = np.array([60, 60]) + SHAPE + nods[:, None]
+    (track,) = tracks.join(found, gap=4)
+    steady = track.smoothed(11).points - true
+    np.testing.assert_array_equal(track.smoothed(1).points, track.points)
+    assert (
+        np.abs(np.diff(steady, 2, axis=0)).mean()
+        < 0.05 * np.abs(np.diff(tremble, 2, axis=0)).mean()
+    )
+    assert np.abs(steady).mean() < 0.5 * np.abs(tremble).mean()
+    found.earlier[30] = np.nan  # one step that is not known is the filter's
+    (track,) = tracks.join(found, gap=4)
+    assert np.abs(track.smoothed(11).points - true).max() < 3
+
+
 def test_no_track_goes_over_a_cut():
     change = np.full(30, 3.0)
     change[12] = 70
@@ -73,4 +98,4 @@ def test_no_face_is_one_sentence():
 @pytest.mark.parametrize("face", ["0", "left", "-1", "only"])
 def test_faces_that_choose_nothing(face):
     with pytest.raises(UserError, match="wanted largest, all or a number"):
-        tracks.check_face(face)
+        check_face(face, words=tracks.WORDS)

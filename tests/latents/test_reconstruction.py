@@ -56,3 +56,12 @@ def test_only_faces_far_outside_are_named(place):
     assert demo.shows == "drawings"
     (sentence,) = reconstruction.doubts(demo, usual, ["a", "b", "c"], photos, drawn)
     assert "'emojax fetch ffhq', then give --bundle ffhq" in sentence
+
+
+def test_a_bundle_that_measured_nothing_says_so_once(place):
+    (sentence,) = reconstruction.unmeasured(place, ["a.jpg", "b.jpg", "a.jpg"])
+    assert "can draw a.jpg and b.jpg is not known" in sentence
+    assert "'emojax directions' measures it" in sentence
+    (sentence,) = reconstruction.unmeasured(bundle.find(bundle.DEFAULT), ["a.jpg"])
+    assert "was trained on drawings" in sentence
+    assert reconstruction.unmeasured(place, []) == []

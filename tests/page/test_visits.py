@@ -3,6 +3,7 @@
 import asyncio
 import dataclasses
 import threading
+import time
 
 import pytest
 
@@ -61,6 +62,37 @@ def test_a_full_line_refuses_and_empties_again():
         return await worker.run(lambda: "free again")
 
     assert asyncio.run(crowd()) == "free again"
+    worker.stop()
+
+
+def test_a_film_lets_others_pass_between_its_frames():
+    worker, done = Worker(8), []
+
+    def film(name, begun):
+        begun.set()
+        for frame in range(40):
+            worker.give_way()
+            done.append((name, frame))
+            time.sleep(0.01)
+
+    async def crowd():
+        begun = threading.Event()
+        films = [asyncio.ensure_future(worker.run_long(film, each, begun)) for each in "ab"]
+        await asyncio.to_thread(begun.wait)
+        await worker.run(done.append, "moved a slider")
+        with pytest.raises(UserError, match="no face"):
+            await worker.run(fail)
+        await asyncio.gather(*films)
+        await worker.run(done.append, "after")
+
+    def fail():
+        raise UserError("no face")
+
+    asyncio.run(crowd())
+    place = done.index("moved a slider")
+    assert place < 20  # in the middle of the first film
+    done.remove("moved a slider")
+    assert done == [(name, frame) for name in "ab" for frame in range(40)] + ["after"]
     worker.stop()
 
 
