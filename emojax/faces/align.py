@@ -14,7 +14,6 @@ import numpy as np
 from PIL import Image
 
 from emojax.faces import images
-from emojax.faces.smoothing import blurred
 from emojax.runtime.errors import NoFaceError, UserError
 
 LEFT_EYE, RIGHT_EYE = slice(36, 42), slice(42, 48)
@@ -141,8 +140,6 @@ def _bounds(quad: np.ndarray) -> tuple[int, int, int, int]:
 
 def _mirrored(image: Image.Image, pad: tuple[int, ...], blur: float) -> Image.Image:
     """Add a mirrored margin that blurs, then fades to the median colour, towards the outside."""
-    from scipy import ndimage  # late: most pictures need no margin, and it takes a while
-
     left, top, right, bottom = pad
     x = np.pad(np.asarray(image, np.float32), ((top, bottom), (left, right), (0, 0)), "reflect")
     height, width, _ = x.shape
@@ -159,6 +156,11 @@ def _mirrored(image: Image.Image, pad: tuple[int, ...], blur: float) -> Image.Im
 
 def _blurred(x: np.ndarray, deviation: float) -> np.ndarray:
     """Blur [H,W,3] float32 by a Gaussian as the original does; a wide one in a smaller picture."""
+    # late: most pictures need no margin, and the import takes a while
+    from scipy import ndimage
+
+    from emojax.faces.smoothing import blurred
+
     if deviation < WIDE:
         return ndimage.gaussian_filter(x, [deviation, deviation, 0])
     return blurred(x, deviation)
