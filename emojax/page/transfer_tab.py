@@ -112,7 +112,12 @@ class TransferTab:
             self.path = gr.Button("Draw the way there", size="sm", elem_id="transfer-path")
             self.strip = gr.HTML(elem_id="transfer-strip")
             self.film = gr.HTML(elem_id="transfer-film")
-            self.path_files = gr.File(label="Strip and film", file_count="multiple", visible=False)
+            self.path_files = gr.File(
+                label="Strip and film",
+                file_count="multiple",
+                visible=False,
+                elem_id="transfer-path-files",
+            )
         with gr.Row(elem_classes="ex-columns"):
             with gr.Column(min_width=320):
                 self.make = gr.Button("Prepare downloads", size="md", elem_id="transfer-downloads")

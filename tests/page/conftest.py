@@ -74,7 +74,8 @@ def chromium():
     if CHROMIUM is None:
         pytest.skip("no Chromium here: apt-get install chromium")
     with playwright.sync_playwright() as started:
-        browser = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        flags = ["--no-sandbox", "--use-fake-device-for-media-stream"]  # a webcam of its own
+        browser = started.chromium.launch(executable_path=CHROMIUM, args=flags)
         yield browser
         browser.close()
 

@@ -18,6 +18,17 @@ from tests.support.small_world import SIDE
 
 pytestmark = pytest.mark.browser
 SAMPLES = ROOT / "checkpoints" / "demo" / "samples"
+COPY_AN_EXAMPLE = """
+async () => {
+  const canvas = document.createElement('canvas'), image = new Image();
+  image.src = document.querySelector('#edit-examples img').src;
+  await image.decode();
+  canvas.width = canvas.height = 400;
+  canvas.getContext('2d').drawImage(image, 0, 0, 400, 400);
+  const blob = await new Promise(done => canvas.toBlob(done, 'image/png'));
+  await navigator.clipboard.write([new ClipboardItem({'image/png': blob})]);
+}
+"""
 
 
 def drawn(page, stage):
@@ -46,6 +57,17 @@ def settle(page, place, name, test):
             return
         time.sleep(0.1)
     raise AssertionError(f"{name} is {per_cent(page, place, name)} %")
+
+
+def downloaded(page, name):
+    """Return what a list of files gives when each is clicked, by name."""
+    page.wait_for_selector(f"#{name} a[download]")
+    links, files = page.locator(f"#{name} a[download]"), {}
+    for number in range(links.count()):
+        with page.expect_download() as waiting:
+            links.nth(number).click()
+        files[waiting.value.suggested_filename] = waiting.value.path()
+    return files
 
 
 def test_a_slider_changes_the_face_and_what_is_seen_in_it(visit):
@@ -94,13 +116,7 @@ def test_downloads_reproduce_what_is_shown(visit, tmp_path):
     page = visit()
     move(page, "surprise", 60)
     page.locator("#edit-downloads").click()
-    page.wait_for_selector("#edit-files a[download]")
-    links = page.locator("#edit-files a[download]")
-    files = {}
-    for number in range(links.count()):
-        with page.expect_download() as waiting:
-            links.nth(number).click()
-        files[waiting.value.suggested_filename] = waiting.value.path()
+    files = downloaded(page, "edit-files")
     assert set(files) == {"face.png", "photograph.png", "codes.npz", "edit.json"}
     told = json.loads(files["edit.json"].read_text())
     assert told["k"] == {"surprise": pytest.approx(0.6 * 6.85)}
@@ -125,11 +141,37 @@ def test_a_transfer_brings_the_expression(visit):
     page.locator("#transfer-path").click()
     page.wait_for_selector("#transfer-film img")
     assert page.locator("#transfer-strip img").count() == 6
+    assert {"path.png", "path.webp"} <= set(downloaded(page, "transfer-path-files"))
+    alpha.fill("0.5")
+    page.locator("#transfer-downloads").click()
+    files = downloaded(page, "transfer-files")
+    assert set(files) == {"face.png", "photograph.png", "codes.npz", "transfer.json"}
+    told = json.loads(files["transfer.json"].read_text())
+    assert (told["alpha"], told["normaliser"]) == (0.5, "reinvert")
+    assert set(told["predictions"]) == {"source", "target", "result"}
     page.locator("#transfer-normaliser").get_by_label("subspace:").click()
     page.get_by_role("button", name="Show me the command").locator("visible=true").click()
     page.wait_for_function(
         "document.querySelector('#transfer-command code')?.innerText.includes('subspace')"
     )
+
+
+def test_a_photograph_comes_from_webcam_and_clipboard(visit):
+    page = visit(permissions=["camera", "clipboard-read", "clipboard-write"])
+    photo = page.locator("#edit-photo")
+    photo.get_by_label("Remove Image").click()
+    photo.get_by_label("Capture from camera").click()
+    page.get_by_text("Click to Access Webcam").locator("visible=true").click()
+    photo.get_by_label("capture photo").click()  # Chromium's own film, which shows no face
+    page.wait_for_selector("#edit-note .ex-problem")
+    assert "no face was found" in page.locator("#edit-note").inner_text().lower()
+    photo.get_by_label("Remove Image").click()
+    page.wait_for_selector("#edit-note .ex-note", state="detached")
+    page.evaluate(COPY_AN_EXAMPLE)
+    photo.get_by_label("Paste from clipboard").click()
+    page.wait_for_selector("#edit-stage .ex-compare")
+    assert page.locator("#edit-note .ex-problem").count() == 0
+    assert page.locator("#edit-bars .ex-row").count() == 8
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -4,6 +4,7 @@ import asyncio
 import concurrent.futures
 import contextlib
 import http.client
+import socket
 import struct
 import urllib.parse
 import zlib
@@ -114,6 +115,13 @@ def test_a_name_does_not_choose_the_folder_of_an_upload(web):
 def test_routes_that_the_page_does_not_need_are_closed(web, path, method):
     assert web.request(method, path).status_code == 404
     assert web.put("/").status_code == 405
+
+
+def test_it_listens_on_loopback_alone(address):
+    place = urllib.parse.urlsplit(address)
+    assert place.hostname == "127.0.0.1"
+    with contextlib.closing(socket.socket()) as line:  # also a listener on every address has this
+        assert line.connect_ex(("127.0.0.2", place.port)) != 0
 
 
 def test_files_are_checked_by_content(web):
