@@ -7,6 +7,7 @@ import zlib
 
 import numpy as np
 import pytest
+from scipy import ndimage
 
 from emojax.faces import align, images, landmarks
 from emojax.faces.photo_reader import SIZE, PhotoReader
@@ -142,3 +143,17 @@ def test_dlib_is_used_where_it_is_installed(monkeypatch, tmp_path):
     (found,) = landmarks.from_dlib(tmp_path / "model.dat")(np.zeros((8, 8, 3), np.uint8))
     assert found.shape == (68, 2)
     assert (found == [3, 4]).all()
+
+
+def test_a_wide_blur_is_that_of_the_original_to_a_grey_level():
+    smooth = np.random.default_rng(0).uniform(0, 255, (20, 25, 3)).astype(np.float32)
+    picture = ndimage.zoom(smooth, (20, 20, 1), order=1)
+    wide = align.WIDE + 4
+    exact = ndimage.gaussian_filter(picture, [wide, wide, 0])
+    inner = slice(60, -60)  # the margin's edge is covered by the median colour
+    np.testing.assert_allclose(
+        align._blurred(picture, wide)[inner, inner], exact[inner, inner], rtol=0, atol=1.0
+    )
+    near = align.WIDE - 1
+    exact = ndimage.gaussian_filter(picture, [near, near, 0])
+    np.testing.assert_array_equal(align._blurred(picture, near), exact)
