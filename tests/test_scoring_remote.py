@@ -144,17 +144,12 @@ def test_a_table_in_a_store_is_healed_and_refused_like_a_folder(world, address):
         score.main(score.Options(bundle=str(world), samples=20, out=f"{address}/rows"))
 
 
-def test_directions_are_fitted_to_a_table_in_a_store(world, address, tmp_path, capsys):
-    folder, remote, fitted = str(tmp_path / "scores"), place.at(address), []
-    score.main(score.Options(bundle=str(world), samples=64, chunk=16, out=folder))
-    for name, data in bytes_of(folder).items():
+def test_directions_are_fitted_to_a_table_in_a_store(world, address, whole, tmp_path, capsys):
+    remote, file = place.at(address), tmp_path / "found.npz"
+    for name, data in whole.items():
         remote.write(name, data)
-    for out in (folder, address):
-        file = tmp_path / f"{len(fitted)}.npz"
-        given = directions.Options(scores=out, bundle=str(world), out=file, range=False)
-        directions.main(given)
-        fitted.append(Directions.load(file))
-    np.testing.assert_array_equal(fitted[1].coefficients, fitted[0].coefficients)
+    directions.main(directions.Options(scores=address, bundle=str(world), out=file, range=False))
+    assert Directions.load(file).metadata["samples"] > SAMPLES / 2
     assert f"plots: {address}/figure4_thresholds.png" in capsys.readouterr().out
     assert remote.read("figure4_thresholds.png", 2**20).startswith(b"\x89PNG")
     other = directions.Options(scores=f"{address}/none", bundle=str(world))
