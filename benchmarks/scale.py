@@ -34,7 +34,7 @@ class Assumptions:
         thousand: of a thousand writes into the store, in dollars.
     """
 
-    rate: float = 2306.0
+    rate: float = 2169.0
     start: float = 60.0
     node: int = 8
     price: float = 4.0
@@ -125,7 +125,7 @@ def markdown(given: Assumptions) -> str:
                 f"{row.device_hours:,.1f}",
                 f"{row.twice * chunk / faces:.1%}",
                 _size(row.size),
-                f"{row.writes:.3g}",
+                f"{row.writes:,.0f}" if row.writes >= 10 else f"{row.writes:.2g}",
                 f"{row.dollars:,.2f}" if row.dollars < 100 else f"{row.dollars:,.0f}",
                 f"{row.monthly:,.2f}",
             ]
