@@ -4,9 +4,10 @@
     emojax convert ~/Downloads/*.pt --name ffhq
 
 Each file is recognised by what is in it, whatever its name: StyleGAN2, pSp or e4e, HyperStyle and
-its W encoder, HSEmotion, the Inception of FID. All are looked at before anything is written.
-Nothing in a file is executed. `emojax convert KIND FILE` converts one kind and has more flags;
-`emojax convert` lists the kinds. `python -m convert.file_set` does the same.
+its W encoder, HSEmotion, the Inception of FID, ArcFace, the networks of LPIPS. All are looked at
+before anything is written. Nothing in a file is executed. `emojax convert KIND FILE` converts one
+kind and has more flags; `emojax convert` lists the kinds. `python -m convert.file_set` does the
+same.
 """
 
 import dataclasses
@@ -18,7 +19,7 @@ from typing import NamedTuple
 
 import tyro
 
-from convert import emotion, hyperstyle, inception, psp, stylegan, systems
+from convert import arcface, emotion, hyperstyle, inception, lpips, psp, stylegan, systems
 from convert.options import destination
 from convert.psp import OtherGenerator
 from convert.systems import HYPERSTYLE, W_ENCODER, System
@@ -31,6 +32,12 @@ log = logging.getLogger(__name__)
 
 EXAMPLES = {"hyperstyle": "hyperstyle_ffhq.pt", "w_encoder": "faces_w_encoder.pt"}
 """Published names of the two files that need each other."""
+
+
+ALONE = {"emotion": emotion, "inception": inception, "identity": arcface} | dict.fromkeys(
+    lpips.PARTS, lpips
+)
+"""Converters of parts that need no other part, by the name of the part."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -102,7 +109,7 @@ def system_of(file: Path) -> System:
     if system is None:
         raise UserError(
             f"{file} holds no network that is known here: wanted published files of StyleGAN2, "
-            "pSp, e4e, HyperStyle, HSEmotion or FID's Inception"
+            "pSp, e4e, HyperStyle, HSEmotion, FID's Inception, ArcFace or LPIPS"
         )
     if not system.parts:
         raise UserError(f"{file} holds {system.about}: {systems.remedy(system)}")
@@ -179,10 +186,9 @@ def steps(chosen: Mapping[str, Path], target: Target) -> Iterator[Step]:
         other = chosen["w_encoder"]
         both = hyperstyle.Options(file, **encoder, w_encoder=other)
         yield Step((file, other), partial(hyperstyle.main, both))
-    if file := chosen.get("emotion"):
-        yield Step((file,), partial(emotion.main, emotion.Options(file, **common)))
-    if file := chosen.get("inception"):
-        yield Step((file,), partial(inception.main, inception.Options(file, **common)))
+    for part, converter in ALONE.items():
+        if file := chosen.get(part):
+            yield Step((file,), partial(converter.main, converter.Options(file, **common)))
 
 
 if __name__ == "__main__":

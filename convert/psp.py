@@ -16,10 +16,11 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 import numpy as np
 
 from convert import stylegan, systems
+from convert.irse import TRUNK, flattened
 from convert.options import Options as Common
 from convert.reader import schema
 from convert.report import file_source, save
-from convert.rules import Ignored, Rule, apply, conv, expected, linear, norm, pointwise
+from convert.rules import Ignored, Rule, apply, conv, expected, linear, norm
 from emojax.runtime.cli import cli
 from emojax.runtime.errors import UserError
 from emojax.store.bundle import Bundle
@@ -42,9 +43,6 @@ ARCHITECTURES: "dict[str, Architecture]" = {
 
 IGNORED = [Ignored(r".*\.num_batches_tracked", "counts training steps")]
 
-POOLED = 7
-"""Side of the feature map that the published `output_layer_2` flattens."""
-
 
 @dataclasses.dataclass(frozen=True)
 class Options(Common):
@@ -54,28 +52,6 @@ class Options(Common):
     """What to do if the file's decoder is not the bundle's generator: refuse, keep the bundle's, or
     replace it."""
 
-
-def flattened(array: np.ndarray) -> np.ndarray:
-    """[out, C·7·7] to [7·7·C, out]; the published order is channels, rows, columns."""
-    rows = array.reshape(len(array), -1, POOLED, POOLED)
-    return rows.transpose(2, 3, 1, 0).reshape(-1, len(array))
-
-
-TRUNK = [
-    Rule(r"trunk\.conv\.kernel", "input_layer.0.weight", conv),
-    *norm(r"trunk\.norm", "input_layer.1"),
-    Rule(r"trunk\.prelu\.weight", "input_layer.2.weight"),
-    *norm(r"trunk\.body\.(\d+)\.norm1", r"body.\1.res_layer.0"),
-    Rule(r"trunk\.body\.(\d+)\.conv1\.kernel", r"body.\1.res_layer.1.weight", conv),
-    Rule(r"trunk\.body\.(\d+)\.prelu\.weight", r"body.\1.res_layer.2.weight"),
-    Rule(r"trunk\.body\.(\d+)\.conv2\.kernel", r"body.\1.res_layer.3.weight", conv),
-    *norm(r"trunk\.body\.(\d+)\.norm2", r"body.\1.res_layer.4"),
-    Rule(
-        r"trunk\.body\.(\d+)\.gate\.(fc1|fc2)\.kernel", r"body.\1.res_layer.5.\2.weight", pointwise
-    ),
-    Rule(r"trunk\.body\.(\d+)\.shortcut\.conv\.kernel", r"body.\1.shortcut_layer.0.weight", conv),
-    *norm(r"trunk\.body\.(\d+)\.shortcut\.norm", r"body.\1.shortcut_layer.1"),
-]
 
 HEADS = [
     Rule(r"head\.lateral(\d)\.kernel", r"latlayer\1.weight", conv),

@@ -2,12 +2,14 @@
 
     systems.system_of(saved)          the system of a loaded file, or None
     systems.load(file, "psp")         the contents of a file, refused where they are another's
+    systems.needed(saved, "psp", file)    the system of such contents, refused where it is unknown
 
-Nothing here looks at shapes or counts tensors: that a network is whole is for its converter to say.
+Names tell the systems, and a shape only where two have the same names. That a network is whole is
+for its converter to say.
 """
 
 import dataclasses
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -24,7 +26,9 @@ BEGINNING = 2**14
 NPY = b"\x93NUMPY"
 """First bytes of a `.npy` file."""
 
-Converter = Literal["stylegan", "psp", "hyperstyle", "emotion", "inception", "directions"]
+Converter = Literal[
+    "stylegan", "psp", "hyperstyle", "emotion", "inception", "arcface", "lpips", "directions"
+]
 """The converters, as `emojax convert` names them."""
 
 
@@ -53,6 +57,11 @@ W_ENCODER = System("HyperStyle's W encoder", "hyperstyle", ("w_encoder",), also=
 HYPERSTYLE = System("HyperStyle's hypernetwork", "hyperstyle", ("hyperstyle",), also=("stylegan",))
 EMOTION = System("an emotion classifier (HSEmotion)", "emotion", ("emotion",))
 INCEPTION = System("the Inception network of FID", "inception", ("inception",))
+IDENTITY = System("ArcFace's IR-SE-50, an identity network", "arcface", ("identity",))
+ALEXNET = System("torchvision's AlexNet", "lpips", ("alexnet",))
+VGG16 = System("torchvision's VGG16", "lpips", ("vgg16",))
+LPIPS_ALEXNET = System("the weights of LPIPS for AlexNet", "lpips", ("lpips_alexnet",))
+LPIPS_VGG16 = System("the weights of LPIPS for VGG16", "lpips", ("lpips_vgg16",))
 DIRECTIONS = System("directions", "directions")
 
 BY_NAME = {
@@ -64,6 +73,11 @@ BY_NAME = {
     "hyperstyle": HYPERSTYLE,
     "emotion": EMOTION,
     "inception": INCEPTION,
+    "identity": IDENTITY,
+    "alexnet": ALEXNET,
+    "lpips_alexnet": LPIPS_ALEXNET,
+    "vgg16": VGG16,
+    "lpips_vgg16": LPIPS_VGG16,
 }
 """Systems that parts of a bundle are made of, as the tables of published sets name them."""
 
@@ -85,15 +99,16 @@ KEYS = [
     (INCEPTION, {"Conv2d_1a_3x3.conv.weight", "Mixed_7c.branch_pool.conv.weight"}),
     (DIRECTIONS, {"lat_comp"}),  # GANSpace's components, and e4e's extract of them
     (DIRECTIONS, {"comp"}),
-    (
-        System("InsightFace's IR-SE50, an identity network"),
-        {"input_layer.0.weight", "output_layer.3.weight"},
-    ),
-    (System("torchvision's VGG16"), {"features.28.weight", "classifier.6.weight"}),
-    (System("torchvision's AlexNet"), {"features.10.weight", "classifier.6.weight"}),
-    (System("the linear layers of LPIPS"), {"lin0.model.1.weight"}),
+    (IDENTITY, {"input_layer.0.weight", "output_layer.3.weight"}),
+    (VGG16, {f"features.{i}.weight" for i in (2, 24, 26, 28)}),
+    (ALEXNET, {f"features.{i}.weight" for i in (3, 6, 8, 10)}),
+    (System("the weights of LPIPS for SqueezeNet"), {"lin0.model.1.weight", "lin6.model.1.weight"}),
+    (LPIPS_ALEXNET, {"lin0.model.1.weight"}),  # or VGG16's, see `_by_names`
 ]
 """Systems by names that a state dict of theirs holds; the first that fits counts."""
+
+VGG_WIDTH = 128
+"""Channels of the second output of VGG16 that LPIPS weighs; AlexNet's has 192."""
 
 WANTED: dict[Converter, str] = {
     "stylegan": "a StyleGAN2 generator, or a file with one as its decoder",
@@ -101,6 +116,8 @@ WANTED: dict[Converter, str] = {
     "hyperstyle": "HyperStyle's hypernetwork and its W encoder",
     "emotion": "an HSEmotion classifier",
     "inception": "the Inception network of FID",
+    "arcface": "ArcFace's IR-SE-50",
+    "lpips": "AlexNet or VGG16 of torchvision, or the weights of LPIPS for one of them",
     "directions": "directions",
 }
 """What each converter takes."""
@@ -111,14 +128,14 @@ def system_of(saved: Any) -> System | None:
     if isinstance(saved, np.ndarray):
         return DIRECTIONS
     if isinstance(saved, checkpoint_file.Record):
-        return _by_names(_module_names(saved))
+        return _by_names(_module_tensors(saved))
     if not isinstance(saved, Mapping):
         return None
     if "G_ema" in saved or isinstance(saved.get("g_ema"), Mapping):
         return GENERATOR
     if isinstance(saved.get("state_dict"), Mapping):
         return _by_encoder(training_options(saved).get("encoder_type"))
-    return _by_names(name for name in saved if isinstance(name, str))
+    return _by_names({name: held for name, held in saved.items() if isinstance(name, str)})
 
 
 def system_in(file: Path) -> System | None:
@@ -152,6 +169,17 @@ def load(file: Path, converter: Converter) -> Any:
     if found is not None and converter not in (found.converter, *found.also):
         raise UserError(f"{file} holds {found.about}, wanted {WANTED[converter]}: {remedy(found)}")
     return saved
+
+
+def needed(saved: Any, converter: Converter, file: Path) -> System:
+    """Return the system of a loaded file, for converters that take several.
+
+    Raises:
+        UserError: it is not known here.
+    """
+    if (found := system_of(saved)) is None:
+        raise UserError(f"{file} holds no network that is known here: wanted {WANTED[converter]}")
+    return found
 
 
 def remedy(found: System) -> str:
@@ -188,13 +216,20 @@ def _by_encoder(kind: Any) -> System | None:
     return ENCODERS.get(kind) if isinstance(kind, str) else None
 
 
-def _by_names(names: Iterable[str]) -> System | None:
-    held = set(names)
-    return next((system for system, wanted in KEYS if wanted <= held), None)
+def _by_names(held: Mapping[str, Any]) -> System | None:
+    found = next((system for system, wanted in KEYS if wanted <= held.keys()), None)
+    if found is LPIPS_ALEXNET and _shape(held, "lin1.model.1.weight")[1:2] == (VGG_WIDTH,):
+        return LPIPS_VGG16
+    return found
 
 
-def _module_names(saved: checkpoint_file.Record) -> Iterable[str]:
+def _shape(held: Mapping[str, Any], name: str) -> tuple[int, ...]:
+    array = held.get(name)
+    return array.shape if isinstance(array, np.ndarray) else ()
+
+
+def _module_tensors(saved: checkpoint_file.Record) -> Mapping[str, Any]:
     try:
         return checkpoint_file.state_dict(saved)
     except UserError:  # an object that is no network
-        return ()
+        return {}

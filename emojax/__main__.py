@@ -35,6 +35,8 @@ CONVERTERS = {
     "hyperstyle": "HyperStyle with its W encoder",
     "emotion": "an HSEmotion classifier",
     "inception": "the Inception network of FID",
+    "arcface": "ArcFace's IR-SE-50: identity similarity",
+    "lpips": "AlexNet, VGG16 or the weights of LPIPS: perceptual distance",
     "directions": "published directions",
 }
 

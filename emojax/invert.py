@@ -5,9 +5,9 @@
     emojax invert group.jpg --bundle ffhq --face 2 --out inverted
 
 Writes NAME.npz (the codes), NAME.png (the reconstruction) and NAME-aligned.png for every picture,
-then sheet.png (each picture beside its reconstruction) and scores.csv (L2, PSNR and, from 176
-pixels on, MS-SSIM at the encoder's resolution). Pictures whose reconstruction is already there are
-skipped.
+then sheet.png (each picture beside its reconstruction) and scores.csv: L2, PSNR and, from 176
+pixels on, MS-SSIM at the encoder's resolution, and where the bundle has the networks for them LPIPS
+and identity similarity. Pictures whose reconstruction is already there are skipped.
 """
 
 import csv
@@ -35,8 +35,10 @@ from emojax.store.place import Place, at
 
 if TYPE_CHECKING:  # jax is imported after the flags have been checked
     from emojax.latents.inversion import Inverter
+    from emojax.metrics.comparison import Networks
 
-SCORES = ("l2", "psnr", "ms_ssim")
+SCORES = ("l2", "psnr", "ms_ssim", "lpips", "identity")
+"""Columns of scores.csv, see `emojax.metrics.comparison`; what no picture has is left out."""
 SHEET_ROWS = 64
 """Pictures shown on the sheet."""
 
@@ -76,6 +78,7 @@ def main(options: Options) -> None:
     """Invert all pictures; report those that could not be read or aligned at the end."""
     jobs = check(options)
     from emojax.latents import inversion, reconstruction
+    from emojax.metrics import comparison
     from emojax.runtime.devices import everywhere, mesh_for
 
     with progress("reading the networks", len(jobs), "faces") as shown:
@@ -103,10 +106,12 @@ def main(options: Options) -> None:
             shown.advance(len(group))
     done = [job for job in jobs if _is_done(out, job, inverter, options)]
     if done:
-        _write_overview(done, out, inverter.resolution)
+        _write_overview(done, out, inverter.resolution, comparison.load(place))
     if usual is None:
         doubts = reconstruction.unmeasured(place, [str(job.file) for job in done])
     warn(doubts)
+    for line in comparison.missing(place):
+        logging.info("%s", line)
     _report(done, failed, out)
 
 
@@ -198,8 +203,9 @@ def _invert(
     return faces, drawn[: len(faces)]
 
 
-def _write_overview(done: list[Job], out: Place, resolution: int) -> None:
+def _write_overview(done: list[Job], out: Place, resolution: int, networks: "Networks") -> None:
     """Write sheet.png and scores.csv from the files of all finished pictures."""
+    from emojax.metrics import comparison
     from emojax.report import contact_sheet
 
     rows, shown, labels = [], [], []
@@ -208,13 +214,18 @@ def _write_overview(done: list[Job], out: Place, resolution: int) -> None:
             images.resize(_picture(out, f"{job.name}{end}.png"), resolution)
             for end in ("-aligned", "")
         )
-        scores = score(aligned, drawn)
-        rows.append([job.name, *(f"{scores[x]:.6g}" if x in scores else "" for x in SCORES)])
+        measured = comparison.compare(networks, drawn[None], aligned[None], batch=1)
+        scores = {name: float(value[0]) for name, value in measured.items()}
+        rows.append({name: f"{x:.6g}" for name, x in scores.items() if x == x})  # no nan
         if len(shown) < 2 * SHEET_ROWS:
             shown += [aligned, drawn]
             labels += [job.name, f"L2 {scores['l2']:.4f}"]
+    names = [name for name in SCORES if any(name in row for row in rows)]
     text = io.StringIO()
-    csv.writer(text).writerows([["name", *SCORES], *rows])
+    lines = [
+        [job.name, *(row.get(x, "") for x in names)] for job, row in zip(done, rows, strict=True)
+    ]
+    csv.writer(text).writerows([["name", *names], *lines])
     out.write("scores.csv", text.getvalue().encode())
     columns = 2 if len(done) < 8 else 8
     sheet = contact_sheet.grid(shown, labels, columns=columns, side=resolution)
@@ -225,16 +236,6 @@ def _write_overview(done: list[Job], out: Place, resolution: int) -> None:
 def _picture(out: Place, name: str) -> np.ndarray:
     with out.copy(name) as file:
         return images.read(file)
-
-
-def score(picture: np.ndarray, reconstruction: np.ndarray) -> dict[str, float]:
-    """Return L2, PSNR and, from 176 pixels on, MS-SSIM of two uint8 pictures."""
-    import jax.numpy as jnp
-
-    from emojax.metrics.image_quality import reconstruction_error
-
-    a, b = (jnp.asarray(images.to_float(each)[None]) for each in (picture, reconstruction))
-    return {name: float(value[0]) for name, value in reconstruction_error(a, b).items()}
 
 
 def _report(done: list[Job], failed: list[UserError], out: Place) -> None:

@@ -73,6 +73,18 @@ def test_a_transfer_brings_the_expression(pipe, both):
     assert path[0].emotions["happiness"] < 0.5 < path[1].emotions["happiness"]
 
 
+def test_faces_are_compared_with_their_photographs_and_with_each_other(pipe, both):
+    own, twice = both.compare(), both.compare(both[0])
+    assert set(own) == {"l2", "psnr"}  # 64 pixels, and no networks for more
+    assert (own["psnr"] > 18).all()
+    assert np.isinf(twice["psnr"][0])
+    assert twice["psnr"][1] < own["psnr"][1]
+    with pytest.raises(UserError, match="there are 2 to compare 1 with: wanted as many"):
+        both[0].compare(both)
+    with pytest.raises(UserError, match="come from no photograph: give faces to compare"):
+        pipe.sample(1).compare()
+
+
 def test_edits_single_and_many(pipe, both):
     me = both[0]
     one = pipe.edit(me, happiness=8)

@@ -9,6 +9,7 @@ from emojax.evaluation.ground_truth import GroundTruth
 from emojax.evaluation.inputs import Targets
 from emojax.evaluation.run import ORIGINAL, SOURCES, TRUTH
 from emojax.evaluation.table import ALL, Row
+from emojax.metrics.comparison import TITLES as MEASURES
 from emojax.metrics.emotion_score import emotion_score
 from emojax.metrics.fid import Gaussian, Moments, frechet_distance, kernel_distance
 from emojax.store.block_store import Arrays, BlockStore
@@ -75,7 +76,7 @@ class Summary:
             "emotion_score": float(score.softmax.mean()),
             "emotion_score_log": float(score.log.mean()),
             "top1": float(score.top1.mean()),
-            "psnr": float(found["psnr"].mean()),
+            **_alike(found),
             "seconds": float(np.median(found["invert_seconds"] + found["draw_seconds"])),
             **self._distances(found.get("features")),
             **self._attributes(found.get("attributes"), self.sources.get("true")),
@@ -114,8 +115,7 @@ class Summary:
             "top1": float(right.mean()),
             **self._distances(found.get("features")),
         }
-        if "psnr" in found:
-            values["psnr"] = float(found["psnr"].mean())
+        values |= _alike(found)
         if "seconds" in found:
             values["seconds"] = float(np.median(found["seconds"]))
         true = self.truth["true"][:, index] if self.truth else None
@@ -177,9 +177,11 @@ def notes(summary: Summary, *, distance: str | None, about: Mapping[str, Any]) -
     found = [
         f"{about['samples']} sources ({about['sources']}), {len(names)} targets "
         f"({', '.join(names)}).",
-        "original: reconstructions; emotion, distance and PSNR are compared with the sources "
-        "themselves. Every other row is a mean over the targets; each set of results is compared "
-        "with the same sources.",
+        "original: reconstructions, compared with the sources themselves. Every other row is a "
+        "mean over the targets; distances are of each set of results to the same sources.",
+        "L2, PSNR, MS-SSIM, LPIPS and identity similarity compare one picture with one other, at "
+        "256 pixels at most as HyperStyle's scripts do: a reconstruction with its source, a "
+        f"transfer with {'the true picture' if summary.truth else 'its source, too'}.",
         f"seconds: of one transfer between two new faces (two inversions, what the normaliser "
         f"does to both, one picture), on {about['device']}, in batches of {about['batch']}, "
         "without compilation; of the original row one inversion and one picture.",
@@ -194,7 +196,7 @@ def notes(summary: Summary, *, distance: str | None, about: Mapping[str, Any]) -
     if summary.truth:
         found.append(
             "truth: the true pictures of the sources with the targets' expressions, which a "
-            "perfect transfer would give. PSNR of transfers is to them."
+            "perfect transfer would give."
         )
     if summary.criteria is not None:
         identity, expression, tolerance = summary.criteria
@@ -205,6 +207,12 @@ def notes(summary: Summary, *, distance: str | None, about: Mapping[str, Any]) -
             f"which it explains at least {EXPLAINED:.0%} of the variance on the true pictures."
         )
     return found
+
+
+def _alike(found: Arrays) -> dict[str, float]:
+    """Return the means of what compares pairs, without nan: MS-SSIM of opposed contrasts."""
+    kept = {name: found[name][~np.isnan(found[name])] for name in MEASURES if name in found}
+    return {name: float(values.mean()) for name, values in kept.items() if values.size}
 
 
 def _gaussian(features: np.ndarray | None) -> Gaussian | None:

@@ -1,4 +1,4 @@
-"""The networks that measure pictures: classifier, feature network, attribute regressor."""
+"""The networks that measure pictures: classifier, features, attributes, and those of pairs."""
 
 import dataclasses
 import functools
@@ -8,7 +8,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from emojax.metrics import distance_network
+from emojax.metrics import comparison, distance_network
+from emojax.metrics.comparison import Networks
 from emojax.metrics.features import inception_features
 from emojax.models.efficientnet import EmotionNet
 from emojax.models.inception import Inception
@@ -31,12 +32,14 @@ class Judges:
         emotion: the emotion classifier.
         distance: the network in whose features Fréchet distances are measured; may be missing.
         attributes: the attribute regressor; may be missing.
+        pairs: those that compare two pictures; may be missing.
         crop: of the classifier; the other networks see the whole picture.
     """
 
     emotion: EmotionNet
     distance: Inception | EmotionNet | None
     attributes: EmotionNet | None
+    pairs: Networks
     crop: Crop = dataclasses.field(default="face", metadata={"static": True})
 
 
@@ -51,6 +54,7 @@ def load_judges(bundle: Bundle, crop: Crop) -> Judges:
         bundle.load(EMOTION),
         bundle.load(distance) if distance else None,
         bundle.load(ATTRIBUTES) if bundle.has(ATTRIBUTES) else None,
+        comparison.load(bundle),
         crop,
     )
 
@@ -69,9 +73,15 @@ def measure(judges: Judges, pictures: np.ndarray, *, batch: int) -> Arrays:
     """
     count, mesh = len(pictures), mesh_for(batch)
     run = _program(isinstance(judges.distance, Inception), mesh)
+    judges = dataclasses.replace(judges, pairs=Networks())  # see `compare`
     padded = pictures[np.minimum(np.arange(max(count, batch)), count - 1)]
     found = in_batches(lambda rows: run(judges, rows), padded, batch, multiple_of=mesh.size)
     return {name: array[:count] for name, array in found.items()}
+
+
+def compare(judges: Judges, pictures: np.ndarray, references: np.ndarray, *, batch: int) -> Arrays:
+    """Return how alike pictures are to others, see `emojax.metrics.comparison.compare`."""
+    return comparison.compare(judges.pairs, pictures, references, batch=batch)
 
 
 @functools.cache

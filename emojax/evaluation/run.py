@@ -21,13 +21,12 @@ import numpy as np
 
 from emojax.evaluation.ground_truth import GroundTruth, LabelledFaces
 from emojax.evaluation.inputs import Sources, Targets, resized
-from emojax.evaluation.judges import Judges, measure
+from emojax.evaluation.judges import Judges, compare, measure
 from emojax.faces import images
 from emojax.latents import inversion, normalisers
 from emojax.latents.codes import Inversion
 from emojax.latents.inversion import Inverter
 from emojax.latents.normalisers import Prepared, Transferrer
-from emojax.metrics import image_quality
 from emojax.runtime.choices import Normaliser
 from emojax.store.block_store import Arrays, BlockStore
 
@@ -213,7 +212,7 @@ def _original(faces: SourceBlock, evaluated: EvaluatedInverter) -> Arrays:
     return {
         **{name: np.asarray(array) for name, array in kept.items() if array is not None},
         **measure(job.judges, pictures, batch=job.batch),
-        "psnr": _psnr(pictures, faces.at_size),
+        **compare(job.judges, pictures, faces.at_size, batch=job.batch),
         "invert_seconds": _shared(inverted - start, len(seen)),
         "draw_seconds": _shared(done - inverted, len(seen)),
     }
@@ -235,15 +234,9 @@ def _transfers(faces: SourceBlock, name: str, normaliser: Normaliser) -> Arrays:
         pictures = images.to_uint8(drawn)
         measured = measure(job.judges, pictures, batch=job.batch)
         measured["draw_seconds"] = _shared(drawn_in, count)
-        if faces.transferred:
-            measured["psnr"] = _psnr(pictures, faces.transferred[index].pictures)
-        rows.append(measured)
+        wanted = faces.transferred[index].pictures if faces.transferred else faces.at_size
+        rows.append(measured | compare(job.judges, pictures, wanted, batch=job.batch))
     return {**_stacked(rows), "prepare_seconds": _shared(prepared_in, count)}
-
-
-def _psnr(ours: np.ndarray, theirs: np.ndarray) -> np.ndarray:
-    """Return the PSNR [N] in dB between pictures uint8 [N,S,S,3]."""
-    return np.asarray(image_quality.psnr(images.to_float(ours), images.to_float(theirs)))
 
 
 def _shared(seconds: float, count: int) -> np.ndarray:

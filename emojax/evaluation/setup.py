@@ -21,7 +21,7 @@ from emojax.latents import inversion
 from emojax.latents.directions import Directions
 from emojax.latents.inversion import Inverter
 from emojax.latents.normalisers import Transferrer
-from emojax.metrics import distance_network
+from emojax.metrics import comparison, distance_network
 from emojax.runtime.choices import Normaliser
 from emojax.runtime.devices import everywhere, mesh_for
 from emojax.runtime.errors import UserError
@@ -73,7 +73,8 @@ class Setup:
         """Return all that results depend on, JSON-able; inverters and normalisers are parts."""
         options, count = self.options, self.sources.size
         samples = options.samples if count is None else min(options.samples, count)
-        measuring = (EMOTION, distance_network.part_of(self.bundle), ATTRIBUTES)
+        pairs = comparison.parts(self.bundle)
+        measuring = (EMOTION, distance_network.part_of(self.bundle), ATTRIBUTES, *pairs)
         targets = dict.fromkeys(self.emotions, "the source with its highest probability")
         for name, picture in (self.given or {}).items():
             targets[name] = hashlib.sha256(picture.tobytes()).hexdigest()[:16]
@@ -88,6 +89,7 @@ class Setup:
                 for part in measuring
                 if part and self.bundle.has(part)
             },
+            "compared": "at most 256 pixels",
             "directions": sha256(options.directions or direction_files.file_of(self.bundle)),
             "k": options.k,
             "passes": options.passes,
@@ -136,7 +138,9 @@ class Setup:
                 rows += summary.transfer_rows(name, part, normaliser)
         measured_in = distance_network.part_of(self.bundle)
         distance = measured_in and measured_in.name
-        return ResultTable(rows, titles(distance), notes(summary, distance=distance, about=about))
+        said = notes(summary, distance=distance, about=about)
+        said += [f"{line[0].upper()}{line[1:]}." for line in comparison.missing(self.bundle)]
+        return ResultTable(rows, titles(distance), said)
 
     def _targets(self, store: BlockStore, batch: int) -> Targets:
         """Return the targets, and write their pictures beside the results."""

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 RANGE = 2.0
-"""Dynamic range: white minus black."""
+"""Dynamic range of PSNR: white minus black."""
 SCALES = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
 """Exponents of the five scales, Wang et al. 2003."""
 WINDOW, SIGMA = 11, 1.5
@@ -26,7 +26,8 @@ def reconstruction_error(a: jax.Array, b: jax.Array) -> dict[str, jax.Array]:
     """Return the figures that are defined for pictures of this size, by name.
 
     Returns:
-        `l2`, `psnr` and, from sides of `MS_SSIM_SMALLEST` on, `ms_ssim`; [B] each.
+        `l2`, `psnr` and, from sides of `MS_SSIM_SMALLEST` on, `ms_ssim`; [B] each. `a` is the
+        result, `b` what it is compared with.
     """
     figures = {"l2": l2(a, b), "psnr": psnr(a, b)}
     if ms_ssim_problem(a.shape[1], a.shape[2]) is None:
@@ -58,25 +59,35 @@ def psnr(a: jax.Array, b: jax.Array) -> jax.Array:
 
 @jax.jit
 def ms_ssim(a: jax.Array, b: jax.Array) -> jax.Array:
-    """Return the multi-scale structural similarity; 1 for equal pictures.
+    """Return the multi-scale structural similarity, as HyperStyle's scripts do; 1: no difference.
 
     Five scales, a Gaussian window of 11 pixels without padding, and downsampling by the mean of
-    2×2 blocks (Wang, Simoncelli and Bovik 2003). Negative contrast terms are set to zero.
+    2×2 blocks (Wang, Simoncelli and Bovik 2003). The dynamic range is guessed from `a` at each
+    scale, so the arguments do not commute, and each term is averaged over pixels and channels
+    before its power is taken. A negative contrast term, which HyperStyle's means leave out, gives
+    nan.
 
     Raises:
         ValueError: the pictures are too small for five scales, see `MS_SSIM_SMALLEST`.
+
+    Source: yuval-alaluf/hyperstyle `criteria/ms_ssim.py`, `MSSSIM`.
     """
     if problem := ms_ssim_problem(a.shape[1], a.shape[2]):
         raise ValueError(problem)
-    product = jnp.ones(())
-    for index, exponent in enumerate(SCALES):
-        luminance, contrast = _ssim_terms(a, b)
-        last = index == len(SCALES) - 1
-        term = (luminance * contrast if last else contrast).mean((1, 2))  # [B,3]
-        product = product * jnp.maximum(term, 0) ** exponent
-        if not last:
-            a, b = _halve(a), _halve(b)
-    return product.mean(-1)
+    similar, contrast = ssim_levels(a, b)
+    powers = jnp.asarray(SCALES)[:, None]
+    return (contrast[:-1] ** powers[:-1]).prod(0) * similar[-1] ** powers[-1]
+
+
+def ssim_levels(a: jax.Array, b: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Return the mean structural similarity and contrast term at each of the scales, [5,B] each."""
+    similar, contrast = [], []
+    for _ in SCALES:
+        light, structure = _ssim_terms(a, b)
+        similar.append((light * structure).mean((1, 2, 3)))
+        contrast.append(structure.mean((1, 2, 3)))
+        a, b = _halve(a), _halve(b)
+    return jnp.stack(similar), jnp.stack(contrast)
 
 
 def _ssim_terms(a: jax.Array, b: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -84,7 +95,8 @@ def _ssim_terms(a: jax.Array, b: jax.Array) -> tuple[jax.Array, jax.Array]:
     mean_a, mean_b = _blur(a), _blur(b)
     variance = _blur(a * a) - mean_a**2 + _blur(b * b) - mean_b**2
     covariance = _blur(a * b) - mean_a * mean_b
-    c1, c2 = (K1 * RANGE) ** 2, (K2 * RANGE) ** 2
+    span = jnp.where(a.min((1, 2, 3), keepdims=True) < -0.5, 2.0, 1.0)
+    c1, c2 = (K1 * span) ** 2, (K2 * span) ** 2
     luminance = (2 * mean_a * mean_b + c1) / (mean_a**2 + mean_b**2 + c1)
     return luminance, (2 * covariance + c2) / (variance + c2)
 

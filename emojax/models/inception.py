@@ -17,6 +17,7 @@ from flax import nnx
 
 from emojax.nn.conv import views
 from emojax.nn.conv_norm import ConvNorm
+from emojax.nn.pooling import max_pool
 
 FEATURES = 2048
 
@@ -96,7 +97,7 @@ class Reduction(nnx.Module):
     def __call__(self, x: jax.Array) -> jax.Array:
         """Map [B,H,W,I] to [B,(H-1)/2,(W-1)/2,O]."""
         pairs = zip(self.branches, self.ends, strict=True)
-        return jnp.concatenate([*(end(branch(x)) for branch, end in pairs), max_pool(x)], -1)
+        return jnp.concatenate([*(end(branch(x)) for branch, end in pairs), max_pool(x, 3)], -1)
 
 
 class Expanded(nnx.Module):
@@ -120,7 +121,7 @@ class Expanded(nnx.Module):
             outputs += [row(y), column(y)]
         if self.pooling == "average":
             return jnp.concatenate([*outputs, self.pool(x, between=average_pool)], -1)
-        return jnp.concatenate([*outputs, self.pool(max_pool(x, 1, "SAME"))], -1)
+        return jnp.concatenate([*outputs, self.pool(max_pool(x, 3, 1, "SAME"))], -1)
 
 
 class Inception(nnx.Module):
@@ -167,7 +168,7 @@ class Inception(nnx.Module):
             pictures: [B,299,299,3] float, 0..255, resized by `emojax.nn.resize.clean_resize`.
         """
         x = self.stem[2](self.stem[1](self.stem[0](self.normalise(pictures))))
-        x = max_pool(self.stem[4](self.stem[3](max_pool(x))))
+        x = max_pool(self.stem[4](self.stem[3](max_pool(x, 3))), 3)
         for block in self.blocks5:
             x = block(x)
         x = self.reduction6(x)
@@ -209,14 +210,6 @@ def seven_by_seven(middle: int) -> list[list[Layer]]:
         [(middle, 1), row, (192, (7, 1))],
         [(middle, 1), column, row, column, (192, (1, 7))],
     ]
-
-
-def max_pool(x: jax.Array, stride: int = 2, padding: str = "VALID") -> jax.Array:
-    """Return the 3×3 max pooling, as a maximum over shifted slices.
-
-    `lax.reduce_window` is slow on CPUs.
-    """
-    return functools.reduce(jnp.maximum, views(x, (3, 3), stride, padding, border=-jnp.inf))
 
 
 def average_pool(x: jax.Array) -> jax.Array:

@@ -1,4 +1,4 @@
-"""IR-SE-50, the face-recognition backbone of the pSp, e4e and W encoders.
+"""IR-SE-50, the backbone of ArcFace and of the pSp, e4e and W encoders.
 
 All shapes are NHWC.
 
@@ -135,7 +135,7 @@ class Trunk(nnx.Module):
 
 
 class Conv(nnx.Module):
-    """Square convolution with padding of size // 2 on every side, as in PyTorch."""
+    """Square convolution with padding as in PyTorch, by default of size // 2 on every side."""
 
     def __init__(
         self,
@@ -144,11 +144,13 @@ class Conv(nnx.Module):
         *,
         size: int = 3,
         stride: int = 1,
+        padding: int | None = None,
         bias: bool = True,
         dtype: str = "float32",
         rngs: nnx.Rngs,
     ) -> None:
-        self.size, self.stride, self.dtype = size, stride, dtype
+        self.stride, self.dtype = stride, dtype
+        self.padding = size // 2 if padding is None else padding
         init = nnx.initializers.lecun_normal()
         self.kernel = nnx.Param(init(rngs.params(), (size, size, inputs, outputs)))
         self.bias = nnx.Param(jnp.zeros((outputs,))) if bias else None
@@ -156,7 +158,7 @@ class Conv(nnx.Module):
     def __call__(self, x: jax.Array) -> jax.Array:
         """Map [B,H,W,I] to [B,H',W',O] in `dtype`."""
         x, kernel = x.astype(self.dtype), self.kernel[...].astype(self.dtype)
-        y = conv(x, kernel, stride=self.stride, padding=self.size // 2)
+        y = conv(x, kernel, stride=self.stride, padding=self.padding)
         return y if self.bias is None else y + self.bias[...].astype(self.dtype)
 
 

@@ -17,6 +17,7 @@ from flax import nnx
 
 from emojax.models import irse
 from emojax.nn.layers import EqualLinear, leaky_relu
+from emojax.nn.pooling import pooling_matrix, resample
 
 COARSE, MIDDLE = 3, 7
 """Styles below COARSE use the 16² feature map, those below MIDDLE the 32², the rest the 64²."""
@@ -196,22 +197,7 @@ def upsample(x: jax.Array) -> jax.Array:
     return resample(x, bilinear_matrix(x.shape[1], 2 * x.shape[1]))
 
 
-def resample(x: jax.Array, matrix: np.ndarray) -> jax.Array:
-    """Apply one [out, in] matrix along both sides of square [B,S,S,C] features."""
-    weights = jnp.asarray(matrix, x.dtype)
-    rows = jnp.einsum("oh,bhwc->bowc", weights, x)
-    return jnp.einsum("pw,bowc->bopc", weights, rows)
-
-
 def bilinear_matrix(size: int, target: int) -> np.ndarray:
     """Return the matrix [target, size] of linear interpolation with aligned corners."""
     position = np.arange(target) * (size - 1) / (target - 1)
     return np.maximum(0.0, 1.0 - np.abs(position[:, None] - np.arange(size)))
-
-
-def pooling_matrix(size: int, target: int) -> np.ndarray:
-    """Return the matrix [target, size] of `AdaptiveAvgPool2d`, whose bins may overlap."""
-    start = np.arange(target) * size // target
-    stop = -(-(np.arange(target) + 1) * size // target)
-    inside = (np.arange(size) >= start[:, None]) & (np.arange(size) < stop[:, None])
-    return inside / (stop - start)[:, None]

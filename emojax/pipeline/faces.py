@@ -9,6 +9,7 @@ import jax
 import numpy as np
 from PIL import Image
 
+from emojax.faces import images
 from emojax.faces.paste import put_back
 from emojax.faces.photo_reader import Portrait
 from emojax.latents.codes import Inversion
@@ -31,6 +32,10 @@ class Renderer(Protocol):
 
     def classify(self, pictures: np.ndarray) -> Prediction:
         """Return what the classifier says of pictures uint8 [N,S,S,3]."""
+        ...
+
+    def compare(self, pictures: np.ndarray, references: np.ndarray) -> dict[str, np.ndarray]:
+        """Return how alike pictures uint8 [N,S,S,3] are to others."""
         ...
 
     def doubts(self, faces: "Faces") -> list[str]:
@@ -132,6 +137,32 @@ class Faces(Sequence["Faces"]):
             UserError: there are several.
         """
         return self._only("images", lambda: self.images)[0]
+
+    def compare(self, reference: "Faces | None" = None) -> dict[str, np.ndarray]:
+        """Measure how alike the faces are to others, picture by picture.
+
+        Args:
+            reference: as many faces, or one that all are compared with; default: the photographs
+                that these faces come from.
+
+        Returns:
+            [N] each: `l2` and `psnr`; from pictures of 176 pixels on `ms_ssim`, nan where the
+            contrasts are opposed; with the bundle's networks for them `lpips`, the smaller the
+            more alike, and `identity`, 1 for the same person. See `emojax.metrics.comparison`.
+
+        Raises:
+            UserError: the faces come from no photographs, or the numbers do not go together.
+        """
+        if reference is not None:
+            wanted = reference.pictures
+        elif self.portraits:
+            side = self.pictures.shape[1]
+            wanted = np.stack([images.resize(each.face, side) for each in self.portraits])
+        else:
+            raise UserError("these faces come from no photograph: give faces to compare them with")
+        if len(wanted) not in (1, len(self)):
+            raise UserError(f"there are {len(wanted)} to compare {len(self)} with: wanted as many")
+        return self.pipeline.compare(self.pictures, np.broadcast_to(wanted, self.pictures.shape))
 
     def paste(self, form: PasteForm = "change") -> list[np.ndarray]:
         """Put the faces back into their photographs.

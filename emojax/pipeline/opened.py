@@ -6,7 +6,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -17,14 +16,14 @@ from emojax.latents.codes import Inversion, concatenate
 from emojax.latents.directions import Directions
 from emojax.latents.inversion import Inverter
 from emojax.latents.normalisers import Prepared, Transferrer, combine
+from emojax.metrics import comparison
 from emojax.models.efficientnet import EmotionNet
+from emojax.pipeline import provenance
 from emojax.pipeline.faces import Faces, deal, named
 from emojax.runtime import devices as local
 from emojax.runtime.choices import InverterName, K, Normaliser, Projection, Unit
 from emojax.runtime.errors import UserError
-from emojax.runtime.files import sha256
 from emojax.runtime.flags import PipelineFlags, at_least
-from emojax.runtime.version import VERSION
 from emojax.scoring import classifier as classification
 from emojax.scoring.sampling import sample_codes
 from emojax.store import bundle as bundles
@@ -320,6 +319,14 @@ class Pipeline:
             devices=self._devices,
         )
 
+    def compare(self, pictures: np.ndarray, references: np.ndarray) -> dict[str, np.ndarray]:
+        """Return how alike pictures uint8 [N,S,S,3] are to others, see `Faces.compare`."""
+        return comparison.compare(self._comparing, pictures, references, batch=self.settings.batch)
+
+    @functools.cached_property
+    def _comparing(self) -> comparison.Networks:
+        return comparison.load(self.bundle)
+
     def render(self, groups: Sequence[Faces]) -> None:
         """Draw and classify several groups of faces in as few batches as possible.
 
@@ -368,21 +375,7 @@ class Pipeline:
 
     def about(self) -> dict[str, Any]:
         """Return what a result was made with, JSON-able: settings, hashes and versions."""
-        settings = self.settings
-        parts = (GENERATOR, *INVERTER_PARTS[settings.inverter], EMOTION)
-        hashes = {part.name: self.bundle.sha256(part) for part in parts}
-        file = settings.directions or directions.file_of(self.bundle)
-        return {
-            "bundle": str(self.bundle),
-            "inverter": settings.inverter,
-            "passes": settings.passes if settings.inverter == "hyperstyle" else 0,
-            "crop": settings.crop,
-            "bfloat16": settings.bfloat16,
-            "weights_sha256": hashes,
-            "directions": {"file": str(file), "sha256": sha256(file)},
-            "made_by": f"emojax {VERSION}",
-            "jax": jax.__version__,
-        }
+        return provenance.of(self.settings, self.bundle)
 
     @functools.lru_cache(maxsize=8)  # noqa: B019 - a subspace is worth keeping as long as the pipeline
     def _transferrer(self, normaliser: Normaliser, k: float, projection: Projection) -> Transferrer:

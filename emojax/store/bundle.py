@@ -79,12 +79,16 @@ class Bundle:
         for folder in self.folders:
             if _has_part(folder, part):
                 return folder / part.name
-        raise UserError(f"bundle {self} has no {part.name} ({part.about}): {self.remedy(part)}")
+        raise UserError(self.lack(part))
 
     def file(self, name: str) -> Path | None:
         """Return a file that belongs to the bundle, such as "directions.npz"; None: it has none."""
         places = [folder / name for folder in self.folders]
         return next((place for place in places if os.path.isfile(place)), None)
+
+    def lack(self, part: Part[Any, Any]) -> str:
+        """Say that the bundle lacks a part, and how it is made."""
+        return f"bundle {self} has no {part.name} ({part.about}): {self.remedy(part)}"
 
     def remedy(self, part: Part[Any, Any]) -> str:
         """Say how a part that is missing or unfit is made, as the end of a message."""

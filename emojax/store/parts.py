@@ -14,7 +14,7 @@ from emojax.runtime.choices import InverterName
 if TYPE_CHECKING:
     from flax import nnx
 
-    from emojax.models import efficientnet, hyperstyle, inception, psp, stylegan2
+    from emojax.models import arcface, efficientnet, hyperstyle, inception, lpips, psp, stylegan2
 
 NetworkT = TypeVar("NetworkT", bound="nnx.Module")
 ConfigT = TypeVar("ConfigT")
@@ -93,6 +93,41 @@ INCEPTION: "Part[inception.Inception, inception.InceptionConfig]" = Part(
     "inception:InceptionConfig",
     "Inception of FID and KID",
     "inception FILE",
+)
+IDENTITY: "Part[arcface.ArcFace, arcface.ArcFaceConfig]" = Part(
+    "identity",
+    "arcface:ArcFace",
+    "arcface:ArcFaceConfig",
+    "ArcFace, whether two faces are of one person",
+    "arcface FILE",
+)
+ALEXNET: "Part[lpips.Backbone, lpips.BackboneConfig]" = Part(
+    "alexnet",
+    "lpips:Backbone",
+    "lpips:BackboneConfig",
+    "AlexNet, whose features LPIPS compares",
+    "lpips FILE",
+)
+LPIPS_ALEXNET: "Part[lpips.Linear, lpips.LinearConfig]" = Part(
+    "lpips_alexnet",
+    "lpips:Linear",
+    "lpips:LinearConfig",
+    "weights of LPIPS for AlexNet",
+    "lpips FILE",
+)
+VGG16: "Part[lpips.Backbone, lpips.BackboneConfig]" = Part(
+    "vgg16",
+    "lpips:Backbone",
+    "lpips:BackboneConfig",
+    "VGG16, whose features LPIPS compares",
+    "lpips FILE",
+)
+LPIPS_VGG16: "Part[lpips.Linear, lpips.LinearConfig]" = Part(
+    "lpips_vgg16",
+    "lpips:Linear",
+    "lpips:LinearConfig",
+    "weights of LPIPS for VGG16",
+    "lpips FILE",
 )
 FEATURES: "Part[efficientnet.EmotionNet, efficientnet.EmotionConfig]" = Part(
     "features",

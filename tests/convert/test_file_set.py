@@ -5,7 +5,17 @@ import json
 import numpy as np
 import pytest
 
-from convert import emotion, file_set, hyperstyle, inception, psp, stylegan, systems
+from convert import (
+    arcface,
+    emotion,
+    file_set,
+    hyperstyle,
+    inception,
+    lpips,
+    psp,
+    stylegan,
+    systems,
+)
 from emojax.runtime.cli import run_command
 from emojax.runtime.errors import UserError
 from emojax.store import bundle
@@ -65,9 +75,17 @@ CONTENTS = {
         ["conv_stem.weight", "conv_head.weight"], np.ones(2, np.float32)
     ),
     "directions": {"lat_comp": np.ones((3, 512), np.float32)},
-    "InsightFace's IR-SE50": dict.fromkeys(
+    "ArcFace's IR-SE-50": dict.fromkeys(
         ["input_layer.0.weight", "output_layer.3.weight"], np.ones(2, np.float32)
     ),
+    "torchvision's AlexNet": dict.fromkeys(
+        [f"features.{i}.weight" for i in (0, 3, 6, 8, 10)], np.ones(2, np.float32)
+    ),
+    "torchvision's VGG16": dict.fromkeys(
+        [f"features.{i}.weight" for i in (0, 2, 5, 7, 10, 24, 26, 28)], np.ones(2, np.float32)
+    ),
+    "the weights of LPIPS for AlexNet": published_set.lpips_weights(192),
+    "the weights of LPIPS for VGG16": published_set.lpips_weights(128),
 }
 
 
@@ -76,6 +94,8 @@ RIGHT = {
     psp: ["a pSp encoder", "an e4e encoder"],
     emotion: ["an emotion classifier"],
     inception: ["the Inception network of FID"],
+    arcface: ["ArcFace's IR-SE-50"],
+    lpips: [name for name in CONTENTS if "torchvision" in name or "LPIPS" in name],
 }
 """What each converter takes; a file of the pSp family may hold a generator as its decoder."""
 
@@ -171,11 +191,28 @@ def test_nothing_is_written_where_the_set_is_wrong(here, tmp_path):
     assert "holds no network that is known here" in refused(GENERATOR, lone)
     np.save(tmp_path / "age.npy", np.ones(512))
     assert "age.npy holds directions: convert it with" in refused(tmp_path / "age.npy")
-    face = write(tmp_path / "face.pt", CONTENTS["InsightFace's IR-SE50"])
-    assert "no part of a bundle is made of it" in refused(face)
+    squeeze = {f"lin{i}.model.1.weight": np.ones((1, 64, 1, 1), np.float32) for i in range(7)}
+    lin = write(tmp_path / "squeeze.pth", squeeze)
+    assert "LPIPS for SqueezeNet: no part of a bundle is made of it" in refused(lin)
     assert "cannot be opened" in refused(tmp_path / "nowhere.pt")
     assert "no file given" in refused()
     assert "html.pt is a web page, not a published file" in refused(GENERATOR, FILES / "html.pt")
+
+
+def test_both_weights_of_lpips_are_told_apart(here, tmp_path, capsys):
+    files = [
+        write(tmp_path / f"{width}.pth", published_set.lpips_weights(width)) for width in (192, 128)
+    ]
+    file_set.main(file_set.Options(tuple(files), name="judges"))
+    made = bundle.find("judges")
+    for part, width in (("lpips_alexnet", 192), ("lpips_vgg16", 128)):
+        assert made.load(PARTS[part]).weights[1].shape == (width,)
+        assert made.metadata(PARTS[part]).source["file"] == f"{width}.pth"
+    assert "192.pth (LPIPS 0.1 layout, the whole network)" in capsys.readouterr().out
+    other = published_set.lpips_weights(192)
+    del other["lin4.model.1.weight"]
+    with pytest.raises(UserError, match=r"missing: lin4\.model\.1\.weight"):
+        lpips.convert(PARTS["lpips_alexnet"], other)
 
 
 def test_parts_are_added_to_a_bundle(here, capsys):

@@ -20,7 +20,7 @@ from emojax.evaluation import table as evaluation_table
 from emojax.evaluation.ground_truth import LabelledFaces
 from emojax.faces import images
 from emojax.latents import inversion, normalisers
-from emojax.metrics import distance_network, fid
+from emojax.metrics import comparison, distance_network, fid
 from emojax.metrics.emotion_score import emotion_score
 from emojax.models.efficientnet import EmotionNet
 from emojax.runtime.cli import run_command
@@ -69,6 +69,7 @@ def folder(tmp_path_factory):
         bundle.save(
             folder, PARTS[part], changed, small_world.table(EmotionNet, changed, 6 + seed), {}
         )
+    small_world.write_comparing(folder)
     named = {ground_truth.SOURCES: "emojax.demo.truth:sources"}
     (folder / ground_truth.FILE).write_text(json.dumps(named))
     return folder
@@ -114,7 +115,9 @@ def test_every_row_is_there_with_its_files(run):
     assert set(rows) == wanted
     for (_, result, target), values in rows.items():
         assert {"emotion_score", "emotion_score_log", "top1", "frechet", "kernel"} <= set(values)
-        assert ("psnr" in values) == ("seconds" in values) == (result != "truth")
+        alike = {"l2", "psnr", "lpips", "identity"}  # no MS-SSIM: 128 pixels are too few
+        assert alike & set(values) == (alike if result != "truth" else set())
+        assert ("seconds" in values) == (result != "truth")
         assert values["attribute_error"] > 0
         assert all(np.isfinite(list(values.values()))), (result, target)
     with open(run / "table.csv", newline="") as stream:
@@ -126,6 +129,9 @@ def test_every_row_is_there_with_its_files(run):
     assert "| psp        | subspace" in text
     assert "Fréchet distance (features)" in text
     assert "no FID" in text
+    assert "| L2 " in text
+    assert "| LPIPS | identity similarity |" in text
+    assert "the true picture" in text
     assert {file.name for file in run.glob("*.png")} == {f"target_{e}.png" for e in EMOTIONS}
 
 
@@ -150,6 +156,9 @@ def test_a_row_is_what_the_parts_make_of_it(run, folder):
     true = known.transferred(range(SAMPLES), "fear").pictures
     square = np.square((results.astype(float) - true) / 255).mean((1, 2, 3))
     assert values["psnr"] == pytest.approx(np.mean(-10 * np.log10(square)), abs=1e-2)
+    alike = comparison.compare(comparison.load(bundle.find(folder)), results, true, batch=1)
+    for name in ("l2", "lpips", "identity"):
+        assert values[name] == pytest.approx(alike[name].mean(), rel=2e-2), name
 
     def gaussian(pictures):
         said = distance_network.pooled_features(measurer, pictures)

@@ -9,12 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from convert import directions, emotion, psp, stylegan, systems
+from convert import arcface, directions, emotion, lpips, psp, stylegan, systems
 from convert.reader import checkpoint_file, schema
 from emojax.runtime.errors import UserError
 from tests.data import recipe
 from tests.fuzz.family import Family, Files
 from tests.fuzz.mutations import mutate, plain
+from tests.support import published_set
 from tests.support.oracles import DATA
 from tests.support.score_world import GENERATOR as TINY
 
@@ -23,7 +24,7 @@ MEAN = np.zeros(32, np.float32)
 
 
 def seeds() -> list[Files]:
-    """A generator, a pSp file with a decoder, a classifier and directions, as pickles."""
+    """A generator, a pSp file with a decoder, a classifier and others, as pickles."""
     opts = {"encoder_type": "GradualStyleEncoder", "start_from_latent_avg": False, "input_nc": 3}
     state = {f"decoder.{name}": array for name, array in TENSORS.items()}
     classifier = checkpoint_file.state_dict(
@@ -34,6 +35,9 @@ def seeds() -> list[Files]:
         {"state_dict": state, "opts": opts, "latent_avg": MEAN},
         {name: np.array(array) for name, array in classifier.items()},
         {"lat_comp": np.ones((2, 1, 16), np.float32)},
+        published_set.lpips_weights(192),
+        {f"{key}.weight": np.ones(2, np.float32) for key in ("input_layer.0", "output_layer.3")},
+        {f"features.{i}.weight": np.ones((8, 3, 3, 3), np.float32) for i in (0, 3, 6, 8, 10)},
     ]
     files = [{"file": pickle.dumps(each)} for each in contents]
     stream = io.BytesIO()
@@ -108,6 +112,11 @@ def read(folder: Path) -> None:
         _use(emotion.convert(table)[1])
     elif system is systems.DIRECTIONS:
         directions.stacked(directions.read(file), TINY)
+    elif system is systems.IDENTITY:
+        _use(arcface.convert(schema.table(checkpoint_file.state_dict(saved), str(file)))[1])
+    elif system is not None and system.converter == "lpips":
+        table = schema.table(checkpoint_file.state_dict(saved), str(file))
+        _use(lpips.convert(lpips.PARTS[system.parts[0]], table)[1])
     elif system in (systems.PSP, systems.PSP_W, systems.E4E):
         checked = psp.checked(saved, file)
         if checked.decoder is None:

@@ -1,10 +1,15 @@
-"""Squared error, PSNR and MS-SSIM against their definitions."""
+"""Squared error, PSNR and MS-SSIM against their definitions and HyperStyle's recorded values."""
 
+import functools
+import zlib
+
+import jax
 import numpy as np
 import pytest
 from scipy import ndimage
 
 from emojax.metrics import image_quality
+from tests.support import judges, oracles
 
 
 def pair(seed=0, side=192):
@@ -24,6 +29,38 @@ def test_l2_and_psnr():
     assert np.isinf(np.asarray(image_quality.psnr(a, a))).all()
 
 
+CASE = "ms_ssim"
+
+
+@functools.cache
+def recorded(name):
+    """Redraw a recorded pair, [1,S,S,3] each."""
+    about = oracles.manifest(CASE)["config"]["pairs"][name]
+    a, d = (judges.planes(51, f"{name}_{key}", about["shape"][-1], batch=1) for key in "ad")
+    a = 0.45 * a if name == "low256" else a
+    b = {"far256": d, "anti256": -a}.get(name, 0.9 * a + 0.1 * d)
+    pair = [each.astype(np.float32) for each in (a, b)]
+    assert [zlib.crc32(each.tobytes()) for each in pair] == about["crc32_of_float32_bytes"]
+    return [each.transpose(0, 2, 3, 1) for each in pair]
+
+
+@pytest.mark.parametrize("name", ["near256", "far256", "low256", "anti256", "near1024"])
+def test_ms_ssim_is_hyperstyles(name):
+    golden, pair = oracles.golden(CASE), recorded(name)
+    levels = np.stack(jax.jit(image_quality.ssim_levels)(*pair))[:, :, 0]
+    np.testing.assert_allclose(levels, golden[f"{name}/levels"], rtol=2e-6, atol=2e-6)
+    np.testing.assert_allclose(image_quality.l2(*pair)[0], golden[f"{name}/mse"], rtol=2e-6)
+    found = image_quality.ms_ssim(*pair)[0]
+    np.testing.assert_allclose(found, golden[name], rtol=2e-6, atol=2e-6)
+    assert bool(np.isnan(found)) == (name == "anti256")
+
+
+def test_the_range_is_guessed_from_the_first_picture():
+    low, other = recorded("low256")
+    swapped = image_quality.ms_ssim(other - 0.6, low)  # now the first reaches below -0.5
+    assert abs(float(swapped[0]) - float(oracles.golden(CASE)["low256"])) > 1e-3
+
+
 def test_ms_ssim_equals_its_definition():
     a, b = pair()
     window = np.exp(-((np.arange(11) - 5) ** 2) / 4.5)
@@ -34,21 +71,20 @@ def test_ms_ssim_equals_its_definition():
             x = ndimage.correlate1d(x, window, axis)
         return x[5:-5, 5:-5]
 
-    def one(x, y):  # a channel in float64, two-dimensional window
+    def one(x, y):  # a picture in float64, two-dimensional window
         total = 1.0
         for index, power in enumerate(image_quality.SCALES):
+            span = 2 if x.min() < -0.5 else 1
             mx, my = mean(x), mean(y)
             vx, vy, c = mean(x * x) - mx**2, mean(y * y) - my**2, mean(x * y) - mx * my
-            contrast = (2 * c + 0.06**2) / (vx + vy + 0.06**2)
-            light = (2 * mx * my + 0.02**2) / (mx**2 + my**2 + 0.02**2)
+            contrast = (2 * c + (0.03 * span) ** 2) / (vx + vy + (0.03 * span) ** 2)
+            light = 2 * mx * my + (0.01 * span) ** 2
+            light /= mx**2 + my**2 + (0.01 * span) ** 2
             total *= (contrast * light if index == 4 else contrast).mean() ** power
-            x, y = (z.reshape(len(z) // 2, 2, -1, 2).mean((1, 3)) for z in (x, y))
+            x, y = (z.reshape(len(z) // 2, 2, -1, 2, 3).mean((1, 3)) for z in (x, y))
         return total
 
-    wanted = [
-        np.mean([one(*(p[i, ..., c].astype(float) for p in (a, b))) for c in range(3)])
-        for i in range(2)
-    ]
+    wanted = [one(a[i].astype(float), b[i].astype(float)) for i in range(2)]
     np.testing.assert_allclose(image_quality.ms_ssim(a, b), wanted, rtol=1e-4)  # float32 variances
     np.testing.assert_allclose(image_quality.ms_ssim(a, a), 1, rtol=1e-5)
     assert (np.asarray(image_quality.ms_ssim(a, b)) < 0.98).all()

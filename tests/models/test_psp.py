@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from emojax.models import irse, psp
+from emojax.nn import pooling
 from emojax.store import weights
 from tests.support import encoder_cases as cases
 from tests.support import oracles, small_world
@@ -114,9 +115,9 @@ def test_resampling_matrices():
     np.testing.assert_allclose(
         psp.bilinear_matrix(2, 4), [[1, 0], [2 / 3, 1 / 3], [1 / 3, 2 / 3], [0, 1]], atol=1e-12
     )
-    pooling = psp.pooling_matrix(16, 7)  # bins of 3 or 4, which overlap
-    assert sorted({int(n) for n in (pooling > 0).sum(1)}) == [3, 4]
-    np.testing.assert_allclose(pooling.sum(1), 1, rtol=1e-12)
+    bins = pooling.pooling_matrix(16, 7)  # bins of 3 or 4, which overlap
+    assert sorted({int(n) for n in (bins > 0).sum(1)}) == [3, 4]
+    np.testing.assert_allclose(bins.sum(1), 1, rtol=1e-12)
 
 
 def test_shortcut_subsamples_where_the_width_stays():

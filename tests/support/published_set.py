@@ -1,4 +1,4 @@
-"""Files in the layouts of the published ones: the six of the FFHQ bundle.
+"""Files in the layouts of the published ones: those of the FFHQ bundle.
 
 small(folder)     a generator of 64² with few channels; encoders as they are published
 published(folder) names and shapes of the published files, 4.6 GB
@@ -27,6 +27,15 @@ NAMES = {
     "inception": "pt_inception-2015-12-05-6726825d.pth",
 }
 """Published names by part."""
+
+MEASURING = {
+    "identity": "model_ir_se50.pth",
+    "alexnet": "alexnet-owt-7be5be79.pth",
+    "lpips_alexnet": "alex.pth",
+    "vgg16": "vgg16-397923af.pth",
+    "lpips_vgg16": "vgg.pth",
+}
+"""The same of the networks that only measure, which `small` and `published` do not write."""
 
 
 def decoder(seed=0):
@@ -140,6 +149,15 @@ def drawn(case, prefix="", manifest="manifest.json"):
     about = json.loads((oracles.DATA / case / manifest).read_text())
     state = _arrays(entry for entry in about["entries"] if entry["key"].startswith(prefix))
     return state | {name: state[source] for name, source in about.get("aliases", {}).items()}
+
+
+def lpips_weights(width):
+    """Return weights of LPIPS under their published names, for AlexNet (192) or VGG16 (128)."""
+    channels = {192: (64, 192, 384, 256, 256), 128: (64, 128, 256, 512, 512)}[width]
+    return {
+        f"lin{i}.model.1.weight": np.full((1, count, 1, 1), 0.1, np.float32)
+        for i, count in enumerate(channels)
+    }
 
 
 def _arrays(entries):

@@ -8,7 +8,7 @@ import numpy as np
 
 from emojax.faces import images
 from emojax.latents.directions import Directions
-from emojax.models import hyperstyle, psp, stylegan2
+from emojax.models import arcface, hyperstyle, lpips, psp, stylegan2
 from emojax.models.efficientnet import EIGHT, EmotionConfig, EmotionNet
 from emojax.store import bundle, parts, weights
 from tests.support.pictures import noise
@@ -29,6 +29,9 @@ HYPERNET = hyperstyle.HypernetConfig(
     units=(1, 1, 1, 1),
     shared_width=16,
     separate_width=16,
+)
+IDENTITY = arcface.ArcFaceConfig(
+    features=16, side=32, stem=16, widths=(16, 16, 32, 32), units=(1, 1, 1, 1)
 )
 EMOTION = EmotionConfig(width=0.1, depth=0.1, size=32)
 
@@ -77,6 +80,18 @@ def write_whole(folder):
     (folder / "samples").mkdir()
     for name, picture in zip(("source", "target"), noise("samples", 2, SIDE), strict=True):
         images.write(folder / "samples" / f"{name}.png", images.to_uint8(picture))
+    return folder
+
+
+def write_comparing(folder):
+    """Write the networks that compare pictures into a bundle: ArcFace, and LPIPS with AlexNet."""
+    alexnet, linear = lpips.BackboneConfig(), lpips.LinearConfig()
+    for part, network, config, seed in (
+        (parts.IDENTITY, arcface.ArcFace, IDENTITY, 10),
+        (parts.ALEXNET, lpips.Backbone, alexnet, 11),
+        (parts.LPIPS_ALEXNET, lpips.Linear, linear, 12),
+    ):
+        bundle.save(folder, part, config, table(network, config, seed), {})
     return folder
 
 

@@ -33,6 +33,11 @@ CASES = [
     "hyperstyle_ffhq",
     "align",
     "encoder_preprocess",
+    "arcface_irse50",
+    "lpips_alex",
+    "lpips_vgg",
+    "ms_ssim",
+    "projection",
 ]
 
 DROPPED = (  # whole pictures of these: noise, which does not compress
@@ -68,6 +73,8 @@ def main(source: Path) -> None:
         for file in sorted((source / case).glob("manifest*.json")):
             manifest = json.loads(file.read_text())
             (folder / file.name).write_text(json.dumps(manifest, separators=(",", ":")))
+        for file in (source / case).glob("LICENSE*"):
+            shutil.copy(file, folder / file.name)
         with np.load(source / case / "golden.npz") as file:
             kept = {name: thinned(name, file[name]) for name in file.files}
         np.savez_compressed(

@@ -1,0 +1,32 @@
+"""Pooling and interpolation of feature maps; NHWC."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from emojax.nn.conv import views
+
+
+def resample(x: jax.Array, matrix: np.ndarray) -> jax.Array:
+    """Apply one [out, in] matrix along both sides of square [B,S,S,C] features."""
+    weights = jnp.asarray(matrix, x.dtype)
+    rows = jnp.einsum("oh,bhwc->bowc", weights, x)
+    return jnp.einsum("pw,bowc->bopc", weights, rows)
+
+
+def pooling_matrix(size: int, target: int) -> np.ndarray:
+    """Return the matrix [target, size] of `AdaptiveAvgPool2d`, whose bins may overlap."""
+    start = np.arange(target) * size // target
+    stop = -(-(np.arange(target) + 1) * size // target)
+    inside = (np.arange(size) >= start[:, None]) & (np.arange(size) < stop[:, None])
+    return inside / (stop - start)[:, None]
+
+
+def max_pool(x: jax.Array, size: int, stride: int = 2, padding: str = "VALID") -> jax.Array:
+    """Return the size×size max pooling of [B,H,W,C], as a maximum over shifted slices.
+
+    `lax.reduce_window` is slow on CPUs.
+    """
+    return functools.reduce(jnp.maximum, views(x, (size, size), stride, padding, border=-jnp.inf))
