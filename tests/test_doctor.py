@@ -42,7 +42,10 @@ def test_missing_parts_have_a_command(here, capsys, name, command):
     assert found["missing"]["directions"].startswith(f"emojax score --bundle {name} ")
     doctor.main(doctor.Options())
     said = capsys.readouterr().out
-    assert f"psp, w_encoder, hyperstyle, emotion, inception: {command}\n" in said
+    parts = (
+        "psp, w_encoder, hyperstyle, emotion, inception, identity, alexnet, lpips_alexnet, vgg16"
+    )
+    assert f"{parts}, lpips_vgg16: {command}\n" in said
     assert "no other bundle" not in said
 
 
