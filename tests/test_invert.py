@@ -41,7 +41,8 @@ def options(folder, photos, **changes):
     return invert.Options((photos,), **chosen)
 
 
-def test_a_folder_is_inverted_and_resumed(folder, photos, capsys):
+def test_a_folder_is_inverted_and_resumed(folder, photos, capsys, caplog):
+    caplog.set_level("INFO")
     (photos / "broken.jpg").write_text("not a picture")
     chosen = options(folder, photos, inverter="hyperstyle", passes=2)
     with pytest.raises(UserError, match="1 of 4 pictures were left out"):
@@ -59,10 +60,9 @@ def test_a_folder_is_inverted_and_resumed(folder, photos, capsys):
     assert [row["name"] for row in rows] == ["a", "b", "c"]
     assert all(float(row["l2"]) > 0 and float(row["psnr"]) > 0 for row in rows)
     assert list(rows[0]) == ["name", "l2", "psnr"]  # pictures of 64 pixels have no MS-SSIM
-    said = capsys.readouterr()
-    assert "3 faces" in said.out
-    assert f"no identity similarity: bundle {folder} has no identity" in said.err
-    assert f"make it with 'emojax convert arcface FILE --name {folder}'" in said.err
+    assert "3 faces" in capsys.readouterr().out
+    assert f"no identity similarity: bundle {folder} has no identity" in caplog.text
+    assert f"make it with 'emojax convert arcface FILE --name {folder}'" in caplog.text
     (photos / "broken.jpg").unlink()
     before = {file.name: file.stat().st_mtime_ns for file in out.glob("*.npz")}
     (out / "c.png").unlink()  # as if stopped before the last
