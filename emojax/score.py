@@ -50,7 +50,8 @@ class Options:
     """Flags of `emojax score`."""
 
     bundle: str = DEFAULT_BUNDLE
-    """Name or folder of a bundle with a generator and an emotion classifier."""
+    """Name, folder or address (s3://..., gs://...) of a bundle with a generator and an emotion
+    classifier."""
     samples: int = 300_000
     """Faces to score; their ids are 0, 1, ..."""
     out: str = "scores"

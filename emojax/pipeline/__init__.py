@@ -40,7 +40,7 @@ def load(
     """Open a bundle: a generator, an inverter, directions and an emotion classifier.
 
     Args:
-        bundle: name or folder.
+        bundle: name, folder, or address in an object store (s3://... or gs://...).
         inverter: "psp" (one encoder pass to W+) or "hyperstyle" (a code in W, and passes that
             refine the generator's kernels).
         passes: of HyperStyle.

@@ -40,7 +40,8 @@ class PipelineFlags(PhotoFlags):
     """Which networks, and how they run."""
 
     bundle: str = DEFAULT_BUNDLE
-    """Name or folder of a bundle with a generator, an inverter, directions and a classifier."""
+    """Name, folder or address (s3://..., gs://...) of a bundle with a generator, an inverter,
+    directions and a classifier."""
     inverter: InverterName = "psp"
     """psp: one encoder pass to W+. hyperstyle: a code in W, and several passes that refine the
     generator's kernels."""
