@@ -12,9 +12,7 @@ module imports no JAX until a network is loaded or saved.
 """
 
 import dataclasses
-import json
 import os
-import re
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -382,7 +380,7 @@ def save(
     make_folder(folder)
     with replacing_folder(folder / part.name) as aside:
         weights.write(aside / "weights", arrays)
-        (aside / METADATA).write_text(_readable(stored))
+        (aside / METADATA).write_text(metadata.readable(stored))
     return stored
 
 
@@ -396,9 +394,3 @@ def _has_part(folder: Path, part: Part[Any, Any]) -> bool:
 
 def _holds_parts(folder: Path) -> bool:
     return any(_has_part(folder, part) for part in PARTS.values())
-
-
-def _readable(stored: dict[str, Any]) -> str:
-    """Return indented JSON with every list of plain values on one line."""
-    text = json.dumps(stored, indent=2) + "\n"
-    return re.sub(r"\[[^][{}]*\]", lambda found: " ".join(found[0].split()), text)

@@ -9,6 +9,8 @@ are compared with the hash, which takes reading them twice.
 """
 
 import dataclasses
+import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -99,3 +101,9 @@ def read(file: Path) -> Metadata:
     """
     with reading(file, _KIND) as data:
         return record(Metadata, parse_object(data))
+
+
+def readable(stored: dict[str, Any]) -> str:
+    """Return indented JSON with every list of plain values on one line."""
+    text = json.dumps(stored, indent=2) + "\n"
+    return re.sub(r"\[[^][{}]*\]", lambda found: " ".join(found[0].split()), text)
