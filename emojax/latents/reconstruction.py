@@ -93,7 +93,7 @@ def measure(
     inverter: Inverter,
     *,
     batch: int = BATCH,
-    samples: int = SAMPLES,
+    samples: int,
     advance: Callable[[int], object] | None = None,
 ) -> Usual:
     """Invert random faces of the generator and return the distances of their reconstructions.
@@ -136,7 +136,7 @@ def write(file: Path, bundle: Bundle, advance: Callable[[int], object] | None = 
     found, mesh = {}, mesh_for(BATCH)
     for name in methods(bundle):
         inverter = everywhere(inversion.load(bundle, name), mesh)
-        found[name] = dataclasses.asdict(measure(inverter, advance=advance))
+        found[name] = dataclasses.asdict(measure(inverter, samples=SAMPLES, advance=advance))
     if found:
         write_json(file, found)
 

@@ -12,7 +12,7 @@ import pytest
 from emojax.demo import dataset, faces, report, train
 from emojax.demo.training import run as training
 from emojax.demo.training.recipe import PROFILES
-from emojax.latents import directions, usable_range
+from emojax.latents import directions, reconstruction, usable_range
 from emojax.runtime.errors import UserError
 from emojax.store import bundle
 from emojax.store.parts import GENERATOR
@@ -76,6 +76,7 @@ def test_the_report_is_a_readable_table():
 def test_directions_of_a_new_bundle_are_fitted_to_its_own_faces(tmp_path, monkeypatch):
     for name, few in {"FACES": 4, "OTHERS": 8, "STEPS": 2}.items():
         monkeypatch.setattr(usable_range, name, few)
+    monkeypatch.setattr(reconstruction, "SAMPLES", 8)
     folder = small_world.write_whole(tmp_path / "small")
     before = directions.load(bundle.find(folder))
     run = training.Run(PROFILES["cpu"], tmp_path / "work", 0)
