@@ -3,11 +3,12 @@
     python -m benchmarks.stylegan2                       1024² at batch 1, 256² at batch 8
     python -m benchmarks.stylegan2 --cases 1024x4 --dtypes float32 bfloat16
     python -m benchmarks.stylegan2 --no-compile          without torch.compile
+    python -m benchmarks.stylegan2 --cases 1024x32 --dtypes bfloat16 --bfloat16-from 8    on a GPU
 
 PyTorch runs in the published form (weights modulated for every sample, grouped convolution, FIR
 filter by zero insertion) and in the fastest form known to us (activations modulated, channels_last,
 torch.compile); on a GPU with cudnn.benchmark. Pictures stay on the device in both frameworks.
-Prints one JSON line for each case and dtype.
+Prints one JSON line for each case and dtype; in bfloat16 with the difference from float32.
 """
 
 import dataclasses
@@ -36,7 +37,9 @@ class Options:
     cases: tuple[str, ...] = ("1024x1", "256x8")
     """Cases as RESOLUTIONxBATCH."""
     dtypes: tuple[str, ...] = ("float32",)
-    """float32, or bfloat16 (convolutions from 64² on)."""
+    """float32, or bfloat16 (convolutions from --bfloat16-from on)."""
+    bfloat16_from: int = 64
+    """Resolution from which on bfloat16 is used; a GPU's own kernels start at 8."""
     repeats: int = 5
     """Timed rounds, after two untimed ones."""
     forms: tuple[Form, ...] = ("original", "best", "shifted")
@@ -69,7 +72,7 @@ def compare(
     options: Options,
 ) -> None:
     """Time emojax and PyTorch on one case and print the line."""
-    half_from = 64 if dtype == "bfloat16" else None
+    half_from = options.bfloat16_from if dtype == "bfloat16" else None
     ours = emojax_call(config, state, z, half_from)
     partners: dict[str, Callable[[], torch.Tensor]] = {}
     for form, compiled in itertools.product(options.forms, (False, True)):
@@ -83,6 +86,10 @@ def compare(
     exact = on_host(ours()).transpose(0, 3, 1, 2)
     for name, call in partners.items():
         figures[name]["max_error"] = float(np.abs(on_host(call()) - exact).max())
+    if half_from is not None:
+        with jax.default_matmul_precision("highest"):
+            full = on_host(emojax_call(config, state, z, None)()).transpose(0, 3, 1, 2)
+        figures["emojax"]["error_of_bfloat16"] = _levels(exact, full)
     rates = {name: len(z) / figure["median_s"] for name, figure in figures.items()}
     emit(
         benchmark="stylegan2",
@@ -94,6 +101,20 @@ def compare(
         details=figures,
         **describe(),
     )
+
+
+def _levels(pictures: np.ndarray, full: np.ndarray) -> dict[str, float]:
+    """Compare pictures with those of float32 where three standard deviations are 127.5 levels.
+
+    Random weights draw pictures of another range than [-1, 1], which a trained generator fills.
+    """
+    difference = np.abs(pictures - full) * (127.5 / (3 * full.std()))
+    relative = np.linalg.norm(pictures - full) / np.linalg.norm(full)
+    return {
+        "mean_of_255": float(difference.mean()),
+        "max_of_255": float(difference.max()),
+        "relative_l2": float(relative),
+    }
 
 
 def emojax_call(
