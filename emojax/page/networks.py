@@ -48,16 +48,16 @@ class Networks:
         """Compile what the page runs, by running it; yields what is done next."""
         pipe, scale = self.default, self.scale
         yield "drawing faces"
-        face = draw(pipe, Origin(seed=1)).face
+        drawn = draw(pipe, Origin(seed=1))
         yield "moving a slider"
-        pipe.render([pipe.edit(face, dict.fromkeys(scale.names, 0.1))])
+        pipe.render([pipe.edit(drawn.face, dict.fromkeys(scale.names, 0.1))])
         yield "a row of faces"
         pipe.render([pipe.sample(range(8))])
-        own = samples(pipe)
-        if not own:
-            return
         yield "opening a photograph"
-        subjects = [open_photo(pipe, file).subject for file in own.values()]
+        subjects = [open_photo(pipe, file).subject for file in samples(pipe).values()]
+        if not subjects:  # a bundle without photographs of its own inverts a face that it drew
+            pipe.classify(pipe.invert(drawn.face.pictures[0]).pictures)
+            subjects = [drawn]
         yield "transferring an expression"
         pair = Pair.prepare(pipe, subjects[0], subjects[-1], "reinvert")
         yield "the way from one expression to the other"

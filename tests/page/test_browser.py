@@ -177,9 +177,16 @@ def test_a_photograph_comes_from_webcam_and_clipboard(visit):
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_the_page_fits_a_phone(visit, scheme):
     page = visit(viewport={"width": 390, "height": 844}, color_scheme=scheme)
-    for tab in ("Edit", "Transfer"):
+    for tab in ("Edit", "Explore", "Video", "Transfer"):
         page.get_by_role("tab", name=tab).click()
         assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    choices = page.locator(".ex-choices:visible button")
+    for number in (0, 3):  # a transfer with its stages
+        choices.nth(number).click()
+        page.wait_for_selector(("#transfer-source img", "#transfer-stage .ex-compare")[number // 3])
+    page.get_by_role("button", name="Stages in between").click()
+    page.locator("#transfer-stages img").first.wait_for()
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
     picture = Image.open(io.BytesIO(page.screenshot())).convert("L")
     is_dark = np.median(np.asarray(picture)) < 128
     assert is_dark == (scheme == "dark")
