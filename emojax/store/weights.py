@@ -38,9 +38,6 @@ PIECE = 2**22
 PENDING = 2**26
 """Bytes that are being written at a time."""
 
-_ALIGNMENT = 64
-"""Bytes of which the address of an array is a multiple."""
-
 _CLAIMED = 2**28
 """Bytes that the arrays of a checkpoint may take beyond three times its files."""
 
@@ -204,17 +201,9 @@ class Stored:
             UserError: a file is damaged.
         """
         with _damage(self.folder):
-            array = _aligned(self.shape, self.dtype)
+            array = np.empty(self.shape, self.dtype)
             tensorstore.array(array).write(self.store).result()  # store.read() holds more memory
         return array if dtype is None else array.astype(dtype, copy=False)
-
-
-def _aligned(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
-    """Return an empty array at an address that JAX takes over on a CPU without a copy."""
-    size = math.prod(shape) * dtype.itemsize
-    memory = np.empty(size + _ALIGNMENT, np.uint8)
-    start = -memory.ctypes.data % _ALIGNMENT
-    return memory[start : start + size].view(dtype).reshape(shape)
 
 
 def read(folder: Path) -> dict[str, Stored]:

@@ -38,7 +38,7 @@ def run_process(job: Job, world: World, out: Path, how: How) -> Ended:
 def signalled(run: Run, job: Job, world: World, out: Path, how: How) -> str:
     """Send SIGINT or SIGTERM: one word, the exit code of the signal, nothing half-written."""
     ended = run(job, world, prepare(job, out), how)
-    if ended.code:
+    if ended.code not in (0, -signal.SIGTERM):  # before or after the command's own handling
         _expect(ended, 128 + (how.stop or 0), "stopped", out)
     _again(run, job, world, out)
     return f"exit code {ended.code}"
