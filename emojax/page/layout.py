@@ -1,6 +1,7 @@
 """The whole page: banner, tabs, and what happens when a visitor comes and goes."""
 
 import html
+from pathlib import Path
 from collections.abc import Sequence
 from typing import Any
 
@@ -65,7 +66,7 @@ def banner(pipe: Pipeline) -> str:
             "drawn face. For results on photographs stop this page, run “emojax fetch ffhq” and "
             "then “emojax web --bundle ffhq”."
         )
-    name = html.escape(str(pipe.bundle))
+    name = html.escape(Path(str(pipe.bundle)).name)  # of a folder the last part: visitors see it
     return (
         '<header class="ex-banner"><div><h1>emojax</h1><p>Change or transfer the emotion of a '
         f'face.</p></div><p class="ex-bundle"><strong>Bundle “{name}”</strong> {what}</p></header>'
