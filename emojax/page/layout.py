@@ -1,8 +1,8 @@
 """The whole page: banner, tabs, and what happens when a visitor comes and goes."""
 
 import html
-from pathlib import Path
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import gradio as gr
