@@ -27,7 +27,7 @@ from benchmarks.torch_models.stylegan2 import Generator
 from convert import hyperstyle as convert_hyperstyle
 from convert import psp as convert_psp
 from convert import stylegan
-from emojax.latents import inversion
+from emojax.latents import inversion, refinement
 from emojax.latents.inversion import Inverter
 from emojax.models import hyperstyle, psp, stylegan2
 from emojax.runtime.cli import cli
@@ -98,8 +98,8 @@ def _hyperstyle(pictures: np.ndarray, options: Options) -> dict[str, float]:
     average, passes = torch.from_numpy(mean).to(seen.device), options.passes
 
     def ours() -> jax.Array:
-        codes, vectors, _ = inversion.refine(networks, shown, passes=passes)
-        return inversion.redraw(networks, codes, vectors, passes)
+        codes, vectors, _ = refinement.refine(networks, shown, passes=passes)
+        return refinement.redraw(networks, codes, vectors, passes)
 
     def theirs() -> torch.Tensor:
         drawn = [
@@ -134,7 +134,8 @@ def hyperstyle_inverter(
     encoder = loaded(psp.Encoder, w_config, table, options)
     state = {f"hypernet.{key}": value for key, value in arrays(hypernet).items()}
     h_config, table, _ = convert_hyperstyle.convert(state, "", ours.config.channels)
-    return Inverter(ours, encoder, loaded(hyperstyle.Hypernet, h_config, table, options))
+    hypernet = loaded(hyperstyle.Hypernet, h_config, table, options)
+    return Inverter(ours, encoder, hypernet, method="hyperstyle")
 
 
 def loaded(

@@ -25,7 +25,7 @@ from emojax.runtime.files import make_folder, replacing
 from emojax.runtime.flags import PipelineFlags, at_least
 from emojax.runtime.progress import progress
 from emojax.store import bundle
-from emojax.store.parts import EMOTION, GENERATOR, INVERTER_PARTS
+from emojax.store.parts import EMOTION, GENERATOR, INVERTER_PARTS, INVERTERS
 
 if TYPE_CHECKING:  # jax is imported after the flags have been checked
     import numpy as np
@@ -197,7 +197,7 @@ def _figure(
     from emojax.report import plots
     from emojax.report.cards import sheet
     from emojax.report.html_page import Figure
-    from emojax.report.paper_figures import INVERTER_OF, INVERTER_TITLES
+    from emojax.report.paper_figures import INVERTER_OF
 
     title, file, pipe = (
         f"Figure {number}. {TITLES[number]}",
@@ -210,7 +210,7 @@ def _figure(
     elif number in PLOTS:
         missing = plots.missing()
     elif not drawer.has(number):
-        missing = f"the bundle has no {INVERTER_TITLES[INVERTER_OF[number]]}"
+        missing = f"the bundle has no {INVERTERS[INVERTER_OF[number]].title}"
     if missing:
         return Figure(title, f"Left out: {missing}.", None)
     if number == 4 and scored:

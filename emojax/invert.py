@@ -53,9 +53,13 @@ class Options(PhotoFlags):
     """Name or folder of a bundle with a generator and the inverter's networks."""
     inverter: InverterName = "psp"
     """psp: one encoder pass to W+. hyperstyle: a code in W, and several passes that refine the
-    generator's kernels."""
+    generator's kernels. projection, projection-w: codes in W+ or W by optimisation. pti: a code in
+    W, and a generator tuned to the face."""
     passes: int = 5
     """Passes of HyperStyle."""
+    steps: int | None = None
+    """Steps of an optimisation; default: 1000 of a projection, 350 of PTI's tuning, which a
+    projection of 9 steps for every 7 precedes."""
     face: str = "only"
     """Which face of a picture with several: largest, or a number from the left, from 1."""
     batch: int = 4
@@ -83,7 +87,9 @@ def main(options: Options) -> None:
 
     with progress("reading the networks", len(jobs), "faces") as shown:
         place = bundle.find(options.bundle)
-        inverter = inversion.load(place, options.inverter, bfloat16=options.bfloat16)
+        inverter = inversion.load(
+            place, options.inverter, bfloat16=options.bfloat16, steps=options.steps
+        )
         inverter = everywhere(inverter, mesh_for(options.batch))
         reader = PhotoReader(
             (inverter.resolution, inverter.generator.config.size),
@@ -99,7 +105,7 @@ def main(options: Options) -> None:
         doubts: list[str] = []
         usual = reconstruction.load(place, inverter)
         for group in _groups(todo, reader, options, failed, shown):
-            photos, drawn = _invert(group, out, options, inverter)
+            photos, drawn = _invert(group, out, options, inverter, shown)
             if usual:
                 names = [str(job.file) for job, _ in group]
                 doubts += reconstruction.doubts(place, usual, names, photos, drawn)
@@ -108,7 +114,7 @@ def main(options: Options) -> None:
     if done:
         _write_overview(done, out, inverter.resolution, comparison.load(place))
     if usual is None:
-        doubts = reconstruction.unmeasured(place, [str(job.file) for job in done])
+        doubts = reconstruction.unmeasured(place, inverter, [str(job.file) for job in done])
     warn(doubts)
     for line in comparison.missing(place):
         logging.info("%s", line)
@@ -123,6 +129,7 @@ def check(options: Options) -> list[Job]:
     """
     options.check()
     at_least("--passes", options.passes, 1)
+    at_least("--steps", 1 if options.steps is None else options.steps, 1)
     at_least("--batch", options.batch, 1)
     check_face(options.face)
     jobs = _named(images.find(options.photos))
@@ -143,6 +150,7 @@ def _named(files: list[Path]) -> list[Job]:
 def _is_done(out: Place, job: Job, inverter: "Inverter", options: Options) -> bool:
     """Say whether these networks have inverted a picture, in as many passes, and all is sound."""
     from emojax.latents.codes import Inversion
+    from emojax.latents.inversion import METHODS
 
     try:
         with out.copy(f"{job.name}.npz") as file:
@@ -152,7 +160,7 @@ def _is_done(out: Place, job: Job, inverter: "Inverter", options: Options) -> bo
                 picture.verify()  # compares checksums
     except (UserError, OSError, SyntaxError):
         return False
-    passes = 0 if inverter.hypernet is None else options.passes
+    passes = METHODS[inverter.method].passes(inverter, options.passes)
     return (found.made_with, found.passes) == (inverter.made_with, passes)
 
 
@@ -180,7 +188,11 @@ def _groups(
 
 
 def _invert(
-    group: list[tuple[Job, np.ndarray]], out: Place, options: Options, inverter: "Inverter"
+    group: list[tuple[Job, np.ndarray]],
+    out: Place,
+    options: Options,
+    inverter: "Inverter",
+    shown: Progress,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Invert a batch and write its results; a short one is padded to the batch's size.
 
@@ -191,7 +203,9 @@ def _invert(
 
     faces = np.stack([images.resize(face, inverter.resolution) for _, face in group])
     padded = np.concatenate([faces, np.repeat(faces[-1:], options.batch - len(faces), axis=0)])
-    found = inversion.invert(inverter, padded, passes=options.passes, batch=options.batch)
+    found = inversion.invert(
+        inverter, padded, passes=options.passes, batch=options.batch, describe=shown.describe
+    )
     drawn = images.to_uint8(inversion.synthesize(inverter, found, batch=options.batch))
     for row, (job, face) in enumerate(group):
         with out.file(f"{job.name}-aligned.png") as aside:

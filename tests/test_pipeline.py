@@ -269,7 +269,7 @@ def test_mixing_takes_the_codes_of_some_layers(pipe):
 
 
 def test_a_bundle_names_its_inverters(pipe, folder, tmp_path):
-    assert pipe.inverters == ("psp", "hyperstyle")
+    assert pipe.inverters == ("psp", "hyperstyle", "projection-w", "projection", "pti")
     less = shutil.copytree(folder, tmp_path / "less")
     shutil.rmtree(less / "hyperstyle")
     assert emojax.load(less, batch=4).inverters == ("psp",)

@@ -70,7 +70,9 @@ class Summary:
 
     def original_row(self, inverter: str, part: str) -> Row:
         """Return the row of an inverter's reconstructions, compared with the sources themselves."""
-        found = self.store.read(f"{part}/{ORIGINAL}")
+        seconds = ("invert_seconds", "draw_seconds")
+        names = ("logits", "features", "attributes", *MEASURES, *seconds)  # no tuned generators
+        found = self.store.read(f"{part}/{ORIGINAL}", names)
         score = emotion_score(found["logits"], self.sources["logits"])
         values = {
             "emotion_score": float(score.softmax.mean()),

@@ -25,7 +25,7 @@ from emojax.evaluation.judges import Judges, compare, measure
 from emojax.faces import images
 from emojax.latents import inversion, normalisers
 from emojax.latents.codes import Inversion
-from emojax.latents.inversion import Inverter
+from emojax.latents.inversion import METHODS, Inverter
 from emojax.latents.normalisers import Prepared, Transferrer
 from emojax.runtime.choices import Normaliser
 from emojax.store.block_store import Arrays, BlockStore
@@ -36,6 +36,8 @@ TRUTH = "truth"
 """Part of the store: measurements of the true pictures."""
 ORIGINAL = "original"
 """Measurements of an inverter's reconstructions, in the inverter's part of the store."""
+CHANGE = "change "
+"""Beginning of the names of what faces change in the generator, there."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -148,14 +150,18 @@ class SourceBlock:
 
     def inverted(self, name: str) -> Inversion:
         """Return the codes found by an inverter, from the store."""
-        stored = self.job.store.read_block(f"{name}/{ORIGINAL}", self.block, ("w_plus", "vectors"))
+        stored = self.job.store.read_block(f"{name}/{ORIGINAL}", self.block)
         rows = np.resize(np.arange(len(stored["w_plus"])), len(self.ids))
-        arrays = {key: jnp.asarray(array[rows]) for key, array in stored.items()}
+        changes = {
+            key.removeprefix(CHANGE): jnp.asarray(array[rows])
+            for key, array in stored.items()
+            if key.startswith(CHANGE)
+        }
         inverter = self.job.inverters[name].inverter
         return Inversion(
-            arrays["w_plus"],
-            arrays.get("vectors"),
-            passes=self.job.passes if "vectors" in arrays else 0,
+            jnp.asarray(stored["w_plus"][rows]),
+            changes or None,
+            passes=METHODS[inverter.method].passes(inverter, self.job.passes),
             method=inverter.method,
             made_with=inverter.made_with,
         )
@@ -208,9 +214,10 @@ def _original(faces: SourceBlock, evaluated: EvaluatedInverter) -> Arrays:
     drawn = inversion.synthesize(inverter, found, batch=job.batch)
     done = time.perf_counter()
     pictures = images.to_uint8(drawn)
-    kept = {"w_plus": found.w_plus, "vectors": found.vectors}
+    changes = {f"{CHANGE}{name}": array for name, array in (found.changes or {}).items()}
     return {
-        **{name: np.asarray(array) for name, array in kept.items() if array is not None},
+        **{name: np.asarray(array) for name, array in changes.items()},
+        "w_plus": np.asarray(found.w_plus),
         **measure(job.judges, pictures, batch=job.batch),
         **compare(job.judges, pictures, faces.at_size, batch=job.batch),
         "invert_seconds": _shared(inverted - start, len(seen)),

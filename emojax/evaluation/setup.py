@@ -93,6 +93,7 @@ class Setup:
             "directions": sha256(options.directions or direction_files.file_of(self.bundle)),
             "k": options.k,
             "passes": options.passes,
+            "steps": options.steps,
             "crop": options.crop,
             "bfloat16": options.bfloat16,
         }

@@ -21,6 +21,7 @@ from emojax.pipeline import Faces, Pipeline
 from emojax.runtime.choices import Normaliser, PasteForm, Unit
 from emojax.runtime.errors import UserError
 from emojax.runtime.files import sha256
+from emojax.store.parts import INVERTERS
 
 FADE_SECONDS = 0.3
 """How long an edit takes to set in where a face appears in the middle of a scene."""
@@ -79,12 +80,17 @@ class VideoEdit:
             )
         if not 0 <= self.smoothing <= 10:
             raise UserError(f"smoothing is {self.smoothing}, wanted 0 to 10 seconds")
+        if pipe.inverter.encoder is None:
+            raise UserError(
+                f"the inverter {pipe.settings.inverter} optimises for minutes, too long for every "
+                "frame of a film: use psp or hyperstyle"
+            )
         if self.amounts:
             pipe.check_directions(tuple(self.amounts), unit=self.unit, layers=self.layers)
-        elif self.normaliser == "reinvert" and pipe.settings.inverter == "hyperstyle":
+        elif self.normaliser == "reinvert" and INVERTERS[pipe.settings.inverter].changes:
             raise UserError(
-                "normaliser reinvert gives every frame kernels of its own with hyperstyle, which "
-                "would flicker: use subspace, or the inverter psp"
+                "normaliser reinvert gives every frame kernels of its own with "
+                f"{pipe.settings.inverter}, which would flicker: use subspace, or the inverter psp"
             )
 
     def fingerprint(self) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from emojax.film.tracks import Track
 from emojax.latents.codes import Inversion
 from emojax.pipeline import Pipeline
 from emojax.runtime.progress import Progress
+from emojax.store.parts import INVERTERS
 
 
 def invert(pipe: Pipeline, film: Followed, store: ChunkStore, shown: Progress) -> None:
@@ -76,7 +77,7 @@ def _write(
         block: number of the chunk.
         shown: told after each batch, so that a page can answer others in between.
     """
-    if best is not None and pipe.settings.inverter == "hyperstyle":
+    if best is not None and INVERTERS[pipe.settings.inverter].changes:
         face = faces[best]
         pipe.invert(Portrait("the frame", face, face)).codes.save(_kernels(store, number))
     found, count = [], pipe.settings.batch

@@ -1,24 +1,31 @@
-"""Inverted faces: their codes, what HyperStyle adds to them, and the file that keeps them.
+"""Inverted faces: their codes, what each changes in the generator, and the file that keeps them.
 
 HyperStyle's kernel changes are affine in one vector for each refined layer, so an `Inversion` keeps
 the sums of these vectors over the passes and the number of passes: 34 KB a face at 1024², where the
-kernel changes themselves are 94 MB. They are expanded when a picture is drawn.
+kernel changes themselves are 94 MB. They are expanded when a picture is drawn. Of a generator that
+was tuned to a face, the differences of its weights are kept, in float16.
 """
 
 import dataclasses
 import functools
 import os
 from collections.abc import Sequence
-from typing import Literal
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from emojax.store import array_file
+from emojax.store.array_file import ABOUT
+from emojax.store.parts import INVERTERS, InverterKind
 from emojax.store.reader.contents import Kind, Malformed, reading
 from emojax.store.reader.fields import record
+from emojax.store.reader.tables import Table
 
+VECTORS = "vectors"
+"""Name of HyperStyle's sums [N,T,C] among the changes; others are of the shapes of weights."""
+KINDS: dict[str, InverterKind] = {str(name): kind for name, kind in INVERTERS.items()}
+"""The inverters by any text."""
 _KIND = Kind("an inversion", "wanted a .npz of emojax invert")
 
 _static = functools.partial(dataclasses.field, metadata={"static": True})
@@ -31,15 +38,16 @@ class Inversion:
 
     Attributes:
         w_plus: [N,L,D] codes in W+.
-        vectors: HyperStyle's vectors summed over the passes, [N,T,C], or [1,T,C] where all codes
-            are edits of one face; None for pSp.
-        passes: number of HyperStyle passes in the sums; 0 for pSp.
-        method: "psp" or "hyperstyle".
+        changes: what the faces change in the generator, arrays [N,...] by name, or [1,...] where
+            all codes are edits of one face; None where they change nothing. HyperStyle's are
+            "vectors" [N,T,C], summed over the passes.
+        passes: number of HyperStyle's passes, or steps of an optimisation; 0 for pSp.
+        method: name of the inverter.
         made_with: hash of the networks, see `emojax.latents.inversion.Inverter`.
     """
 
     w_plus: jax.Array
-    vectors: jax.Array | None = None
+    changes: dict[str, jax.Array] | None = None
     passes: int = _static(default=0)
     method: str = _static(default="psp")
     made_with: str = _static(default="")
@@ -52,18 +60,19 @@ class Inversion:
         if isinstance(faces, int | np.integer):
             faces = [faces]
         faces = np.arange(len(self))[faces]  # IndexError where there is no such face
-        vectors = self.vectors
-        if vectors is not None and not self.is_shared:
-            vectors = vectors[faces]
-        return dataclasses.replace(self, w_plus=self.w_plus[faces], vectors=vectors)
+        changes = self.changes
+        if changes is not None and not self.is_shared:
+            changes = {name: array[faces] for name, array in changes.items()}
+        return dataclasses.replace(self, w_plus=self.w_plus[faces], changes=changes)
 
     @property
     def is_shared(self) -> bool:
-        """Whether several codes share the kernels of one face."""
-        return self.vectors is not None and self.vectors.shape[0] == 1 < len(self)
+        """Whether several codes share the generator of one face."""
+        changes = self.changes or {}
+        return any(array.shape[0] == 1 < len(self) for array in changes.values())
 
     def with_codes(self, w_plus: jax.Array) -> "Inversion":
-        """Return the same faces with other codes, HyperStyle's changes of the kernels kept.
+        """Return the same faces with other codes, and what they change in the generator.
 
         Args:
             w_plus: [N,L,D], one a face, or [F,L,D] when this holds one face: F edits of it.
@@ -81,9 +90,7 @@ class Inversion:
         Raises:
             UserError: the file cannot be written.
         """
-        arrays = {"w_plus": self.w_plus}
-        if self.vectors is not None:
-            arrays["vectors"] = self.vectors
+        arrays = {"w_plus": self.w_plus} | (self.changes or {})
         about = {"passes": self.passes, "method": self.method, "made_with": self.made_with}
         array_file.write(file, arrays, about)
 
@@ -98,17 +105,24 @@ class Inversion:
             table, said = array_file.parse(data)
             about = record(_About, said, {"passes": 10_000})
             w_plus = table.numbers("w_plus", "N", "L", "D")
-            vectors = None
-            if about.passes:
-                count = 1 if table.size("vectors") == 1 else "N"
-                vectors = table.numbers("vectors", count, "T", "C")
-            elif "vectors" in table:
-                raise Malformed("it holds vectors of 0 passes")
+            changes = {
+                name: _change(table, name) for name in table if name not in ("w_plus", ABOUT)
+            }
+            if bool(changes) != KINDS[about.method].changes:
+                held = min(changes) if changes else "no changes of the generator"
+                raise Malformed(f"it holds {held}, which does not go with {about.method}")
             return cls(
-                jnp.asarray(w_plus, jnp.float32),
-                None if vectors is None else jnp.asarray(vectors, jnp.float32),
-                **dataclasses.asdict(about),
+                jnp.asarray(w_plus, jnp.float32), changes or None, **dataclasses.asdict(about)
             )
+
+
+def _change(table: Table, name: str) -> jax.Array:
+    """Return one array of what faces change: as many rows as faces, or one."""
+    count = 1 if table.size(name) == 1 else "N"
+    rank = 3 if name == VECTORS else table.rank(name)
+    rest = [f"axis {axis} of {name}" for axis in range(1, rank)]
+    array = table.numbers(name, count, *rest)
+    return jnp.asarray(array, None if array.dtype == np.float16 else jnp.float32)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -116,11 +130,13 @@ class _About:
     """What the file of an inversion says of itself, see `Inversion`."""
 
     passes: int
-    method: Literal["psp", "hyperstyle"]
+    method: str
     made_with: str
 
     def __post_init__(self) -> None:
-        if (self.passes > 0) != (self.method == "hyperstyle") or self.passes < 0:
+        if self.method not in KINDS:
+            raise ValueError(f"method is {self.method:.40}, wanted one of {', '.join(KINDS)}")
+        if self.passes < 0 or (self.passes > 0) != KINDS[self.method].repeats:
             raise ValueError(f"{self.method} has {self.passes} passes")
 
 
@@ -138,8 +154,10 @@ def concatenate(inversions: Sequence[Inversion]) -> Inversion:
 
 
 def _unshared(inversion: Inversion) -> Inversion:
-    vectors = inversion.vectors
-    if vectors is None or not inversion.is_shared:
+    if inversion.changes is None or not inversion.is_shared:
         return inversion
-    shape = (len(inversion), *vectors.shape[1:])
-    return dataclasses.replace(inversion, vectors=jnp.broadcast_to(vectors, shape))
+    changes = {
+        name: jnp.broadcast_to(array, (len(inversion), *array.shape[1:]))
+        for name, array in inversion.changes.items()
+    }
+    return dataclasses.replace(inversion, changes=changes)

@@ -1,10 +1,5 @@
-"""GAN inversion: faces to codes and back, by pSp or by HyperStyle.
+"""GAN inversion: faces to codes and back, by each of the methods in `METHODS`."""
 
-HyperStyle starts from a code in W and changes the generator's kernels until the picture fits, in a
-few passes (Alaluf et al. 2022, `utils/inference_utils.py`, `run_inversion`).
-"""
-
-import dataclasses
 import functools
 import hashlib
 from collections.abc import Callable, Sequence
@@ -15,62 +10,82 @@ import jax.numpy as jnp
 import numpy as np
 
 from emojax.faces import images
+from emojax.latents import optimisation, refinement
 from emojax.latents.codes import Inversion
-from emojax.models.hyperstyle import Hypernet
+from emojax.latents.inverter import Changes, Inverter, Method, Run
+from emojax.metrics import perceptual
 from emojax.models.psp import Encoder
 from emojax.models.stylegan2 import Generator
+from emojax.nn.pooling import area_mean
 from emojax.runtime.batching import in_batches
 from emojax.runtime.choices import InverterName
 from emojax.runtime.devices import mesh_for, over_samples
 from emojax.runtime.errors import UserError
+from emojax.runtime.programs import program
 from emojax.runtime.xla_options import options
 from emojax.store.bundle import Bundle
-from emojax.store.parts import GENERATOR, INVERTER_PARTS
+from emojax.store.parts import GENERATOR, HYPERSTYLE, INVERTER_PARTS, INVERTERS
 
-_static = functools.partial(dataclasses.field, metadata={"static": True})
-
-
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
-class Inverter:
-    """The networks of one method; a pytree.
-
-    Attributes:
-        generator: draws the pictures.
-        encoder: gives the codes: pSp or e4e, or HyperStyle's W encoder.
-        hypernet: HyperStyle's; None for pSp.
-        made_with: SHA-256 over the hashes of the networks' weights.
-    """
-
-    generator: Generator
-    encoder: Encoder
-    hypernet: Hypernet | None = None
-    made_with: str = _static(default="")
-
-    @property
-    def method(self) -> str:
-        """Name of the inverter: "psp" or "hyperstyle"."""
-        return "psp" if self.hypernet is None else "hyperstyle"
-
-    @property
-    def resolution(self) -> int:
-        """Side of the pictures that `invert` takes."""
-        return self.encoder.config.resolution
+__all__ = ["METHODS", "Inverter", "area_mean", "invert", "load", "synthesize"]
 
 
-def load(bundle: Bundle, method: InverterName, *, bfloat16: bool = False) -> Inverter:
+def _encoded(
+    inverter: Inverter, pictures: np.ndarray, _passes: int, run: Run
+) -> tuple[np.ndarray, None]:
+    """Return codes [N,L,D] by one encoder pass; see `Method.find`."""
+    mesh = mesh_for(run.batch, run.devices)
+    encoding = _encoding(mesh)
+    codes = in_batches(
+        lambda rows: encoding(inverter.encoder, rows),
+        pictures,
+        run.batch,
+        multiple_of=mesh.size,
+        advance=run.advance,
+    )
+    return codes, None
+
+
+@functools.cache
+def _encoding(mesh: jax.sharding.Mesh) -> Callable[[Encoder | None, np.ndarray], jax.Array]:
+    """Compile pictures [B,R,R,3] to codes for a mesh."""
+    run = lambda encoder, pictures: encoder(pictures)  # noqa: E731
+    return over_samples(run, mesh, (False, True), compiler_options=options(dense=True))
+
+
+METHODS: dict[str, Method] = {
+    "psp": Method(_encoded),
+    "hyperstyle": refinement.METHOD,
+    **optimisation.METHODS,
+}
+"""The functions of each inverter."""
+
+
+def available(bundle: Bundle) -> list[InverterName]:
+    """Return the inverters that a bundle has the networks of."""
+    measures = perceptual.is_in(bundle)
+    return [
+        name
+        for name, kind in INVERTERS.items()
+        if all(map(bundle.has, kind.parts)) and (measures or not kind.optimises)
+    ]
+
+
+def load(
+    bundle: Bundle, method: InverterName, *, bfloat16: bool = False, steps: int | None = None
+) -> Inverter:
     """Read the networks of a method from a bundle.
 
     Args:
         bundle: see `emojax.store.bundle.find`.
-        method: "psp" or "hyperstyle".
+        method: a name in `METHODS`.
         bfloat16: compute convolutions above 4² in bfloat16; codes and pictures stay float32.
+        steps: of an optimisation; None: as many as its authors make.
 
     Raises:
         UserError: a part is missing or damaged, or belongs to another generator than the bundle's.
     """
-    generator_hash = bundle.sha256(GENERATOR)
-    for part in INVERTER_PARTS[method]:
+    generator_hash, parts = bundle.sha256(GENERATOR), INVERTER_PARTS[method]
+    for part in parts:
         wanted = bundle.metadata(part).source.get("generator_sha256")
         if wanted != generator_hash:
             raise UserError(
@@ -78,15 +93,25 @@ def load(bundle: Bundle, method: InverterName, *, bfloat16: bool = False) -> Inv
                 f"the bundle's ({generator_hash[:12]}): {bundle.remedy(part)}"
             )
     dtype = {"dtype": "bfloat16"} if bfloat16 else {}
-    networks = [bundle.load(part, **dtype) for part in INVERTER_PARTS[method]]
+    networks: dict[str, Any] = {
+        "hypernet" if part is HYPERSTYLE else "encoder": bundle.load(part, **dtype)
+        for part in parts
+    }
     generator = bundle.load(GENERATOR, **({"bfloat16_from": 8} if bfloat16 else {}))
-    hashes = "".join(bundle.sha256(part) for part in (GENERATOR, *INVERTER_PARTS[method]))
-    inverter = Inverter(generator, *networks, made_with=hashlib.sha256(hashes.encode()).hexdigest())
+    hashes = "".join(bundle.sha256(part) for part in (GENERATOR, *parts))
+    if INVERTERS[method].optimises:
+        found = optimisation.distances_of(bundle, method)
+        hashes += method + "".join(each.made_with for each in found.values())
+        networks["distances"], steps = found, optimisation.steps_of(method, steps)
+    made_with = hashlib.sha256(hashes.encode()).hexdigest()
+    inverter = Inverter(generator, **networks, method=method, steps=steps or 0, made_with=made_with)
     _check(inverter)
     return inverter
 
 
 def _check(inverter: Inverter) -> None:
+    if inverter.encoder is None:
+        return
     generator, encoder = inverter.generator.config, inverter.encoder.config
     fits = (generator.n_latent, generator.style_dim) == (encoder.n_styles, encoder.style_dim)
     if not fits or generator.size % encoder.resolution:
@@ -105,16 +130,18 @@ def invert(
     batch: int = 4,
     devices: int | None = None,
     advance: Callable[[int], object] | None = None,
+    describe: Callable[[str], object] | None = None,
 ) -> Inversion:
     """Return the codes of aligned faces, split over the local devices.
 
     Args:
         inverter: see `load`.
         pictures: [N,R,R,3], R = `inverter.resolution`; uint8, or float in [-1, 1].
-        passes: HyperStyle's passes; pSp has none.
+        passes: HyperStyle's passes; the others have none.
         batch: faces at a time, on all devices together.
         devices: most of the local devices to use; default: all.
         advance: told the number of faces whenever some are done.
+        describe: told in words how far an optimisation is.
 
     Raises:
         ValueError: the pictures have another shape or range, or there are less than one pass or
@@ -125,35 +152,17 @@ def invert(
         raise ValueError(f"pictures are {list(pictures.shape)}, wanted [N, {side}, {side}, 3]")
     if passes < 1:
         raise ValueError(f"passes is {passes}, wanted at least 1")
-    passes = 0 if inverter.hypernet is None else passes
-    mesh = mesh_for(batch, devices)
-    program = _inverting(mesh, passes)
-    codes, vectors = in_batches(
-        lambda rows: program(inverter, rows),
-        pictures,
-        batch,
-        multiple_of=mesh.size,
-        advance=advance,
-    )
+    method = METHODS[inverter.method]
+    passes = method.passes(inverter, passes)
+    run = Run(batch, devices, advance, describe)
+    codes, changes = method.find(inverter, pictures, passes, run)
     return Inversion(
         jnp.asarray(codes),
-        jnp.asarray(vectors) if passes else None,
+        changes,
         passes=passes,
         method=inverter.method,
         made_with=inverter.made_with,
     )
-
-
-@functools.cache
-def _inverting(mesh: jax.sharding.Mesh, passes: int) -> Callable[..., tuple[jax.Array, Any]]:
-    """Compile pictures [B,R,R,3] to codes and HyperStyle's vectors (None by pSp) for a mesh."""
-
-    def run(inverter: Inverter, pictures: jax.Array) -> tuple[jax.Array, jax.Array | None]:
-        if not passes:
-            return inverter.encoder(pictures), None
-        return _refine(inverter, pictures, passes=passes)[:2]
-
-    return over_samples(run, mesh, (False, True), compiler_options=options(dense=True))
 
 
 def synthesize(
@@ -169,7 +178,7 @@ def synthesize(
 
     Args:
         inverter: the networks that made it.
-        inversion: N faces, or N edits of one face, whose kernels are then expanded once.
+        inversion: N faces, or N edits of one face, whose generator is then made once.
         batch: pictures at a time, on all devices together.
         resolution: stop the generator there; by default its full size.
         devices: most of the local devices to use; default: all.
@@ -187,17 +196,18 @@ def synthesize(
             f"({inverter.made_with[:12]}): invert the pictures again with this bundle"
         )
     _check_shapes(inverter, inversion)
-    deltas, rows = None, {"codes": inversion.w_plus, "vectors": inversion.vectors}
-    if inversion.is_shared and inversion.vectors is not None:
-        deltas = expand(_hypernet(inverter), inversion.vectors[0], inversion.passes)
-        rows["vectors"] = None
+    changes, networks, deltas = inversion.changes, inverter, None
+    expand = METHODS[inverter.method].expand
+    if inversion.is_shared and changes is not None and expand is not None:
+        generator, deltas = expand(inverter, changes, inversion.passes)
+        networks, changes = Inverter(generator), None
+    if changes is None:  # the encoder and others are not needed
+        networks = Inverter(networks.generator)
     mesh = mesh_for(batch, devices)
-    program = _drawing(mesh, resolution)
-    hypernet = None if rows["vectors"] is None else inverter.hypernet
-    networks = (inverter.generator, hypernet)
+    drawing = _drawing(mesh, inverter.method, resolution)
     return in_batches(
-        lambda rows: program(networks, rows, deltas, inversion.passes),
-        rows,
+        lambda rows: drawing(networks, rows, deltas, inversion.passes),
+        {"codes": inversion.w_plus, "changes": changes},
         batch,
         multiple_of=mesh.size,
         advance=advance,
@@ -209,101 +219,46 @@ def _check_shapes(inverter: Inverter, inversion: Inversion) -> None:
     generator = inverter.generator.config
     wanted = {"codes": (generator.n_latent, generator.style_dim)}
     found = {"codes": inversion.w_plus.shape[1:]}
-    if inversion.vectors is not None:
-        config = _hypernet(inverter).config
-        wanted["vectors"] = (len(config.layers), config.widths[-1])
-        found["vectors"] = inversion.vectors.shape[1:]
+    if inversion.changes is not None:
+        wanted |= METHODS[inverter.method].shapes(inverter)
+        found |= {name: array.shape[1:] for name, array in inversion.changes.items()}
     if found != wanted:
+        off = sorted(name for name in found | wanted if found.get(name) != wanted.get(name))[:3]
         raise UserError(
-            f"the inversion has {found} for each face, these networks take {wanted}: invert the "
-            "pictures again"
+            f"the inversion has {_chosen(found, off)} for each face, these networks take "
+            f"{_chosen(wanted, off)}: invert the pictures again"
         )
 
 
-@functools.cache
-def _drawing(mesh: jax.sharding.Mesh, resolution: int | None) -> Callable[..., jax.Array]:
-    """Compile codes [B,L,D] to pictures for a mesh, with kernel changes of each face or of one."""
+def _chosen(shapes: dict[str, tuple[int, ...]], names: list[str]) -> dict[str, Any]:
+    return {name: shapes.get(name) for name in names}
 
-    def run(
-        networks: tuple[Generator, Hypernet | None],
-        rows: dict[str, Any],
-        deltas: Any,
-        passes: jax.Array,
-    ) -> jax.Array:
-        generator, hypernet = networks
-        if hypernet is not None:
-            deltas = hypernet.deltas(rows["vectors"], passes)
-        return generator.synthesis(rows["codes"], deltas=deltas, resolution=resolution)
+
+@functools.cache
+def _drawing(
+    mesh: jax.sharding.Mesh, method: str, resolution: int | None
+) -> Callable[..., jax.Array]:
+    """Compile codes [B,L,D] to pictures for a mesh, with changes of each face or of one."""
+    draw = METHODS[method].draw
+
+    def run(inverter: Inverter, rows: dict[str, Any], deltas: Any, passes: jax.Array) -> jax.Array:
+        changes: Changes | None = rows["changes"]
+        if changes is not None and draw is not None:
+            return draw(inverter, rows["codes"], changes, passes, resolution)
+        return inverter.generator.synthesis(rows["codes"], deltas=deltas, resolution=resolution)
 
     return over_samples(
         run, mesh, (False, True, False, False), compiler_options=options(dense=True)
     )
 
 
-def _program(**settings: Any) -> Callable[[Callable], Callable]:
-    """Return `jax.jit` as a decorator, its compiler options looked up at the first call."""
-
-    def decorate(function: Callable) -> Callable:
-        @functools.cache
-        def compiled() -> Callable:
-            return jax.jit(function, compiler_options=options(dense=True), **settings)
-
-        @functools.wraps(function)
-        def call(*args: Any, **kwargs: Any) -> Any:
-            return compiled()(*args, **kwargs)
-
-        return call
-
-    return decorate
-
-
-@_program()
+@program()
 def encode(encoder: Encoder, pictures: jax.Array) -> jax.Array:
     """Map pictures [B,R,R,3] in [-1, 1] to codes [B,L,D]."""
     return encoder(pictures)
 
 
-def _refine(
-    inverter: Inverter, pictures: jax.Array, *, passes: int
-) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """Run HyperStyle's passes on one batch; `refine` is the same, compiled.
-
-    Each pass draws the faces with the kernels so far, compares the result, pooled to the input's
-    size, with the pictures and adds the vectors that the hypernetwork finds. The codes stay those
-    of the W encoder.
-
-    Args:
-        inverter: a HyperStyle inverter.
-        pictures: [B,R,R,3] in [-1, 1].
-        passes: how many.
-
-    Returns:
-        Codes [B,L,D], summed vectors [B,T,C], and what each pass was shown, [passes,B,R,R,3].
-    """
-    codes, hypernet = inverter.encoder(pictures), _hypernet(inverter)
-
-    def drawn(deltas: Sequence[jax.Array | None] | None) -> jax.Array:
-        return area_mean(inverter.generator.synthesis(codes, deltas=deltas), pictures.shape[1])
-
-    def one_pass(sums: jax.Array, done: jax.Array) -> tuple[jax.Array, jax.Array]:
-        now = drawn(hypernet.deltas(sums, done))
-        return sums + hypernet(pictures, now), now
-
-    first = drawn(None)  # the faces still share the generator's kernels, so they go together
-    sums, later = jax.lax.scan(one_pass, hypernet(pictures, first), jnp.arange(1, passes))
-    return codes, sums, jnp.concatenate([first[None], later])
-
-
-refine = _program(static_argnames="passes")(_refine)
-
-
-def _hypernet(inverter: Inverter) -> Hypernet:
-    if inverter.hypernet is None:
-        raise ValueError("the inverter has no hypernetwork: wanted one of HyperStyle")
-    return inverter.hypernet
-
-
-@_program(static_argnames="resolution")
+@program(static_argnames="resolution")
 def draw(
     generator: Generator,
     codes: jax.Array,
@@ -313,30 +268,3 @@ def draw(
 ) -> jax.Array:
     """Draw codes [B,L,D] with given kernel changes, as `Synthesis` takes them."""
     return generator.synthesis(codes, deltas=deltas, resolution=resolution)
-
-
-@_program(static_argnames="resolution")
-def redraw(
-    inverter: Inverter,
-    codes: jax.Array,
-    vectors: jax.Array,
-    passes: jax.Array | int,
-    *,
-    resolution: int | None = None,
-) -> jax.Array:
-    """Draw codes [B,L,D], each with the kernel changes of its own vectors [B,T,C]."""
-    deltas = _hypernet(inverter).deltas(vectors, passes)
-    return inverter.generator.synthesis(codes, deltas=deltas, resolution=resolution)
-
-
-@_program()
-def expand(hypernet: Hypernet, vectors: jax.Array, passes: int) -> Sequence[jax.Array | None]:
-    """Return the kernel changes of one face's vectors [T,C] (94 MB at 1024²), or of [B,T,C]."""
-    return hypernet.deltas(vectors, passes)
-
-
-def area_mean(pictures: Any, side: int) -> Any:
-    """Shrink square pictures [B,S,S,3] to [B,side,side,3] by the mean over equal blocks."""
-    batch, size, _, channels = pictures.shape
-    step = size // side
-    return pictures.reshape(batch, side, step, side, step, channels).mean((2, 4))

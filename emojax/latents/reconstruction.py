@@ -21,7 +21,7 @@ from emojax.runtime.devices import everywhere, mesh_for
 from emojax.runtime.files import write_json
 from emojax.scoring.sampling import sample_codes
 from emojax.store.bundle import Bundle
-from emojax.store.parts import INVERTER_PARTS
+from emojax.store.parts import INVERTERS
 from emojax.store.reader.contents import Kind, reading
 from emojax.store.reader.fields import record
 from emojax.store.reader.json_text import parse_object
@@ -142,8 +142,12 @@ def write(file: Path, bundle: Bundle, advance: Callable[[int], object] | None = 
 
 
 def methods(bundle: Bundle) -> list[InverterName]:
-    """Return the inverters that a bundle has the networks of."""
-    return [name for name, parts in INVERTER_PARTS.items() if all(map(bundle.has, parts))]
+    """Return the inverters that a bundle has the networks of, but for optimisations."""
+    return [
+        name
+        for name, kind in INVERTERS.items()
+        if not kind.optimises and all(map(bundle.has, kind.parts))
+    ]
 
 
 def load(bundle: Bundle, inverter: Inverter) -> Usual | None:
@@ -161,14 +165,15 @@ def load(bundle: Bundle, inverter: Inverter) -> Usual | None:
     return found if found is not None and found.made_with == inverter.made_with else None
 
 
-def unmeasured(bundle: Bundle, names: Sequence[str]) -> list[str]:
+def unmeasured(bundle: Bundle, inverter: Inverter, names: Sequence[str]) -> list[str]:
     """Return one sentence for photographs of which a bundle cannot tell whether it can draw them.
 
     Args:
         bundle: one for which `load` returned None.
+        inverter: that it returned None for; optimisations are not measured.
         names: the photographs; none: no sentence.
     """
-    if not names:
+    if not names or inverter.distances:
         return []
     said = " and ".join(dict.fromkeys(names)) if len(names) < 4 else "these photographs"
     return [_UNMEASURED[bundle.shows].format(bundle=bundle, names=said, file=FILE)]

@@ -141,11 +141,17 @@ class EmotionNet(nnx.Module):
             x: [B,H,W,3], normalised by ImageNet's mean and standard deviation; the network was
                 trained on H = W = `config.size`.
         """
-        x = self.stem(x)
+        return self.head(self.stages_of(x)[-1]).mean((1, 2))
+
+    def stages_of(self, x: jax.Array) -> list[jax.Array]:
+        """Return the output [B,h,w,C] of the stem and of every stage; arguments as `features`."""
+        found = [self.stem(x)]
         for stage in self.stages:
+            x = found[-1]
             for block in stage:
                 x = block(x)
-        return self.head(x).mean((1, 2))
+            found.append(x)
+        return found
 
     def __call__(self, x: jax.Array) -> jax.Array:
         """Return [B, config.outputs]: logits, then valence and arousal if configured."""

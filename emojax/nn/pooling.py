@@ -1,6 +1,7 @@
 """Pooling and interpolation of feature maps; NHWC."""
 
 import functools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -30,3 +31,12 @@ def max_pool(x: jax.Array, size: int, stride: int = 2, padding: str = "VALID") -
     `lax.reduce_window` is slow on CPUs.
     """
     return functools.reduce(jnp.maximum, views(x, (size, size), stride, padding, border=-jnp.inf))
+
+
+def area_mean(pictures: Any, side: int) -> Any:
+    """Shrink square pictures [B,S,S,3] to [B,side,side,3] by the mean over equal blocks."""
+    batch, size, _, channels = pictures.shape
+    if size == side:
+        return pictures
+    step = size // side
+    return pictures.reshape(batch, side, step, side, step, channels).mean((2, 4))

@@ -14,7 +14,7 @@ from emojax.page.pair import Pair
 from emojax.page.photo_input import photo_input
 from emojax.page.site import Site, shown, visitor_of
 from emojax.page.subject import Opened, Subject, open_photo, samples
-from emojax.runtime.choices import InverterName, Normaliser
+from emojax.runtime.choices import INVERTER_LABELS, InverterName, Normaliser
 
 PLACES = ("source", "target")
 PAIR = "pair"
@@ -23,10 +23,6 @@ NORMALISERS: dict[str, Normaliser] = {
     "none: move along the neutral direction only": "none",
     "subspace: replace what lies in the span of the emotions": "subspace",
     "subspace-scores: the same, by how faces vary": "subspace-scores",
-}
-INVERTERS: dict[InverterName, str] = {
-    "psp": "psp: one step, quick",
-    "hyperstyle": "hyperstyle: closer to the person, slower",
 }
 STEPS = 6
 """Pictures of a strip."""
@@ -96,10 +92,10 @@ class TransferTab:
             label="How the expression is taken off (normaliser)",
             elem_id="transfer-normaliser",
         )
-        names = [INVERTERS[each] for each in self.pipe.inverters]
+        names = [INVERTER_LABELS[each] for each in self.pipe.inverters]
         self.inverter = gr.Radio(
             names,
-            value=INVERTERS[self.pipe.settings.inverter],
+            value=INVERTER_LABELS[self.pipe.settings.inverter],
             label="How a photograph becomes a code (inverter)",
             visible=len(names) > 1,
             elem_id="transfer-inverter",
@@ -286,7 +282,7 @@ def _with_photograph(pair: Pair, result: Faces) -> Faces:
 
 def _inverter(values: Sequence[Any]) -> InverterName:
     """Return the inverter that was chosen."""
-    names: dict[str, InverterName] = {label: name for name, label in INVERTERS.items()}
+    names: dict[str, InverterName] = {label: name for name, label in INVERTER_LABELS.items()}
     return names[values[3]]
 
 

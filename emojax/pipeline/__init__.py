@@ -28,6 +28,7 @@ def load(
     *,
     inverter: InverterName = "psp",
     passes: int = 5,
+    steps: int | None = None,
     directions_file: str | Path | None = None,
     crop: Crop = "face",
     align: Align = "auto",
@@ -41,9 +42,11 @@ def load(
 
     Args:
         bundle: name, folder, or address in an object store (s3://... or gs://...).
-        inverter: "psp" (one encoder pass to W+) or "hyperstyle" (a code in W, and passes that
-            refine the generator's kernels).
+        inverter: "psp" (one encoder pass to W+), "hyperstyle" (a code in W, and passes that refine
+            the generator's kernels), "projection" (codes in W+ by optimisation), "projection-w"
+            (one in W) or "pti" (a code in W, and a generator tuned to the face).
         passes: of HyperStyle.
+        steps: of an optimisation; default: as many as its authors make.
         directions_file: a directions file in place of the bundle's.
         crop: what the classifier sees, "face" of an aligned picture or the "full" picture.
         align: "auto" cuts faces out of photographs as FFHQ did and takes aligned ones as they are,
@@ -65,6 +68,7 @@ def load(
             bundle=str(bundle),
             inverter=inverter,
             passes=passes,
+            steps=steps,
             directions=_path(directions_file),
             crop=crop,
             align=align,

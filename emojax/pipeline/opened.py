@@ -1,6 +1,5 @@
 """A bundle opened for one inverter: photographs in, codes, edits, transfers and emotions out."""
 
-import dataclasses
 import functools
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -28,7 +27,7 @@ from emojax.scoring import classifier as classification
 from emojax.scoring.sampling import sample_codes
 from emojax.store import bundle as bundles
 from emojax.store.bundle import SAMPLES, Bundle
-from emojax.store.parts import EMOTION, GENERATOR, INVERTER_PARTS
+from emojax.store.parts import EMOTION, GENERATOR
 
 
 class Pipeline:
@@ -37,7 +36,7 @@ class Pipeline:
     Attributes:
         settings: what it was opened with.
         bundle: where the networks come from.
-        inverter: generator, encoder and, for HyperStyle, hypernetwork.
+        inverter: generator, encoder and what else the inverter needs.
         directions: one for each emotion (or other attribute).
         classifier: the emotion classifier.
         classes: its K classes in lower case, in the order of its probabilities.
@@ -71,7 +70,9 @@ class Pipeline:
             self.directions = Directions.load(settings.directions)
         else:
             self.directions = directions.load(self.bundle, generator)
-        found = inversion.load(self.bundle, settings.inverter, bfloat16=settings.bfloat16)
+        found = inversion.load(
+            self.bundle, settings.inverter, bfloat16=settings.bfloat16, steps=settings.steps
+        )
         mesh = local.mesh_for(settings.batch, devices)
         self.inverter = local.everywhere(found, mesh)
         self.classifier = local.everywhere(self.bundle.load(EMOTION), mesh)
@@ -91,8 +92,7 @@ class Pipeline:
     @property
     def inverters(self) -> tuple[InverterName, ...]:
         """The inverters that the bundle has networks for."""
-        has = self.bundle.has
-        return tuple(name for name, parts in INVERTER_PARTS.items() if all(map(has, parts)))
+        return tuple(inversion.available(self.bundle))
 
     def read(self, photo: Photo, *, face: str = "only", flag: str = "--face") -> Portrait:
         """Read a photograph and cut its face out; the bundle's own samples are taken as they are.
@@ -162,7 +162,7 @@ class Pipeline:
 
     def encode(self, faces: np.ndarray) -> np.ndarray:
         """Return the encoder's codes [N,L,D] of aligned faces uint8 [N,R,R,3], without passes."""
-        encoder = dataclasses.replace(self.inverter, hypernet=None)
+        encoder = Inverter(self.inverter.generator, self.inverter.encoder)
         return np.asarray(self._inverted(encoder, faces).w_plus)
 
     def sample(self, seeds: int | Iterable[int], *, truncation: float = 0.7) -> Faces:
@@ -358,7 +358,7 @@ class Pipeline:
             return []
         names = [each.name for each in faces.portraits]
         if self._usual is None:
-            return reconstruction.unmeasured(self.bundle, names)
+            return reconstruction.unmeasured(self.bundle, self.inverter, names)
         photos = self._inputs(faces.portraits)
         return reconstruction.doubts(self.bundle, self._usual, names, photos, faces.pictures)
 
@@ -375,7 +375,7 @@ class Pipeline:
 
     def about(self) -> dict[str, Any]:
         """Return what a result was made with, JSON-able: settings, hashes and versions."""
-        return provenance.of(self.settings, self.bundle)
+        return provenance.of(self.settings, self.bundle, self.inverter)
 
     @functools.lru_cache(maxsize=8)  # noqa: B019 - a subspace is worth keeping as long as the pipeline
     def _transferrer(self, normaliser: Normaliser, k: float, projection: Projection) -> Transferrer:

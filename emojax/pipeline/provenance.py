@@ -5,6 +5,7 @@ from typing import Any
 import jax
 
 from emojax.latents import directions
+from emojax.latents.inversion import METHODS, Inverter
 from emojax.runtime.files import sha256
 from emojax.runtime.flags import PipelineFlags
 from emojax.runtime.version import VERSION
@@ -12,7 +13,7 @@ from emojax.store.bundle import Bundle
 from emojax.store.parts import EMOTION, GENERATOR, INVERTER_PARTS
 
 
-def of(settings: PipelineFlags, bundle: Bundle) -> dict[str, Any]:
+def of(settings: PipelineFlags, bundle: Bundle, inverter: Inverter) -> dict[str, Any]:
     """Return settings, hashes and versions, JSON-able."""
     parts = (GENERATOR, *INVERTER_PARTS[settings.inverter], EMOTION)
     hashes = {part.name: bundle.sha256(part) for part in parts}
@@ -20,7 +21,7 @@ def of(settings: PipelineFlags, bundle: Bundle) -> dict[str, Any]:
     return {
         "bundle": str(bundle),
         "inverter": settings.inverter,
-        "passes": settings.passes if settings.inverter == "hyperstyle" else 0,
+        "passes": METHODS[settings.inverter].passes(inverter, settings.passes),
         "crop": settings.crop,
         "bfloat16": settings.bfloat16,
         "weights_sha256": hashes,

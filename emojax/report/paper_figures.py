@@ -19,7 +19,7 @@ from emojax.pipeline import Faces, Pipeline
 from emojax.report.cards import Card
 from emojax.runtime.choices import EMOTIONS, NEUTRAL, InverterName, Normaliser
 from emojax.scoring.sampling import sample_codes
-from emojax.store.parts import INVERTER_PARTS
+from emojax.store.parts import INVERTERS
 
 SAMPLES = 2000
 """Generated faces that Figure 3 sorts."""
@@ -31,7 +31,6 @@ FEW = 4
 """Number of targets in Figures 9 and 10."""
 INVERTER_OF: dict[int, InverterName] = {7: "psp", 8: "hyperstyle"}
 """Figures that show one inverter whatever the settings."""
-INVERTER_TITLES: dict[InverterName, str] = {"psp": "pSp", "hyperstyle": "HyperStyle"}
 NORMALISER_TITLES: dict[Normaliser, str] = {
     "none": "without re-inversion",
     "reinvert": "with re-inversion",
@@ -85,7 +84,7 @@ class PaperFigures:
     def has(self, number: int) -> bool:
         """Whether the bundle has the networks of a figure."""
         inverter = INVERTER_OF.get(number, self.pipe.settings.inverter)
-        return all(self.pipe.bundle.has(part) for part in INVERTER_PARTS[inverter])
+        return all(self.pipe.bundle.has(part) for part in INVERTERS[inverter].parts)
 
     def draw(self, number: int) -> FaceFigure:
         """Draw Figure 3, 6, 7, 8, 9 or 10."""
@@ -146,7 +145,7 @@ class PaperFigures:
             rows.append([self._source(index), *cards])
         return FaceFigure(
             rows,
-            f"Equation 3 with {INVERTER_TITLES[inverter]} and re-inversion: the sources on the "
+            f"Equation 3 with {INVERTERS[inverter].title} and re-inversion: the sources on the "
             "left with the expressions of the targets above. The number is the probability of the "
             "target's emotion by the classifier.",
         )
@@ -165,7 +164,7 @@ class PaperFigures:
             rows.append([self._source(0), *steps, Card(name, self.targets[index])])
         return FaceFigure(
             rows,
-            f"Equation 4 with {INVERTER_TITLES[inverter]}: alpha from 0, the source's own "
+            f"Equation 4 with {INVERTERS[inverter].title}: alpha from 0, the source's own "
             "expression, to 1, that of the target on the right.",
         )
 
@@ -185,7 +184,7 @@ class PaperFigures:
             rows.append(cards)
         return FaceFigure(
             rows,
-            f"Equation 3 with {INVERTER_TITLES[inverter]}. Without re-inversion only the neutral "
+            f"Equation 3 with {INVERTERS[inverter].title}. Without re-inversion only the neutral "
             "coordinate changes, whatever the target shows; subspace is emojax's own normaliser. "
             "The number is the probability of the target's emotion by the classifier.",
         )

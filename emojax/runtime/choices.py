@@ -23,9 +23,17 @@ NEUTRAL = "neutral"
 K = 20.0
 """The paper's step to the neutral face, in units of "norm"."""
 
-InverterName = Literal["psp", "hyperstyle"]
-"""How a photograph is inverted. "psp": one encoder pass to W+ (also e4e). "hyperstyle": a code in W
-and several passes that refine the generator's kernels."""
+InverterName = Literal["psp", "hyperstyle", "projection-w", "projection", "pti"]
+"""How a photograph is inverted, see `INVERTER_LABELS`."""
+
+INVERTER_LABELS: dict[InverterName, str] = {
+    "psp": "psp: one encoder pass to W+, quick (also e4e)",
+    "hyperstyle": "hyperstyle: a code in W and a refined generator, closer to the person, slower",
+    "projection-w": "projection-w: a code in W by optimisation, minutes",
+    "projection": "projection: codes in W+ and noise by optimisation, minutes",
+    "pti": "pti: a generator tuned to the person, minutes",
+}
+"""What each inverter does, for lists of choices."""
 
 Normaliser = Literal["reinvert", "none", "subspace", "subspace-scores"]
 """What Equation 3 subtracts and adds, see `emojax.latents.normalisers`."""

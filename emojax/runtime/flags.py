@@ -44,9 +44,13 @@ class PipelineFlags(PhotoFlags):
     directions and a classifier."""
     inverter: InverterName = "psp"
     """psp: one encoder pass to W+. hyperstyle: a code in W, and several passes that refine the
-    generator's kernels."""
+    generator's kernels. projection, projection-w: codes in W+ or W by optimisation. pti: a code in
+    W, and a generator tuned to the face."""
     passes: int = 5
     """Passes of HyperStyle."""
+    steps: int | None = None
+    """Steps of an optimisation; default: 1000 of a projection, 350 of PTI's tuning, which a
+    projection of 9 steps for every 7 precedes."""
     directions: Path | None = None
     """A directions file (.npz) in place of the bundle's."""
     crop: Crop = "face"
@@ -64,6 +68,7 @@ class PipelineFlags(PhotoFlags):
         """
         super().check()
         at_least("--passes", self.passes, 1)
+        at_least("--steps", 1 if self.steps is None else self.steps, 1)
         at_least("--batch", self.batch, 1)
         if self.directions and not self.directions.is_file():
             raise UserError(f"no file {self.directions}: give a directions file (.npz)")

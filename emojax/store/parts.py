@@ -2,7 +2,7 @@
 
 The table imports no JAX: a network's classes are imported when they are asked for, so that command
 lines, late checks and error messages can use the table at once. A new network is one entry here; a
-new inverter is one entry more, in `INVERTER_PARTS`.
+new inverter is one entry more, in `INVERTERS`.
 """
 
 import dataclasses
@@ -147,8 +147,37 @@ PARTS: dict[str, Part[Any, Any]] = {
 }
 """The entries above by name, in their order."""
 
-INVERTER_PARTS: dict[InverterName, tuple[Part[Any, Any], ...]] = {
-    "psp": (PSP,),
-    "hyperstyle": (W_ENCODER, HYPERSTYLE),
+
+@dataclasses.dataclass(frozen=True)
+class InverterKind:
+    """What is known of an inverter without its networks.
+
+    Attributes:
+        title: for figures.
+        parts: that it needs beside the generator.
+        optimises: whether codes are found by optimisation, which needs a perceptual distance.
+        changes: whether each face has a generator of its own.
+    """
+
+    title: str
+    parts: tuple[Part[Any, Any], ...] = ()
+    optimises: bool = False
+    changes: bool = False
+
+    @property
+    def repeats(self) -> bool:
+        """Whether it makes passes or steps, which an inversion counts."""
+        return self.optimises or self.changes
+
+
+INVERTERS: dict[InverterName, InverterKind] = {
+    "psp": InverterKind("pSp", (PSP,)),
+    "hyperstyle": InverterKind("HyperStyle", (W_ENCODER, HYPERSTYLE), changes=True),
+    "projection-w": InverterKind("projection to W", optimises=True),
+    "projection": InverterKind("projection to W+", optimises=True, changes=True),
+    "pti": InverterKind("PTI", optimises=True, changes=True),
 }
+"""The inverters; how each works stands in `emojax.latents.inversion.METHODS`."""
+
+INVERTER_PARTS = {name: kind.parts for name, kind in INVERTERS.items()}
 """The parts that each inverter needs beside the generator."""

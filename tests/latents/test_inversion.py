@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from emojax.latents import inversion
+from emojax.latents import inversion, refinement
 from emojax.latents.codes import Inversion, concatenate
 from emojax.runtime.errors import UserError
 from emojax.store import bundle
@@ -72,7 +72,9 @@ def test_passes_equal_the_explicit_loop(hyper, pictures, inverted):
 
 def test_a_face_does_not_depend_on_its_batch(hyper, pictures, inverted):
     alone = inversion.invert(hyper, pictures[4:], passes=3, batch=1)
-    assert rel_err(alone.vectors, inverted[4].vectors) < 1e-5  # float32 sums in another order
+    assert (
+        rel_err(alone.changes["vectors"], inverted[4].changes["vectors"]) < 1e-5
+    )  # float32 sums in another order
     assert rel_err(alone.w_plus, inverted[4].w_plus) < 1e-5
     assert len(inverted) == 5
 
@@ -80,7 +82,7 @@ def test_a_face_does_not_depend_on_its_batch(hyper, pictures, inverted):
 def test_psp_gives_codes_only(folder, pictures):
     psp = inversion.load(bundle.find(folder), "psp")
     found = inversion.invert(psp, pictures, batch=2)
-    assert (found.method, found.passes, found.vectors) == ("psp", 0, None)
+    assert (found.method, found.passes, found.changes) == ("psp", 0, None)
     assert rel_err(found.w_plus, inversion.encode(psp.encoder, pictures)) < 1e-5
     drawn = inversion.synthesize(psp, found, batch=2)
     assert drawn.shape == (5, 128, 128, 3)
@@ -94,10 +96,10 @@ def test_edits_of_one_face_share_its_kernels(hyper, inverted, monkeypatch):
     offsets = jnp.linspace(-1, 1, 6)[:, None, None] * jnp.ones((1, 12, 32))
     edits = face.with_codes(face.w_plus + offsets)
     assert edits.is_shared
-    assert edits.vectors.shape[0] == 1
+    assert edits.changes["vectors"].shape[0] == 1
     calls = []
-    expand = inversion.expand
-    monkeypatch.setattr(inversion, "expand", lambda *args: calls.append(1) or expand(*args))
+    expand = refinement.expand
+    monkeypatch.setattr(refinement, "expand", lambda *args: calls.append(1) or expand(*args))
     shared = inversion.synthesize(hyper, edits, batch=4)
     assert len(calls) == 1
     each = [inversion.synthesize(hyper, face.with_codes(edits.w_plus[i : i + 1])) for i in range(6)]
@@ -112,13 +114,13 @@ def test_inversions_save_load_slice_and_join(tmp_path, inverted):
     inverted.save(file)
     loaded = Inversion.load(file)
     assert jax.tree.structure(loaded) == jax.tree.structure(inverted)  # what made it, too
-    np.testing.assert_array_equal(loaded.vectors, inverted.vectors)
+    np.testing.assert_array_equal(loaded.changes["vectors"], inverted.changes["vectors"])
     np.testing.assert_array_equal(loaded.w_plus, inverted.w_plus)
     assert [path.name for path in tmp_path.iterdir()] == ["face.npz"]
     joined = concatenate([inverted[0], inverted[1:3], inverted[[3, 4]]])
-    np.testing.assert_array_equal(joined.vectors, inverted.vectors)
+    np.testing.assert_array_equal(joined.changes["vectors"], inverted.changes["vectors"])
     edits = inverted[0].with_codes(inverted.w_plus)
-    assert concatenate([edits, inverted]).vectors.shape[0] == 10
+    assert concatenate([edits, inverted]).changes["vectors"].shape[0] == 10
     with pytest.raises(IndexError):
         inverted[5]
     other = dataclasses.replace(inverted, passes=4)
@@ -128,7 +130,7 @@ def test_inversions_save_load_slice_and_join(tmp_path, inverted):
 
 def test_an_inversion_is_small():
     """34 KB of vectors a face at 1024², 17 layers of 512; codes beside."""
-    face = Inversion(jnp.zeros((1, 18, 512)), jnp.zeros((1, 17, 512)), 5, "hyperstyle")
+    face = Inversion(jnp.zeros((1, 18, 512)), {"vectors": jnp.zeros((1, 17, 512))}, 5, "hyperstyle")
     assert sum(leaf.nbytes for leaf in jax.tree.leaves(face)) == (17 + 18) * 512 * 4
 
 
@@ -153,10 +155,13 @@ def test_wrong_shapes_and_networks_are_refused(hyper, folder, pictures, inverted
         inversion.invert(hyper, pictures, passes=0)
     with pytest.raises(UserError, match="the inversion was made with other networks"):
         inversion.synthesize(inversion.load(bundle.find(folder), "psp"), inverted)
-    for name in ("w_plus", "vectors"):
-        wider = jnp.pad(getattr(inverted, name), ((0, 0), (0, 1), (0, 0)))
+    wider = [
+        jnp.pad(array, ((0, 0), (0, 1), (0, 0)))
+        for array in (inverted.w_plus, inverted.changes["vectors"])
+    ]
+    for wrong in ({"w_plus": wider[0]}, {"changes": {"vectors": wider[1]}}):
         with pytest.raises(UserError, match="for each face, these networks take"):
-            inversion.synthesize(hyper, dataclasses.replace(inverted, **{name: wider}))
+            inversion.synthesize(hyper, dataclasses.replace(inverted, **wrong))
 
 
 def test_an_encoder_for_another_generator_is_refused(folder, tmp_path):
@@ -176,7 +181,7 @@ def test_an_encoder_for_another_generator_is_refused(folder, tmp_path):
 def test_bfloat16_stays_close(folder, hyper, pictures, inverted):
     half = inversion.load(bundle.find(folder), "hyperstyle", bfloat16=True)
     found = inversion.invert(half, pictures, passes=3, batch=2)
-    assert found.vectors.dtype == found.w_plus.dtype == jnp.float32
+    assert found.changes["vectors"].dtype == found.w_plus.dtype == jnp.float32
     exact = inversion.synthesize(hyper, inverted)
     error = rel_err(inversion.synthesize(half, found), exact)
     assert 1e-4 < error < 0.1  # eight bits of mantissa, three passes

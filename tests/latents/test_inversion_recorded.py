@@ -7,7 +7,7 @@ import pytest
 from convert import hyperstyle as convert_hyperstyle
 from convert import psp as convert_psp
 from convert import stylegan
-from emojax.latents import inversion
+from emojax.latents import inversion, refinement
 from emojax.latents.codes import Inversion
 from emojax.latents.inversion import Inverter
 from emojax.models.hyperstyle import Hypernet
@@ -48,7 +48,7 @@ def inverter(generator):
     state = cases.part(recipe.load_manifest(file), "encoder.")
     config, table, _ = convert_psp.convert(state, "w", 18, cases.latent_avg(manifest))
     encoder = weights.load(weights.abstract(Encoder, config), table)
-    return Inverter(generator, encoder, hypernet)
+    return Inverter(generator, encoder, hypernet, method="hyperstyle")
 
 
 def test_first_call_of_the_hypernetwork(inverter):
@@ -58,7 +58,7 @@ def test_first_call_of_the_hypernetwork(inverter):
     for layer in (0, 12):
         index = config.layers.index(layer)
         cases.check_probe(CASE, f"hypernet.refinement_blocks.{layer}.linear", vectors[:, index])
-    _check_deltas("delta", inversion.expand(inverter.hypernet, vectors, 1), config.layers)
+    _check_deltas("delta", refinement.expand(inverter.hypernet, vectors, 1), config.layers)
     codes = inversion.encode(inverter.encoder, x)
     w_out = codes[:, 0] - inverter.encoder.latent_avg[...][0]
     assert oracles.rel_err(w_out, golden["w_out"]) < cases.allowed(CASE, "w_out")
@@ -66,18 +66,18 @@ def test_first_call_of_the_hypernetwork(inverter):
 
 def test_five_passes_and_an_edit(inverter):
     x = noise("input", 2, 256)[:1]
-    codes, vectors, shown = inversion.refine(inverter, x, passes=5)
+    codes, vectors, shown = refinement.refine(inverter, x, passes=5)
     cases.check(CASE, "codes", codes)
     names = ["initial_y_hat_256", *(f"iter{i}_image_256" for i in range(4))]
     for name, picture in zip(names, shown, strict=True):
         cases.check_picture(CASE, name, picture)
-    face = Inversion(codes, vectors, 5, "hyperstyle")
+    face = Inversion(codes, {"vectors": vectors}, 5, "hyperstyle")
     # one device and picture at a time: the networks of the published size are large
     drawn = inversion.synthesize(inverter, face, devices=1)
     cases.check_picture(CASE, "image_1024", drawn)
     for name in ("y_hat_256", "iter4_image_256"):
         cases.check_picture(CASE, name, inversion.area_mean(drawn, 256))
-    deltas = inversion.expand(inverter.hypernet, vectors, 5)
+    deltas = refinement.expand(inverter.hypernet, vectors, 5)
     _check_deltas("final_delta", deltas, inverter.hypernet.config.layers)
     norms = [0.0 if d is None else _norm(d) for d in deltas]
     np.testing.assert_allclose(norms, oracles.golden(CASE)["delta_norms"][-1], rtol=5e-6, atol=0)

@@ -59,9 +59,11 @@ def test_only_faces_far_outside_are_named(place):
 
 
 def test_a_bundle_that_measured_nothing_says_so_once(place):
-    (sentence,) = reconstruction.unmeasured(place, ["a.jpg", "b.jpg", "a.jpg"])
+    psp, pti = (inversion.Inverter(None, distances=each) for each in ({}, {"tuning": None}))
+    (sentence,) = reconstruction.unmeasured(place, psp, ["a.jpg", "b.jpg", "a.jpg"])
     assert "can draw a.jpg and b.jpg is not known" in sentence
     assert "'emojax directions' measures it" in sentence
-    (sentence,) = reconstruction.unmeasured(bundle.find(bundle.DEFAULT), ["a.jpg"])
+    (sentence,) = reconstruction.unmeasured(bundle.find(bundle.DEFAULT), psp, ["a.jpg"])
     assert "was trained on drawings" in sentence
-    assert reconstruction.unmeasured(place, []) == []
+    assert reconstruction.unmeasured(place, psp, []) == []
+    assert reconstruction.unmeasured(place, pti, ["a.jpg"]) == []

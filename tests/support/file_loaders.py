@@ -65,7 +65,7 @@ def _blocks(folder: Path) -> None:
 
 def _inversion(folder: Path) -> None:
     arrays = np.ones((2, 3, 4), np.float32)
-    Inversion(arrays, arrays, 5, "hyperstyle", "ab").save(folder / "face.npz")  # pyright: ignore
+    Inversion(arrays, {"vectors": arrays}, 5, "hyperstyle", "ab").save(folder / "face.npz")  # pyright: ignore
 
 
 def _table(folder: Path) -> None:

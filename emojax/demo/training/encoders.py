@@ -15,7 +15,8 @@ from emojax.demo.drawing.factors import Params
 from emojax.demo.training.generator import psnr
 from emojax.demo.training.loop import Metrics, Stage
 from emojax.demo.training.recipe import Profile
-from emojax.latents.inversion import Inverter, redraw, refine
+from emojax.latents.inversion import Inverter
+from emojax.latents.refinement import redraw, refine
 from emojax.models.hyperstyle import Hypernet, SeparateBlock
 from emojax.models.psp import Encoder
 from emojax.models.stylegan2 import Generator
@@ -163,7 +164,8 @@ def hyperstyle(profile: Profile, generator: Generator, encoder: Encoder, seed: i
         return _calibrated(model, generator, encoder, lambda key: draw(key)[0], seed)
 
     def sheet(model: Hypernet, file: Path) -> None:
-        photos, inverter = _photos(profile.resolution), Inverter(generator, encoder, model)
+        photos = _photos(profile.resolution)
+        inverter = Inverter(generator, encoder, model, method="hyperstyle")
         codes, sums, _ = refine(inverter, photos, passes=_PASSES)
         write_pairs(file, [photos, redraw(inverter, codes, sums, _PASSES)])
 
