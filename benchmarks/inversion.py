@@ -134,8 +134,8 @@ def hyperstyle_inverter(
     encoder = loaded(psp.Encoder, w_config, table, options)
     state = {f"hypernet.{key}": value for key, value in arrays(hypernet).items()}
     h_config, table, _ = convert_hyperstyle.convert(state, "", ours.config.channels)
-    hypernet = loaded(hyperstyle.Hypernet, h_config, table, options)
-    return Inverter(ours, encoder, hypernet, method="hyperstyle")
+    refiner = loaded(hyperstyle.Hypernet, h_config, table, options)
+    return Inverter(ours, encoder, refiner, method="hyperstyle")
 
 
 def loaded(

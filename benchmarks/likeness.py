@@ -18,6 +18,7 @@ import jax
 import numpy as np
 import torch
 import tyro
+from flax import nnx
 
 from benchmarks.machine import describe, emit, peak_memory
 from benchmarks.torch_models import likeness
@@ -28,7 +29,6 @@ from emojax.models.lpips import Backbone, Linear, LinearConfig, Lpips
 from emojax.runtime import xla_options
 from emojax.store import weights
 from emojax.store.parts import ALEXNET, VGG16
-from emojax.store.weights import OneKey
 
 BACKBONES = {"alexnet": ALEXNET, "vgg16": VGG16}
 
@@ -77,7 +77,7 @@ def _call(name: str, framework: str, batch: int) -> Callable[[], Any]:
         source = {key.removeprefix("backbone."): a for key, a in _state(partner).items()}
         config, table, _ = convert_lpips.convert(BACKBONES[name], source)
         backbone = weights.load(weights.abstract(Backbone, config), table)
-        model = Lpips(backbone, Linear(LinearConfig(config.taps), rngs=OneKey()))
+        model = Lpips(backbone, Linear(LinearConfig(config.taps), rngs=nnx.Rngs(0)))
     run = jax.jit(lambda model, *x: model(*x), compiler_options=xla_options.options(dense=True))
     return lambda: jax.block_until_ready(run(model, *given))
 
