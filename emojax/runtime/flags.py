@@ -4,6 +4,9 @@ import dataclasses
 import math
 import re
 from pathlib import Path
+from typing import Annotated
+
+import tyro
 
 from emojax.runtime.choices import DEFAULT_BUNDLE, Align, Crop, InverterName
 from emojax.runtime.errors import UserError
@@ -48,7 +51,7 @@ class PipelineFlags(PhotoFlags):
     W, and a generator tuned to the face."""
     passes: int = 5
     """Passes of HyperStyle."""
-    steps: int | None = None
+    steps: Annotated[int | None, tyro.conf.arg(name="inversion-steps")] = None
     """Steps of an optimisation; default: 1000 of a projection, 350 of PTI's tuning, which a
     projection of 9 steps for every 7 precedes."""
     directions: Path | None = None
@@ -68,7 +71,7 @@ class PipelineFlags(PhotoFlags):
         """
         super().check()
         at_least("--passes", self.passes, 1)
-        at_least("--steps", 1 if self.steps is None else self.steps, 1)
+        at_least("--inversion-steps", 1 if self.steps is None else self.steps, 1)
         at_least("--batch", self.batch, 1)
         if self.directions and not self.directions.is_file():
             raise UserError(f"no file {self.directions}: give a directions file (.npz)")
