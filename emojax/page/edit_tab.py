@@ -25,6 +25,8 @@ AT_ONCE: dict[str, Any] = {
 """Of events that are answered at once: while one runs, only the last move waits."""
 SLOW: dict[str, Any] = {"show_progress": "minimal", "api_visibility": "private"}
 """Of events that a visitor waits for."""
+CHANGED: dict[str, Any] = {**SLOW, "trigger_mode": "always_last"}
+"""Of photographs and choices: one that comes while another is answered is answered after it."""
 EMPTY = "Choose a photograph, and its face appears here."
 
 
@@ -111,9 +113,9 @@ class EditTab:
         )
 
     def _listen(self) -> None:
-        gr.on([self.photo.input, self.photo.clear], self.open, [self.photo], self.opened, **SLOW)
-        self.crops.select(self.choose, [self.photo], self.opened, **SLOW)
-        self.examples.select(self.example, None, [self.photo, *self.opened], **SLOW)
+        gr.on([self.photo.input, self.photo.clear], self.open, [self.photo], self.opened, **CHANGED)
+        self.crops.select(self.choose, [self.photo], self.opened, **CHANGED)
+        self.examples.select(self.example, None, [self.photo, *self.opened], **CHANGED)
         moves = [self.view, *self.panel.inputs]
         gr.on([*self.panel.moved, self.view.input], self.move, moves, self.drawn, **AT_ONCE)
         sliders = self.panel.sliders

@@ -6,7 +6,7 @@ from typing import Any
 import gradio as gr
 
 from emojax.page import pictures, widgets
-from emojax.page.edit_tab import AT_ONCE, SLOW, EditTab
+from emojax.page.edit_tab import AT_ONCE, CHANGED, SLOW, EditTab
 from emojax.page.edit_tab import edit as apply_edit
 from emojax.page.panel import Panel
 from emojax.page.recipes import Edit, Origin
@@ -92,12 +92,12 @@ class ExploreTab:
         rows, face = [self.seed, self.truncation], [self.mixing, self.second]
         every, shown = [*rows, self.chosen, *face], [*sliders, *self.drawn]
         ends = [self.row, self.chosen, *shown]
-        own.select(self.arrive, [*rows, *face], ends, **SLOW)
+        own.select(self.arrive, [*rows, *face], ends, **CHANGED)
         asked = [self.seed.submit, self.truncation.release]
-        gr.on(asked, self.draw_row, [*rows, *face], ends, **SLOW)
+        gr.on(asked, self.draw_row, [*rows, *face], ends, **CHANGED)
         self.more.click(self.draw_more, [*rows, *face], [self.seed, *ends], **SLOW)
-        self.row.select(self.choose, every, ends, **SLOW)
-        gr.on([self.mixing.input, self.second.submit], self.mix, every, shown, **SLOW)
+        self.row.select(self.choose, every, ends, **CHANGED)
+        gr.on([self.mixing.input, self.second.submit], self.mix, every, shown, **CHANGED)
         gr.on(panel.moved, self.move, panel.inputs, self.drawn, **AT_ONCE)
         panel.reset.click(panel.at_rest, None, sliders, **AT_ONCE).then(
             self.move, panel.inputs, self.drawn, **AT_ONCE

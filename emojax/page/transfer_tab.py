@@ -9,7 +9,7 @@ import numpy as np
 
 from emojax import Faces, Pipeline, UserError
 from emojax.page import downloads, pictures, widgets
-from emojax.page.edit_tab import AT_ONCE, FACE, SLOW, WHOLE, example_faces
+from emojax.page.edit_tab import AT_ONCE, CHANGED, FACE, SLOW, WHOLE, example_faces
 from emojax.page.pair import Pair
 from emojax.page.photo_input import photo_input
 from emojax.page.site import Site, shown, visitor_of
@@ -135,17 +135,17 @@ class TransferTab:
         for place in PLACES:
             ends = [self.crops[place], *self.made]
             photo = self.photos[place]
-            gr.on([photo.input, photo.clear], self._opener(place), everything, ends, **SLOW)
-            self.crops[place].select(self._chooser(place), everything, ends, **SLOW)
+            gr.on([photo.input, photo.clear], self._opener(place), everything, ends, **CHANGED)
+            self.crops[place].select(self._chooser(place), everything, ends, **CHANGED)
             self.examples[place].select(
-                self._example(place), everything, [self.photos[place], *ends], **SLOW
+                self._example(place), everything, [self.photos[place], *ends], **CHANGED
             )
         gr.on(
             [self.normaliser.input, self.inverter.input],
             self.prepare,
             everything,
             self.made,
-            **SLOW,
+            **CHANGED,
         )
         gr.on([self.alpha.input, self.view.input], self.move, shown_as, self.drawn, **AT_ONCE)
         self.path.click(self.draw_path, None, [self.strip, self.film, self.path_files], **SLOW)
