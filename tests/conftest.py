@@ -31,6 +31,15 @@ def here(tmp_path, monkeypatch):
     return tmp_path / "here"
 
 
+@pytest.fixture(scope="module")
+def object_server():
+    """Run an object store of the file's own, see `tests.support.object_server`."""
+    from tests.support.object_server import serving  # late: takes a while, and few files want it
+
+    with serving() as found:
+        yield found
+
+
 LARGE = 1.5e9
 """Bytes of a test process above which it forgets its compiled programs after a file."""
 LARGEST = 1.8e9

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 from emojax import score
+from emojax.runtime import compile_cache
 from emojax.runtime.errors import UserError
 from emojax.scoring import classifier, sampling, sharing
 from emojax.store import bundle
@@ -102,11 +103,7 @@ def test_processes_leave_no_chunk_out_whatever_they_see_missing(monkeypatch):
 def test_kills_lose_nothing_that_was_written(world, whole, tmp_path):
     rng = random.Random(0)
     folder = tmp_path / "scores"
-    cache = environment(
-        2,
-        JAX_COMPILATION_CACHE_DIR=str(tmp_path / "cache"),
-        JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS="0",
-    )
+    cache = environment(2, **compile_cache.variables(tmp_path / "cache"))
     line = command(world, folder, chunk=2)
 
     def stored():

@@ -14,29 +14,22 @@ import pytest
 
 from emojax import directions, score
 from emojax.latents.directions import Directions
+from emojax.runtime import compile_cache
 from emojax.runtime.errors import UserError
 from emojax.scoring import sharing
 from emojax.store import place
 from emojax.store.score_table import ScoreSettings, ScoreTable
 from tests.support import score_world
-from tests.support.object_server import BUCKET, serving
+from tests.support.object_server import BUCKET
 
 KILLS = int(os.environ.get("EMOJAX_KILLS", "1"))
 EXAMPLES = Path(__file__).parents[1] / "examples"
 SAMPLES, CHUNK = 192 * KILLS, 4
 
 
-@pytest.fixture(scope="module")
-def server():
-    with serving() as found:
-        yield found
-
-
 @pytest.fixture
-def address(server, monkeypatch, request):
-    for name, value in server.environment.items():
-        monkeypatch.setenv(name, value)
-    monkeypatch.setattr(server, "failing", 0.1)
+def address(object_server, monkeypatch, request):
+    object_server.use(monkeypatch, failing=0.1)
     return f"s3://{BUCKET}/{request.node.name}"
 
 
@@ -52,17 +45,13 @@ def bytes_of(location):
     return {name: found.read(name, 2**20) for name in names}
 
 
-def start(world, out, cache, server, program=(sys.executable, "-m", "emojax.score")):
+def start(world, out, cache, object_server, program=(sys.executable, "-m", "emojax.score")):
     line = [*program, "--bundle", world, "--out", out]
     line += ["--samples", SAMPLES, "--chunk", CHUNK, "--batch", CHUNK]
-    kept = {
-        "JAX_COMPILATION_CACHE_DIR": str(cache),
-        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
-    }
     one = {"XLA_FLAGS": "--xla_force_host_platform_device_count=1"}
     return subprocess.Popen(
         [str(part) for part in line],
-        env={**os.environ, **server.environment, **kept, **one},
+        env={**os.environ, **object_server.environment, **compile_cache.variables(cache), **one},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -82,20 +71,22 @@ def cache(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def whole(world, cache, server, tmp_path_factory):
+def whole(world, cache, object_server, tmp_path_factory):
     """The files of the table that one process makes in a folder."""
     folder = tmp_path_factory.mktemp("whole") / "scores"
-    finished(start(world, folder, cache, server))
+    finished(start(world, folder, cache, object_server))
     return bytes_of(folder)
 
 
-def test_kills_two_strangers_and_refused_writes_change_no_bit(world, address, server, whole, cache):
+def test_kills_two_strangers_and_refused_writes_change_no_bit(
+    world, address, object_server, whole, cache
+):
     """Processes are killed at any moment; then two that know nothing of each other finish."""
     rng, remote = random.Random(0), place.at(address)
-    failed = sum(server.failed.values())
+    failed = sum(object_server.failed.values())
     for kill in range(KILLS):
         wanted = len(remote.sizes("rows")) + rng.randint(1, 8)
-        process = start(world, address, cache, server)
+        process = start(world, address, cache, object_server)
         while process.poll() is None and len(remote.sizes("rows")) < wanted:
             time.sleep(0.002)
         time.sleep(rng.uniform(0, 0.02))
@@ -104,21 +95,21 @@ def test_kills_two_strangers_and_refused_writes_change_no_bit(world, address, se
         assert process.returncode == -signal.SIGKILL, f"kill {kill} came too late"
         part = bytes_of(address)
         assert part == {name: whole[name] for name in part}
-    said = finished(*(start(world, address, cache, server) for _ in range(2)))
+    said = finished(*(start(world, address, cache, object_server) for _ in range(2)))
     assert bytes_of(address) == whole
     done = f"{SAMPLES:,} of {SAMPLES:,} faces scored: {address}"
     assert all(done in each for each in said)
-    assert sum(server.failed.values()) > failed
+    assert sum(object_server.failed.values()) > failed
 
 
 def test_two_processes_of_jax_distributed_make_the_same_bits(
-    world, address, server, whole, cache, monkeypatch
+    world, address, object_server, whole, cache, monkeypatch
 ):
     with socket.socket() as probe:
         probe.bind(("localhost", 0))
         monkeypatch.setenv("PORT", str(probe.getsockname()[1]))
     monkeypatch.setenv("PYTHON", sys.executable)
-    (said,) = finished(start(world, address, cache, server, [EXAMPLES / "two_processes.sh"]))
+    (said,) = finished(start(world, address, cache, object_server, [EXAMPLES / "two_processes.sh"]))
     assert bytes_of(address) == whole
     assert said.count("faces scored") == 1  # process 1 says nothing
 

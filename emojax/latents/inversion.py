@@ -16,7 +16,6 @@ from emojax.latents.inverter import Changes, Inverter, Method, Run
 from emojax.metrics import perceptual
 from emojax.models.psp import Encoder
 from emojax.models.stylegan2 import Generator
-from emojax.nn.pooling import area_mean
 from emojax.runtime.batching import in_batches
 from emojax.runtime.choices import InverterName
 from emojax.runtime.devices import mesh_for, over_samples
@@ -26,7 +25,7 @@ from emojax.runtime.xla_options import options
 from emojax.store.bundle import Bundle
 from emojax.store.parts import GENERATOR, HYPERSTYLE, INVERTER_PARTS, INVERTERS
 
-__all__ = ["METHODS", "Inverter", "area_mean", "invert", "load", "synthesize"]
+__all__ = ["METHODS", "Inverter", "invert", "load", "synthesize"]
 
 
 def _encoded(

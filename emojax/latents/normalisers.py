@@ -43,6 +43,7 @@ from emojax.latents.codes import Inversion, concatenate
 from emojax.latents.directions import Directions
 from emojax.latents.inversion import Inverter
 from emojax.models.stylegan2 import Generator
+from emojax.nn.pooling import area_mean
 from emojax.runtime.batching import batches
 from emojax.runtime.choices import EMOTIONS, K, Normaliser, Projection
 from emojax.runtime.errors import UserError
@@ -281,7 +282,7 @@ def reinvert(inverter: Inverter, faces: Inversion, *, batch: int = 4) -> Inversi
     count, found = len(faces), []
     for rows in batches(count, batch):
         drawn = inversion.synthesize(inverter, faces[rows], batch=batch)
-        seen = inversion.area_mean(np.clip(drawn, -1, 1), inverter.resolution)
+        seen = area_mean(np.clip(drawn, -1, 1), inverter.resolution)
         found.append(inversion.invert(inverter, seen, passes=max(faces.passes, 1), batch=batch))
     return concatenate(found)[:count]
 

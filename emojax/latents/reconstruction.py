@@ -15,7 +15,8 @@ import numpy as np
 from emojax.faces import images
 from emojax.latents import inversion
 from emojax.latents.codes import Inversion
-from emojax.latents.inversion import Inverter, area_mean
+from emojax.latents.inverter import Inverter
+from emojax.nn.pooling import area_mean
 from emojax.runtime.choices import InverterName
 from emojax.runtime.devices import everywhere, mesh_for
 from emojax.runtime.files import write_json
@@ -143,11 +144,7 @@ def write(file: Path, bundle: Bundle, advance: Callable[[int], object] | None = 
 
 def methods(bundle: Bundle) -> list[InverterName]:
     """Return the inverters that a bundle has the networks of, but for optimisations."""
-    return [
-        name
-        for name, kind in INVERTERS.items()
-        if not kind.optimises and all(map(bundle.has, kind.parts))
-    ]
+    return [name for name in inversion.available(bundle) if not INVERTERS[name].optimises]
 
 
 def load(bundle: Bundle, inverter: Inverter) -> Usual | None:

@@ -12,10 +12,6 @@ SWITCH = "EMOJAX_COMPILE_CACHE"
 
 FOLDER = "JAX_COMPILATION_CACHE_DIR"
 """JAX's variable with the folder of compiled programs."""
-_ALL = {
-    "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",  # many small programs make up the time
-    "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
-}
 
 
 def keep_programs() -> None:
@@ -26,9 +22,17 @@ def keep_programs() -> None:
         folder = cache_folder().expanduser()
     except RuntimeError:  # a user without a home
         return
-    os.environ[FOLDER] = str(folder / "programs")
-    for name, value in _ALL.items():
+    for name, value in variables(folder / "programs").items():
         os.environ.setdefault(name, value)
+
+
+def variables(folder: Path) -> dict[str, str]:
+    """Return the variables with which JAX keeps all programs in a folder."""
+    return {
+        FOLDER: str(folder),
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",  # many small ones make up the time
+        "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
+    }
 
 
 def cache_folder() -> Path:

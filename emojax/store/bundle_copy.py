@@ -10,16 +10,17 @@ copy is checked as a local bundle is. The folder may be deleted at any time.
 """
 
 import contextlib
+import functools
 import hashlib
 import json
 import logging
 import os
-import secrets
 import shutil
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
 
+from emojax.runtime import asides
 from emojax.runtime.compile_cache import cache_folder
 from emojax.runtime.errors import UserError, shortened
 from emojax.runtime.files import make_folder, writing
@@ -118,7 +119,6 @@ def _root() -> Path:
 def _copy(store: ObjectStore, names: Mapping[str, str], size: int, folder: Path) -> None:
     """Copy objects into files below a new folder, which appears when all are there."""
     root = make_folder(_root())
-    aside = root / f".part-{secrets.token_hex(6)}"
     free = shutil.disk_usage(root).free
     if size > free:
         raise UserError(
@@ -126,7 +126,7 @@ def _copy(store: ObjectStore, names: Mapping[str, str], size: int, folder: Path)
             "make room, or set XDG_CACHE_HOME to another folder"
         )
 
-    def copy(name: str) -> None:
+    def copy(name: str, aside: Path) -> None:
         file = aside / names[name]
         file.parent.mkdir(parents=True, exist_ok=True)
         try:
@@ -134,10 +134,7 @@ def _copy(store: ObjectStore, names: Mapping[str, str], size: int, folder: Path)
         except FileNotFoundError as error:
             raise UserError(f"{store} was changed meanwhile: give the command again") from error
 
-    try:
-        with writing(root), ThreadPoolExecutor(_THREADS) as pool:
-            list(pool.map(copy, names))
-            with contextlib.suppress(OSError):  # another process was faster: its copy is the same
-                os.rename(aside, make_folder(folder.parent) / folder.name)
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
+    with writing(root), asides.folder(root) as aside, ThreadPoolExecutor(_THREADS) as pool:
+        list(pool.map(functools.partial(copy, aside=aside), names))
+        with contextlib.suppress(OSError):  # another process was faster: its copy is the same
+            os.rename(aside, make_folder(folder.parent) / folder.name)

@@ -8,12 +8,12 @@ only one of several processes may do, `create` and `replace` decide; there are n
 import contextlib
 import os
 import re
-import secrets
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Protocol
 
+from emojax.runtime import asides
 from emojax.runtime.files import make_folder, replacing
 from emojax.store.reader.contents import Kind, contents, explained
 
@@ -156,7 +156,7 @@ class Folder:
         if not self.path.exists():
             return True
         return self.path.is_dir() and all(
-            file.name.startswith(".part-") for file in self.path.iterdir()
+            file.name.startswith(asides.PART) for file in self.path.iterdir()
         )
 
     def read(self, name: str, most: int) -> bytes:
@@ -171,20 +171,17 @@ class Folder:
     def create(self, name: str, data: bytes) -> bool:
         """See `Place`; on a disk without hard links, of two processes at once both may write."""
         file = self.path / name
-        aside = file.with_name(f".part-{secrets.token_hex(6)}")
         make_folder(file.parent)
         try:
-            aside.write_bytes(data)
-            os.link(aside, file)
+            with asides.file(file.parent, file.suffix) as aside:
+                aside.write_bytes(data)
+                os.link(aside, file)
         except FileExistsError:
             return False
         except OSError:
             if file.exists():
                 return False
             self.write(name, data)
-        finally:
-            with contextlib.suppress(OSError):
-                aside.unlink()
         return True
 
     def replace(self, name: str, old: bytes, new: bytes) -> bool:

@@ -8,6 +8,7 @@ import tomllib
 import pytest
 from PIL import Image
 
+from emojax.runtime import compile_cache
 from tests.docs import blocks
 from tests.docs.blocks import PAGES, ROOT
 
@@ -40,21 +41,12 @@ def run(folder, *arguments):
     """Run Python as a reader would: another folder, no settings of the tests' own."""
     kept = {name: value for name, value in os.environ.items() if name != "XLA_FLAGS"}
     environment = {**kept, "PYTHONPATH": str(ROOT), "EMOJAX_HOME": str(folder / "home")}
-    environment |= compiled_once(folder)
+    environment |= compile_cache.variables(folder / "programs")
     done = subprocess.run(
         [sys.executable, *arguments], cwd=folder, env=environment, capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr
     return done.stdout
-
-
-def compiled_once(folder):
-    """Return variables with which the processes of a test compile each program once."""
-    return {
-        "JAX_COMPILATION_CACHE_DIR": str(folder / "programs"),
-        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
-        "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
-    }
 
 
 @pytest.mark.slow

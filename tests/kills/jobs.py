@@ -17,6 +17,7 @@ from emojax.demo import scene
 from emojax.faces import images
 from emojax.film.reading import Video
 from emojax.film.writing import chunk_writer, join
+from emojax.runtime import compile_cache
 from tests.support import small_world
 from tests.support.pictures import noise
 
@@ -145,9 +146,7 @@ def environment(world: World, **more: str) -> dict[str, str]:
         "JAX_PLATFORMS": "cpu",
         "XLA_FLAGS": "",
         "PYTHONPATH": str(Path(__file__).parents[2]),
-        "JAX_COMPILATION_CACHE_DIR": str(world.folder / "programs"),
-        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
-        "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
+        **compile_cache.variables(world.folder / "programs"),
         **more,
     }
 

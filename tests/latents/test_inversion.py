@@ -10,6 +10,7 @@ import pytest
 
 from emojax.latents import inversion, refinement
 from emojax.latents.codes import Inversion, concatenate
+from emojax.nn.pooling import area_mean
 from emojax.runtime.errors import UserError
 from emojax.store import bundle
 from emojax.store.parts import HYPERSTYLE
@@ -51,7 +52,7 @@ def _start(hyper, picture):
 @jax.jit
 def _explicit_pass(hyper, picture, codes, total, shown):
     """One pass of run_inversion as the original writes it: kernels are summed."""
-    shown = inversion.area_mean(shown, SIDE)
+    shown = area_mean(shown, SIDE)
     deltas = hyper.hypernet.deltas(hyper.hypernet(picture, shown), 1)
     total = [_plus(t, d) for t, d in zip(total, deltas, strict=True)]
     return total, hyper.generator.synthesis(codes, deltas=total)

@@ -13,6 +13,7 @@ from emojax.latents.inversion import Inverter
 from emojax.models.hyperstyle import Hypernet
 from emojax.models.psp import Encoder
 from emojax.models.stylegan2 import Generator
+from emojax.nn.pooling import area_mean
 from emojax.store import weights
 from tests.data import recipe
 from tests.support import encoder_cases as cases
@@ -76,7 +77,7 @@ def test_five_passes_and_an_edit(inverter):
     drawn = inversion.synthesize(inverter, face, devices=1)
     cases.check_picture(CASE, "image_1024", drawn)
     for name in ("y_hat_256", "iter4_image_256"):
-        cases.check_picture(CASE, name, inversion.area_mean(drawn, 256))
+        cases.check_picture(CASE, name, area_mean(drawn, 256))
     deltas = refinement.expand(inverter.hypernet, vectors, 5)
     _check_deltas("final_delta", deltas, inverter.hypernet.config.layers)
     norms = [0.0 if d is None else _norm(d) for d in deltas]
@@ -88,7 +89,7 @@ def test_five_passes_and_an_edit(inverter):
 def test_without_passes_the_picture_is_another(generator, inverter):
     golden = oracles.golden(CASE)
     picture = inversion.draw(generator, golden["codes"], None)
-    cases.check_picture(CASE, "image_no_deltas_256", inversion.area_mean(picture, 256))
+    cases.check_picture(CASE, "image_no_deltas_256", area_mean(picture, 256))
 
 
 def test_psp_forward(generator):
@@ -96,7 +97,7 @@ def test_psp_forward(generator):
     codes = oracles.golden("psp_ffhq")["codes"]
     picture = inversion.draw(generator, codes, None)
     cases.check_picture("psp_ffhq", "image_1024", picture)
-    cases.check_picture("psp_ffhq", "image_256", inversion.area_mean(picture, 256))
+    cases.check_picture("psp_ffhq", "image_256", area_mean(picture, 256))
 
 
 def _check_deltas(name, deltas, layers):

@@ -9,6 +9,7 @@ import pytest
 
 from emojax.latents import arithmetic, inversion, normalisers, refinement
 from emojax.latents.normalisers import Transferrer, combine
+from emojax.nn.pooling import area_mean
 from emojax.runtime.errors import UserError
 from emojax.store import bundle
 from tests.support import small_world
@@ -167,7 +168,7 @@ def test_the_papers_transfer_is_its_steps(inverters, faces, directions, method):
             drawn = inversion.draw(inverter.generator, neutral, None)
         else:
             drawn = refinement.redraw(inverter, neutral, vectors, 2)
-        seen = inversion.area_mean(jnp.clip(drawn, -1, 1), SIDE)
+        seen = area_mean(jnp.clip(drawn, -1, 1), SIDE)
         if vectors is None:
             return inversion.encode(inverter.encoder, seen), None
         return refinement.refine(inverter, seen, passes=2)[:2]

@@ -6,15 +6,9 @@ from emojax.runtime.errors import UserError
 from emojax.store import bundle, place
 from emojax.store.parts import EMOTION, GENERATOR, PSP
 from tests.support import score_world
-from tests.support.object_server import BUCKET, serving
+from tests.support.object_server import BUCKET
 
 ADDRESS = f"s3://{BUCKET}/bundles/tiny"
-
-
-@pytest.fixture(scope="module")
-def server():
-    with serving() as found:
-        yield found
 
 
 @pytest.fixture(scope="module")
@@ -27,10 +21,9 @@ def world(tmp_path_factory):
 
 
 @pytest.fixture
-def remote(server, world, monkeypatch, tmp_path):
+def remote(object_server, world, monkeypatch, tmp_path):
     """The bundle in the store, and an empty cache folder here."""
-    for name, value in server.environment.items():
-        monkeypatch.setenv(name, value)
+    object_server.use(monkeypatch)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     found = place.at(ADDRESS)
     for file in world.rglob("*"):

@@ -12,21 +12,13 @@ from emojax.runtime.errors import UserError
 from emojax.store import place
 from emojax.store.block_store import BlockStore
 from emojax.store.reader.contents import Kind, Malformed
-from tests.support.object_server import BUCKET, LOST, REFUSED, serving
-
-
-@pytest.fixture(scope="module")
-def server():
-    with serving() as found:
-        yield found
+from tests.support.object_server import BUCKET, LOST, REFUSED
 
 
 @pytest.fixture
-def address(server, monkeypatch, request):
+def address(object_server, monkeypatch, request):
     """An address below which nothing is, and the way to it."""
-    for name, value in server.environment.items():
-        monkeypatch.setenv(name, value)
-    monkeypatch.setattr(server, "failing", 0.0)
+    object_server.use(monkeypatch)
     return f"s3://{BUCKET}/{request.node.name.replace('[', '-').replace(']', '')}"
 
 
@@ -96,23 +88,27 @@ def test_blocks_of_results_and_their_table(somewhere):
     assert b"| psp" in somewhere.read("table.md", 2**20)
 
 
-def test_a_store_that_refuses_one_write_in_ten_gets_all_of_them(server, address, monkeypatch):
-    monkeypatch.setattr(server, "failing", 0.1)
+def test_a_store_that_refuses_one_write_in_ten_gets_all_of_them(
+    object_server, address, monkeypatch
+):
+    monkeypatch.setattr(object_server, "failing", 0.1)
     somewhere = place.at(address)
-    failed = sum(server.failed.values())
+    failed = sum(object_server.failed.values())
     names = [f"rows/{number:06d}.npz" for number in range(150)]
     for name in names:
         somewhere.write(name, name.encode())
     assert {name: somewhere.read(name, 99).decode() for name in names} == {n: n for n in names}
-    assert sum(server.failed.values()) > failed + 5
-    assert min(server.failed[REFUSED], server.failed[LOST]) > 0
+    assert sum(object_server.failed.values()) > failed + 5
+    assert min(object_server.failed[REFUSED], object_server.failed[LOST]) > 0
 
 
 @pytest.mark.parametrize("kind", [REFUSED, LOST])
-def test_settings_written_twice_because_the_answer_was_lost(server, address, monkeypatch, kind):
+def test_settings_written_twice_because_the_answer_was_lost(
+    object_server, address, monkeypatch, kind
+):
     """The second attempt finds its own first: whoever reads sees what was wanted."""
     fates = iter([kind])
-    monkeypatch.setattr(server, "_fate", lambda: next(fates, None))
+    monkeypatch.setattr(object_server, "_fate", lambda: next(fates, None))
     somewhere = place.at(address)
     assert somewhere.create("settings.json", b"1") == (kind == REFUSED)
     assert somewhere.read("settings.json", 9) == b"1"
@@ -132,9 +128,9 @@ def test_addresses_that_lead_nowhere_are_one_sentence(address, monkeypatch):
         place.at("s3://faces/x")
 
 
-def test_names_that_lead_out_of_a_folder_are_refused(address, server):
+def test_names_that_lead_out_of_a_folder_are_refused(address, object_server):
     place.at(address).write("a", b"")
-    connection = http.client.HTTPConnection(server.url.removeprefix("http://"))
+    connection = http.client.HTTPConnection(object_server.url.removeprefix("http://"))
     connection.request("PUT", f"/{address.removeprefix('s3://')}/b%5C..%5C.bashrc", b"x")
     connection.getresponse()
     connection.close()

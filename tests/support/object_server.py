@@ -46,6 +46,12 @@ class ObjectServer:
         keys = {"AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "secret"}
         return {**keys, "AWS_REGION": "us-east-1", "AWS_ENDPOINT_URL": self.url}
 
+    def use(self, monkeypatch, failing=0.0):
+        """Let this process reach the server, and a share of the writes fail, for one test."""
+        for name, value in self.environment.items():
+            monkeypatch.setenv(name, value)
+        monkeypatch.setattr(self, "failing", failing)
+
     def close(self):
         self._server.shutdown()
         self._thread.join()
