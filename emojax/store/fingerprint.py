@@ -92,8 +92,8 @@ def _is_finite(piece: np.ndarray) -> bool:
         return bool((bits & np.uint16(mask)).max() < mask)
     if piece.dtype.kind not in "fc":
         return True
-    with np.errstate(all="ignore"):  # a sum is finite only if every value is
-        return bool(np.isfinite(piece.sum())) or bool(np.isfinite(piece).all())
+    with np.errstate(all="ignore"):  # a sum is finite only if every value is; this one is fastest
+        return bool(np.isfinite(np.einsum("i->", piece))) or bool(np.isfinite(piece).all())
 
 
 def line(name: str, array: np.ndarray, checksum: int) -> str:

@@ -14,6 +14,7 @@ the new release too.
 import contextlib
 import dataclasses
 import math
+import mmap
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -201,7 +202,7 @@ class Stored:
             UserError: a file is damaged.
         """
         with _damage(self.folder):
-            array = np.empty(self.shape, self.dtype)
+            array = _room(self.shape, self.dtype)
             tensorstore.array(array).write(self.store).result()  # store.read() holds more memory
         return array if dtype is None else array.astype(dtype, copy=False)
 
@@ -222,9 +223,9 @@ def read(folder: Path) -> dict[str, Stored]:
         layout = _layout(folder)
         paths = [entry["key_metadata"] for entry in layout["tree_metadata"].values()]
         names = [".".join(str(step["key"]) for step in path) for path in paths]
-        context = _context()
+        context, place = _context(), folder.resolve()
         opening = [
-            tensorstore.open(_spec(folder, name, layout), read=True, open=True, context=context)
+            tensorstore.open(_spec(place, name, layout), read=True, open=True, context=context)
             for name in names
         ]
         found = {
@@ -234,6 +235,19 @@ def read(folder: Path) -> dict[str, Stored]:
         if claimed > 3 * size + _CLAIMED:
             raise Malformed(f"it has {size:,} bytes and claims {claimed:,} bytes of arrays")
         return found
+
+
+def _room(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+    """Return an array to fill, in pages of its own where it is large.
+
+    JAX on a CPU takes such an array as it is, and copies one that does not begin at a multiple of
+    64 bytes. The system hands out all its pages at once, which costs less than one at a time.
+    """
+    size = math.prod(shape) * dtype.itemsize
+    if size < 2**20 or not hasattr(mmap, "MAP_POPULATE"):
+        return np.empty(shape, dtype)
+    flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | mmap.MAP_POPULATE
+    return np.frombuffer(mmap.mmap(-1, size, flags), dtype).reshape(shape)
 
 
 def _layout(folder: Path) -> dict[str, Any]:
@@ -278,11 +292,11 @@ def write(folder: Path, arrays: Arrays) -> None:
 
 def _fill(folder: Path, arrays: Arrays) -> None:
     """Put values in the place of the placeholders."""
-    layout, context = _layout(folder), _context()
+    layout, context, place = _layout(folder), _context(), folder.resolve()
     opening = {
         name: tensorstore.open(
             {
-                **_spec(folder, name, layout),
+                **_spec(place, name, layout),
                 "metadata": {"compressor": COMPRESSOR},
                 "store_data_equal_to_fill_value": True,
             },
@@ -330,13 +344,13 @@ def _pieces(array: np.ndarray) -> list[tuple[slice, ...]]:
 def _spec(folder: Path, name: str, layout: Mapping[str, Any]) -> dict[str, Any]:
     """Say where an array of an Orbax checkpoint is, whose `_METADATA` is `layout`.
 
-    The path is resolved because tensorstore takes none that holds "..".
+    The folder is a resolved one: tensorstore takes no path that holds "..".
     """
-    files = {"driver": "file", "path": f"{folder.resolve()}/"}
+    files = {"driver": "file", "path": f"{folder}/"}
     if layout["use_ocdbt"]:
         kvstore = {"driver": "ocdbt", "base": files, "path": f"{name}/"}
     else:
-        kvstore = {**files, "path": f"{folder.resolve()}/{name}/"}
+        kvstore = {**files, "path": f"{folder}/{name}/"}
     return {
         "driver": "zarr3" if layout.get("use_zarr3") else "zarr",
         "kvstore": kvstore,

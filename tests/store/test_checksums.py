@@ -90,10 +90,10 @@ def test_weights_that_are_no_numbers_are_refused(part, bad):
 def test_a_flipped_bit_on_disk_is_refused(part):
     """In the largest file, bit by bit; the decompressor sees some, and some lie in unused bytes."""
     file = max(part.rglob("d/*"), key=lambda each: each.stat().st_size)
-    whole, refused = file.read_bytes(), []
-    for place in RNG.integers(0, len(whole), 40):
+    whole, refused, rng = file.read_bytes(), [], np.random.default_rng(1)
+    for place in rng.integers(0, len(whole), 40):
         data = bytearray(whole)
-        data[place] ^= 1 << int(RNG.integers(8))
+        data[place] ^= 1 << int(rng.integers(8))
         file.write_bytes(data)
         try:
             loaded = weights.flatten(load(part))
@@ -102,7 +102,7 @@ def test_a_flipped_bit_on_disk_is_refused(part):
         else:
             for name, array in table().items():
                 np.testing.assert_array_equal(loaded[name], array)
-    assert len(refused) > 20  # of 40; Orbax 0.11 writes more that nothing reads
+    # how many of the 40 is up to the files' layout, which differs by Orbax's release and by chance
     assert any("has other weights" in said for said in refused)
     file.write_bytes(whole)
     load(part)

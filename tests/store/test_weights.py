@@ -46,6 +46,18 @@ def test_round_trip_in_pieces_of_any_size(
         assert_equal(checkpointer.restore(tmp_path / "w"))
 
 
+@pytest.mark.parametrize("dtype", [np.float32, ml_dtypes.bfloat16])
+def test_large_arrays_are_read_into_pages_of_their_own(tmp_path: Path, dtype: type) -> None:
+    """From a mebibyte on; each is a new array, which may be changed and outlives the table."""
+    large = np.random.default_rng(0).standard_normal((1030, 1021)).astype(dtype)
+    weights.write(tmp_path / "w", {"large": large})
+    stored = weights.read(tmp_path / "w")["large"]
+    first, second = np.asarray(stored), np.asarray(stored)
+    first[:] = 0
+    del stored
+    np.testing.assert_array_equal(second, large)
+
+
 def test_a_table_can_be_copied_from_disk_to_disk(tmp_path: Path) -> None:
     weights.write(tmp_path / "a", {**TABLE, "b.steps": jnp.arange(4, dtype=jnp.int32)})
     weights.write(tmp_path / "b", weights.read(tmp_path / "a"))
