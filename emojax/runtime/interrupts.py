@@ -52,6 +52,30 @@ def terminated() -> Iterator[None]:
 
 
 @contextlib.contextmanager
+def held() -> Iterator[None]:
+    """Let SIGINT and SIGTERM wait until the block ends; outside the main thread does nothing.
+
+    For short calls of libraries that start threads and cannot be interrupted between two of them.
+    The first signal is sent again, to the handler of before, when the block has ended.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    came: list[int] = []
+    handlers = {
+        number: signal.signal(number, lambda number, _: came.append(number))
+        for number in (signal.SIGINT, signal.SIGTERM)
+    }
+    try:
+        yield
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)
+        if came:
+            signal.raise_signal(came[0])
+
+
+@contextlib.contextmanager
 def never_lost() -> Iterator[None]:
     """Raise a Ctrl-C or `Terminated` again that came in a callback whose exceptions are reported.
 

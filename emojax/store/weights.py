@@ -25,6 +25,7 @@ import numpy as np
 import tensorstore
 from flax import nnx
 
+from emojax.runtime import interrupts
 from emojax.runtime.errors import UserError, shortened
 from emojax.store import metadata
 from emojax.store.fingerprint import combined, line, scan
@@ -279,7 +280,8 @@ def write(folder: Path, arrays: Arrays) -> None:
         room = shutil.disk_usage(folder.parent).free
         if room < size:
             raise OSError(f"it takes {size / 1e6:,.0f} MB and {room / 1e6:,.0f} MB are free")
-        with ocp.StandardCheckpointer() as checkpointer:
+        # Orbax starts threads: interrupted between two, it leaves what cannot be closed
+        with interrupts.held(), ocp.StandardCheckpointer() as checkpointer:
             checkpointer.save(folder.resolve(), dict.fromkeys(arrays, np.zeros((), np.int8)))
         # for stores that cannot rename; it names the temporary folder this is written in
         (folder / "commit_success.txt").unlink(missing_ok=True)

@@ -40,11 +40,16 @@ def exact(generator):
     return made
 
 
+def drawn(generator, **options):
+    """Pictures by one program: operations compiled one by one take longer."""
+    return jax.jit(lambda made, w: made.synthesis(w, **options))(generator, codes())
+
+
 def both(generator, monkeypatch, **options):
-    wanted = exact(generator).synthesis(codes(), **options)
+    wanted = drawn(exact(generator), **options)
     if pallas.mode() == "off":
         monkeypatch.setattr(pallas, "mode", lambda: "cuda")
-    found = jax.jit(lambda made, w: made.synthesis(w, **options))(generator, codes())
+    found = drawn(generator, **options)
     assert found.shape == wanted.shape
     return found, wanted
 
@@ -98,8 +103,8 @@ def test_windows_and_resolutions(generator, monkeypatch):
 
 @pytest.mark.parametrize("box", [(0, 16, 0, 16), (5, 15, 0, 13), (7, 8, 0, 3)])
 def test_a_window_is_a_part_of_the_picture(generator, box):
-    whole = exact(generator).synthesis(codes())
-    part = exact(generator).synthesis(codes(), window=box)
+    whole = drawn(exact(generator))
+    part = drawn(exact(generator), window=box)
     wanted = whole[:, box[0] : box[1], box[2] : box[3]]
     np.testing.assert_allclose(part, wanted, rtol=1e-5, atol=1e-5)
 
@@ -115,7 +120,7 @@ def test_gradients_pass(generator, monkeypatch):
     def total(synthesis, w):
         return jnp.square(synthesis(w)).mean()
 
-    wanted = jax.grad(total, 1)(exact(generator).synthesis, codes())
+    wanted = jax.jit(jax.grad(total, 1))(exact(generator).synthesis, codes())
     monkeypatch.setattr(pallas, "mode", lambda: "cuda")
     found = jax.jit(jax.grad(total, 1))(generator.synthesis, codes())
     assert float(jnp.linalg.norm(found - wanted) / jnp.linalg.norm(wanted)) < 0.05

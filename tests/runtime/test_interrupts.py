@@ -1,0 +1,47 @@
+"""Signals that wait while a library works that must not be interrupted."""
+
+import signal
+import threading
+
+import pytest
+
+from emojax.runtime import interrupts
+
+
+def test_a_signal_waits_for_the_end_of_the_block():
+    done = []
+
+    def work():
+        with interrupts.held():
+            signal.raise_signal(signal.SIGINT)
+            signal.raise_signal(signal.SIGINT)
+            done.append("all of it")
+
+    with pytest.raises(KeyboardInterrupt):
+        work()
+    assert done == ["all of it"]
+    with pytest.raises(KeyboardInterrupt):  # the handler of before is back
+        signal.raise_signal(signal.SIGINT)
+
+
+def test_sigterm_waits_too_and_stays_what_it_is():
+    with pytest.raises(interrupts.Terminated), interrupts.terminated(), interrupts.held():
+        signal.raise_signal(signal.SIGTERM)
+
+
+def test_an_error_of_the_block_passes():
+    with pytest.raises(ValueError, match="of its own"), interrupts.held():
+        raise ValueError("of its own")
+
+
+def test_other_threads_leave_signals_alone():
+    found, before = [], signal.getsignal(signal.SIGINT)
+
+    def look():
+        with interrupts.held():
+            found.append(signal.getsignal(signal.SIGINT))
+
+    thread = threading.Thread(target=look)
+    thread.start()
+    thread.join()
+    assert found == [before]
