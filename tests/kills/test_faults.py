@@ -26,7 +26,10 @@ NAMES = [name for name in JOBS if name != "demo"]
 if not importlib.util.find_spec("av"):
     NAMES.remove("video")
 
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="no signals there")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(sys.platform == "win32", reason="no signals there"),
+]
 
 
 def run(job, world, out, how):

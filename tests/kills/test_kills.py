@@ -10,7 +10,10 @@ from tests.kills.jobs import JOBS, World, make_world
 
 KILLS = int(os.environ.get("EMOJAX_KILLS", "2"))
 
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="no signals there")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(sys.platform == "win32", reason="no signals there"),
+]
 
 
 @pytest.fixture(scope="module")
