@@ -28,8 +28,13 @@ from tests.support import oracles
 FLOOR = 2e-6
 ROSINALITY = ["stylegan2_ffhq1024", "stylegan2_256_cm1", "stylegan2_deltas"]
 NVLABS = ["nvlabs_256", "nvlabs_256_cb32768", "nvlabs_tiny"]
+QUICK = {("stylegan2_deltas", "sparse"), ("stylegan2_deltas", "unbatched")}
+SLOW = ("stylegan2_ffhq1024", "stylegan2_deltas")
 CALLS = [
-    pytest.param(case, call, marks=[pytest.mark.slow] if case.endswith("1024") else [])
+    pytest.param(
+        *(case, call),
+        marks=[pytest.mark.slow] if case in SLOW and (case, call) not in QUICK else [],
+    )
     for case in ROSINALITY + NVLABS
     for call in oracles.manifest(case)["calls"]
 ]
