@@ -4,9 +4,9 @@
     emojax convert ~/Downloads/*.pt --name ffhq
 
 Each file is recognised by what is in it, whatever its name: StyleGAN2, pSp or e4e, HyperStyle and
-its W encoder, HSEmotion, the Inception of FID, ArcFace, the networks of LPIPS. All are looked at
-before anything is written. Nothing in a file is executed. `emojax convert KIND FILE` converts one
-kind and has more flags; `emojax convert` lists the kinds. `python -m convert.file_set` does the
+its W encoder, HFGI, HSEmotion, the Inception of FID, ArcFace, the networks of LPIPS. All are looked
+at before anything is written. Nothing in a file is executed. `emojax convert KIND FILE` converts
+one kind and has more flags; `emojax convert` lists the kinds. `python -m convert.file_set` does the
 same.
 """
 
@@ -19,7 +19,17 @@ from typing import NamedTuple
 
 import tyro
 
-from convert import arcface, emotion, hyperstyle, inception, lpips, psp, stylegan, systems
+from convert import (
+    arcface,
+    emotion,
+    hfgi,
+    hyperstyle,
+    inception,
+    lpips,
+    psp,
+    stylegan,
+    systems,
+)
 from convert.options import destination
 from convert.psp import OtherGenerator
 from convert.systems import HYPERSTYLE, W_ENCODER, System
@@ -109,7 +119,7 @@ def system_of(file: Path) -> System:
     if system is None:
         raise UserError(
             f"{file} holds no network that is known here: wanted published files of StyleGAN2, "
-            "pSp, e4e, HyperStyle, HSEmotion, FID's Inception, ArcFace or LPIPS"
+            "pSp, e4e, HyperStyle, HFGI, HSEmotion, FID's Inception, ArcFace or LPIPS"
         )
     if not system.parts:
         raise UserError(f"{file} holds {system.about}: {systems.remedy(system)}")
@@ -186,6 +196,8 @@ def steps(chosen: Mapping[str, Path], target: Target) -> Iterator[Step]:
         other = chosen["w_encoder"]
         both = hyperstyle.Options(file, **encoder, w_encoder=other)
         yield Step((file, other), partial(hyperstyle.main, both))
+    if file := chosen.get("hfgi"):
+        yield Step((file,), partial(hfgi.main, hfgi.Options(file, **encoder)))
     for part, converter in ALONE.items():
         if file := chosen.get(part):
             yield Step((file,), partial(converter.main, converter.Options(file, **common)))

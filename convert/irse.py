@@ -14,18 +14,38 @@ def flattened(array: np.ndarray) -> np.ndarray:
     return rows.transpose(2, 3, 1, 0).reshape(-1, len(array))
 
 
+def units(target: str, source: str) -> list[Rule]:
+    """Return the rules of residual units, with squeeze-excite or without.
+
+    Args:
+        target: regular expression for our name of a unit.
+        source: template for its published name.
+    """
+    branch, skip = rf"{source}.res_layer", rf"{source}.shortcut_layer"
+    return [
+        *norm(rf"{target}\.norm1", rf"{branch}.0"),
+        Rule(rf"{target}\.conv1\.kernel", rf"{branch}.1.weight", conv),
+        Rule(rf"{target}\.prelu\.weight", rf"{branch}.2.weight"),
+        Rule(rf"{target}\.conv2\.kernel", rf"{branch}.3.weight", conv),
+        *norm(rf"{target}\.norm2", rf"{branch}.4"),
+        Rule(
+            rf"{target}\.gate\.(?P<gate>fc1|fc2)\.kernel", rf"{branch}.5.\g<gate>.weight", pointwise
+        ),
+        Rule(rf"{target}\.shortcut\.conv\.kernel", rf"{skip}.0.weight", conv),
+        *norm(rf"{target}\.shortcut\.norm", rf"{skip}.1"),
+    ]
+
+
+def stem(target: str, source: str) -> list[Rule]:
+    """Return the rules of an input layer."""
+    return [
+        Rule(rf"{target}\.conv\.kernel", f"{source}.0.weight", conv),
+        *norm(rf"{target}\.norm", f"{source}.1"),
+        Rule(rf"{target}\.prelu\.weight", f"{source}.2.weight"),
+    ]
+
+
 TRUNK = [
-    Rule(r"trunk\.conv\.kernel", "input_layer.0.weight", conv),
-    *norm(r"trunk\.norm", "input_layer.1"),
-    Rule(r"trunk\.prelu\.weight", "input_layer.2.weight"),
-    *norm(r"trunk\.body\.(\d+)\.norm1", r"body.\1.res_layer.0"),
-    Rule(r"trunk\.body\.(\d+)\.conv1\.kernel", r"body.\1.res_layer.1.weight", conv),
-    Rule(r"trunk\.body\.(\d+)\.prelu\.weight", r"body.\1.res_layer.2.weight"),
-    Rule(r"trunk\.body\.(\d+)\.conv2\.kernel", r"body.\1.res_layer.3.weight", conv),
-    *norm(r"trunk\.body\.(\d+)\.norm2", r"body.\1.res_layer.4"),
-    Rule(
-        r"trunk\.body\.(\d+)\.gate\.(fc1|fc2)\.kernel", r"body.\1.res_layer.5.\2.weight", pointwise
-    ),
-    Rule(r"trunk\.body\.(\d+)\.shortcut\.conv\.kernel", r"body.\1.shortcut_layer.0.weight", conv),
-    *norm(r"trunk\.body\.(\d+)\.shortcut\.norm", r"body.\1.shortcut_layer.1"),
+    *stem("trunk", "input_layer"),
+    *units(r"trunk\.body\.(\d+)", r"body.\1"),
 ]

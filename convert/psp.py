@@ -24,9 +24,10 @@ from convert.rules import Ignored, Rule, apply, conv, expected, linear, norm
 from emojax.runtime.cli import cli
 from emojax.runtime.errors import UserError
 from emojax.store.bundle import Bundle
-from emojax.store.parts import GENERATOR, PSP
+from emojax.store.parts import GENERATOR, PSP, Part
 
 if TYPE_CHECKING:
+    from emojax.models import psp
     from emojax.models.psp import Architecture, EncoderConfig
     from emojax.models.stylegan2 import GeneratorConfig
     from emojax.store.weights import Array
@@ -92,19 +93,50 @@ def main(options: Options) -> None:
             f"{options.file} holds a {saved.encoder_type:.60} of {colours} input channels: "
             f"wanted {', '.join(ARCHITECTURES)} of 3"
         )
-    n_styles = generator_config(saved, options.bundle).n_latent
+    encoder = encoder_of(saved, generator_config(saved, options.bundle).n_latent)
+    save_encoder(folder, PSP, options.file, encoder, settle_generator(options, saved))
+
+
+class Encoder(NamedTuple):
+    """A converted encoder.
+
+    Attributes:
+        layout: published name of its architecture.
+        config: its dimensions.
+        table: its weights.
+        ignored: {key: reason} of the tensors left out.
+    """
+
+    layout: str
+    config: "EncoderConfig"
+    table: "dict[str, Array]"
+    ignored: dict[str, str]
+
+
+def encoder_of(saved: "Saved", n_styles: int) -> Encoder:
+    """Convert the encoder of a file whose architecture is one of `ARCHITECTURES`.
+
+    Raises:
+        UserError: see `convert`.
+    """
     added = schema.option(saved.options, "start_from_latent_avg", (bool, int), False)
-    config, table, ignored = convert(
-        saved.tensors,
-        ARCHITECTURES[saved.encoder_type],
-        n_styles,
-        saved.latent_avg if added else None,
-    )
-    generator = settle_generator(options, saved)
-    source = file_source(options.file, saved.encoder_type, "encoder.* of state_dict", ignored)
+    mean = saved.latent_avg if added else None
+    found = convert(saved.tensors, ARCHITECTURES[saved.encoder_type], n_styles, mean)
+    return Encoder(saved.encoder_type, *found)
+
+
+def save_encoder(
+    folder: Path,
+    part: "Part[psp.Encoder, EncoderConfig]",
+    file: Path,
+    encoder: Encoder,
+    generator: str,
+) -> None:
+    """Write an encoder as a part of a bundle whose generator has this hash."""
+    source = file_source(file, encoder.layout, "encoder.* of state_dict", encoder.ignored)
     source["generator_sha256"] = generator
-    facts = {"codes": str(n_styles), "generator": f"sha256 {generator}"}
-    save(folder, PSP, config, table, source, **facts)
+    facts = {"codes": str(encoder.config.n_styles), "generator": f"sha256 {generator}"}
+    save(folder, part, encoder.config, encoder.table, source, **facts)
 
 
 def convert(
@@ -173,8 +205,8 @@ def checked(contents: Any, file: Path) -> Saved:
     if not options or not isinstance(held.get("state_dict"), Mapping):
         inside = ", ".join(map(repr, list(held)[:8])) or f"a {type(contents).__name__}"
         raise UserError(
-            f"{file} holds {inside:.100}: wanted a pSp, e4e or HyperStyle file with state_dict and "
-            "opts"
+            f"{file} holds {inside:.100}: wanted a file of pSp, e4e, HyperStyle or HFGI with "
+            "state_dict and opts"
         )
     tensors = schema.table(held["state_dict"], f"state_dict of {file}")
     encoder_type = schema.option(options, "encoder_type", str, "")

@@ -40,6 +40,7 @@ class File:
         source: its authors' page.
         size: its bytes, where they are published.
         sha256: its SHA-256 or the beginning of it, "" where none is published.
+        on_request: whether it is only taken where its part or name is asked for.
     """
 
     name: str
@@ -51,6 +52,7 @@ class File:
     source: str
     size: int | None = None
     sha256: str = ""
+    on_request: bool = False
 
     @property
     def parts(self) -> tuple[str, ...]:
@@ -104,10 +106,12 @@ class FileSet:
         for file in self.files:
             for part in file.parts:
                 found.setdefault(part, file)
-        wanted = {*parts} or {*found}
+        asked = {part for name in names for part in by_name[name].parts}
+        usual = {part for part, file in found.items() if not file.on_request}
+        wanted = {*parts} or usual | asked
         if wanted & {"hyperstyle", "w_encoder"}:  # neither is converted without the other
             wanted |= {"hyperstyle", "w_encoder"} & {*found}
-        return [found[part] for part in known if part in wanted]
+        return [*dict.fromkeys(found[part] for part in known if part in wanted)]
 
 
 def read(name: str) -> FileSet:
@@ -156,6 +160,7 @@ def _file(entry: Mapping[str, Any], licences: Mapping[str, str]) -> File:
         source=texts["source"],
         size=None if size is None else int(size),
         sha256=entry.get("sha256", "").lower(),
+        on_request=entry.get("on_request", False) is True,
     )
 
 

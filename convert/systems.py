@@ -27,7 +27,15 @@ NPY = b"\x93NUMPY"
 """First bytes of a `.npy` file."""
 
 Converter = Literal[
-    "stylegan", "psp", "hyperstyle", "emotion", "inception", "arcface", "lpips", "directions"
+    "stylegan",
+    "psp",
+    "hyperstyle",
+    "hfgi",
+    "emotion",
+    "inception",
+    "arcface",
+    "lpips",
+    "directions",
 ]
 """The converters, as `emojax convert` names them."""
 
@@ -55,6 +63,7 @@ PSP_W = System("a pSp encoder to W", "psp", ("psp",), also=("stylegan", "hyperst
 E4E = System("an e4e encoder", "psp", ("psp",), also=("stylegan",))
 W_ENCODER = System("HyperStyle's W encoder", "hyperstyle", ("w_encoder",), also=("stylegan",))
 HYPERSTYLE = System("HyperStyle's hypernetwork", "hyperstyle", ("hyperstyle",), also=("stylegan",))
+HFGI = System("HFGI", "hfgi", ("hfgi_encoder", "hfgi"), also=("stylegan",))
 EMOTION = System("an emotion classifier (HSEmotion)", "emotion", ("emotion",))
 INCEPTION = System("the Inception network of FID", "inception", ("inception",))
 IDENTITY = System("ArcFace's IR-SE-50, an identity network", "arcface", ("identity",))
@@ -71,6 +80,7 @@ BY_NAME = {
     "e4e": E4E,
     "w_encoder": W_ENCODER,
     "hyperstyle": HYPERSTYLE,
+    "hfgi": HFGI,
     "emotion": EMOTION,
     "inception": INCEPTION,
     "identity": IDENTITY,
@@ -91,6 +101,9 @@ ENCODERS = {
     "SharedWeightsHyperNetResNet": HYPERSTYLE,
 }
 """Systems by `opts.encoder_type` of a file of the pSp family."""
+
+ALIGNER = "grid_align.conv_layer1.0.weight"
+"""A tensor of HFGI, whose files say that they hold an e4e encoder, which they do."""
 
 KEYS = [
     (GENERATOR, {"synthesis.b4.const"}),
@@ -114,6 +127,7 @@ WANTED: dict[Converter, str] = {
     "stylegan": "a StyleGAN2 generator, or a file with one as its decoder",
     "psp": "a pSp or e4e encoder",
     "hyperstyle": "HyperStyle's hypernetwork and its W encoder",
+    "hfgi": "HFGI's file, such as ckpt.pt",
     "emotion": "an HSEmotion classifier",
     "inception": "the Inception network of FID",
     "arcface": "ArcFace's IR-SE-50",
@@ -134,6 +148,8 @@ def system_of(saved: Any) -> System | None:
     if "G_ema" in saved or isinstance(saved.get("g_ema"), Mapping):
         return GENERATOR
     if isinstance(saved.get("state_dict"), Mapping):
+        if ALIGNER in saved["state_dict"]:
+            return HFGI
         return _by_encoder(training_options(saved).get("encoder_type"))
     return _by_names({name: held for name, held in saved.items() if isinstance(name, str)})
 

@@ -33,6 +33,7 @@ CONVERTERS = {
     "stylegan": "a StyleGAN2 generator (.pt, .pkl)",
     "psp": "a pSp or e4e encoder",
     "hyperstyle": "HyperStyle with its W encoder",
+    "hfgi": "HFGI: an e4e encoder and what its codes leave out",
     "emotion": "an HSEmotion classifier",
     "inception": "the Inception network of FID",
     "arcface": "ArcFace's IR-SE-50: identity similarity",

@@ -133,7 +133,7 @@ def _bundle(name: str) -> dict[str, Any]:
             except UserError as error:
                 parts[part.name] = f"damaged: {error}"
         elif part.converter and not bundle.is_embedded(name):
-            missing[part.name] = bundle.fetch_command(name)
+            missing[part.name] = bundle.fetch_command(name, part)
     if not found.file(FILE):
         missing["directions"] = bundle.directions_command(name)
     folders = [str(folder.absolute()) for folder in found.folders]

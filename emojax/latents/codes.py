@@ -149,11 +149,12 @@ def concatenate(inversions: Sequence[Inversion]) -> Inversion:
     kinds = {(each.method, each.made_with, each.passes) for each in inversions}
     if len(kinds) != 1:
         raise ValueError(f"wanted inversions of one kind, got {len(kinds)}: {sorted(kinds)}")
-    inversions = [_unshared(each) for each in inversions]
+    inversions = [unshared(each) for each in inversions]
     return jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *inversions)
 
 
-def _unshared(inversion: Inversion) -> Inversion:
+def unshared(inversion: Inversion) -> Inversion:
+    """Return an inversion whose changes have a row for each code, also where one face has all."""
     if inversion.changes is None or not inversion.is_shared:
         return inversion
     changes = {

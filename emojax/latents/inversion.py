@@ -10,8 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from emojax.faces import images
-from emojax.latents import optimisation, refinement
-from emojax.latents.codes import Inversion
+from emojax.latents import consultation, optimisation, refinement
+from emojax.latents.codes import Inversion, unshared
 from emojax.latents.inverter import Changes, Inverter, Method, Run
 from emojax.metrics import perceptual
 from emojax.models.psp import Encoder
@@ -23,7 +23,7 @@ from emojax.runtime.errors import UserError
 from emojax.runtime.programs import program
 from emojax.runtime.xla_options import options
 from emojax.store.bundle import Bundle
-from emojax.store.parts import GENERATOR, HYPERSTYLE, INVERTER_PARTS, INVERTERS
+from emojax.store.parts import GENERATOR, HFGI, HYPERSTYLE, INVERTER_PARTS, INVERTERS, Part
 
 __all__ = ["METHODS", "Inverter", "invert", "load", "synthesize"]
 
@@ -54,9 +54,13 @@ def _encoding(mesh: jax.sharding.Mesh) -> Callable[[Encoder | None, np.ndarray],
 METHODS: dict[str, Method] = {
     "psp": Method(_encoded),
     "hyperstyle": refinement.METHOD,
+    "hfgi": consultation.METHOD,
     **optimisation.METHODS,
 }
 """The functions of each inverter."""
+
+ROLES: dict[Part[Any, Any], str] = {HYPERSTYLE: "hypernet", HFGI: "consultant"}
+"""Fields of `Inverter` that parts are loaded into; every other part is its encoder."""
 
 
 def available(bundle: Bundle) -> list[InverterName]:
@@ -93,8 +97,7 @@ def load(
             )
     dtype = {"dtype": "bfloat16"} if bfloat16 else {}
     networks: dict[str, Any] = {
-        "hypernet" if part is HYPERSTYLE else "encoder": bundle.load(part, **dtype)
-        for part in parts
+        ROLES.get(part, "encoder"): bundle.load(part, **dtype) for part in parts
     }
     generator = bundle.load(GENERATOR, **({"bfloat16_from": 8} if bfloat16 else {}))
     hashes = "".join(bundle.sha256(part) for part in (GENERATOR, *parts))
@@ -177,7 +180,8 @@ def synthesize(
 
     Args:
         inverter: the networks that made it.
-        inversion: N faces, or N edits of one face, whose generator is then made once.
+        inversion: N faces, or N edits of one face, whose generator is then made once where the
+            method can.
         batch: pictures at a time, on all devices together.
         resolution: stop the generator there; by default its full size.
         devices: most of the local devices to use; default: all.
@@ -200,6 +204,8 @@ def synthesize(
     if inversion.is_shared and changes is not None and expand is not None:
         generator, deltas = expand(inverter, changes, inversion.passes)
         networks, changes = Inverter(generator), None
+    elif changes is not None:
+        changes = unshared(inversion).changes
     if changes is None:  # the encoder and others are not needed
         networks = Inverter(networks.generator)
     mesh = mesh_for(batch, devices)

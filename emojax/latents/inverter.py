@@ -13,6 +13,7 @@ import jax
 import numpy as np
 
 from emojax.metrics.perceptual import Perceptual
+from emojax.models.hfgi import HFGI
 from emojax.models.hyperstyle import Hypernet
 from emojax.models.psp import Encoder
 from emojax.models.stylegan2 import Generator
@@ -33,6 +34,7 @@ class Inverter:
         encoder: gives the codes: pSp or e4e, or HyperStyle's W encoder; None where codes are
             optimised.
         hypernet: HyperStyle's.
+        consultant: HFGI's aligner and consultation encoder.
         distances: what optimisation makes small, by its stage.
         method: name of the method, see `emojax.latents.inversion.METHODS`.
         steps: of an optimisation.
@@ -42,6 +44,7 @@ class Inverter:
     generator: Generator
     encoder: Encoder | None = None
     hypernet: Hypernet | None = None
+    consultant: HFGI | None = None
     distances: dict[str, Perceptual] = dataclasses.field(default_factory=dict)
     method: str = _static(default="psp")
     steps: int = _static(default=0)
@@ -78,7 +81,7 @@ class Method(NamedTuple):
         passes: (inverter, passes asked for) to those that are made; an inversion keeps them.
         shapes: (inverter) to the shape of each change of one face.
         expand: (inverter, changes of one face, passes) to a generator, and kernel changes that it
-            takes, for any codes of this face.
+            takes, for any codes of this face; None where they depend on the code as well.
         draw: (inverter, codes [B,L,D], changes [B,...], passes, resolution) to pictures; traced.
     """
 

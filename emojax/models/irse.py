@@ -76,11 +76,19 @@ class Shortcut(nnx.Module):
 class ResidualUnit(nnx.Module):
     """Residual unit: BN, 3×3, PReLU, strided 3×3, BN and squeeze-excite, added to the shortcut.
 
-    Source: `bottleneck_IR_SE`. Its MaxPool2d(1, stride) shortcut amounts to subsampling.
+    Source: `bottleneck_IR_SE`, and `bottleneck_IR` without squeeze-excite (`gated=False`). Their
+    MaxPool2d(1, stride) shortcut amounts to subsampling.
     """
 
     def __init__(
-        self, inputs: int, outputs: int, stride: int, *, dtype: str = "float32", rngs: nnx.Rngs
+        self,
+        inputs: int,
+        outputs: int,
+        stride: int,
+        *,
+        gated: bool = True,
+        dtype: str = "float32",
+        rngs: nnx.Rngs,
     ) -> None:
         common = {"dtype": dtype, "rngs": rngs}
         self.stride = stride
@@ -89,14 +97,15 @@ class ResidualUnit(nnx.Module):
         self.prelu = PReLU(outputs)
         self.conv2 = Conv(outputs, outputs, stride=stride, bias=False, **common)
         self.norm2 = batch_norm(outputs, **common)
-        self.gate = SqueezeExcite(outputs, **common)
+        self.gate = SqueezeExcite(outputs, **common) if gated else None
         self.shortcut = None if inputs == outputs else Shortcut(inputs, outputs, stride, **common)
 
     def __call__(self, x: jax.Array) -> jax.Array:
         """Map [B,H,W,I] to [B,H/stride,W/stride,O]."""
         skip = self.shortcut(x) if self.shortcut else x[:, :: self.stride, :: self.stride]
         x = self.conv2(self.prelu(self.conv1(self.norm1(x))))
-        return self.gate(self.norm2(x)) + skip
+        x = self.norm2(x)
+        return (self.gate(x) if self.gate else x) + skip
 
 
 class Trunk(nnx.Module):

@@ -7,7 +7,7 @@ yuval-alaluf/hyperstyle `models/stylegan2/model.py` for the weight offsets.
 
 import dataclasses
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -21,6 +21,9 @@ from emojax.nn.layers import EqualLinear, leaky_relu
 from emojax.nn.modulated_conv import EPSILON, modulated_conv, upsample
 
 Noise = Sequence[jax.Array] | str
+
+After = Mapping[int, Callable[[jax.Array], jax.Array]]
+"""Changes of features [B,H,W,C] by the number of the styled convolution that they follow."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -176,6 +179,7 @@ class Synthesis(nnx.Module):
         *,
         noise: Noise = "const",
         deltas: Sequence[jax.Array | None] | None = None,
+        after: After | None = None,
         resolution: int | None = None,
         window: windows.Box | None = None,
     ) -> jax.Array:
@@ -187,6 +191,8 @@ class Synthesis(nnx.Module):
                 [B or 1, r, r, 1] (see `draw_noise`).
             deltas: HyperStyle's relative weight offsets, `n_deltas` entries (conv1, to_rgb1, then
                 two convolutions and a to_rgb for each block), each None or [(B,) k, k, I, O].
+            after: functions of the features after styled convolutions, by their numbers in
+                `convs`; what they return goes on. Not with a window.
             resolution: return the skip connection's picture at this resolution. Default: the full
                 size.
             window: top, bottom, left, right of the part to compute, in pixels at `resolution`.
@@ -198,13 +204,13 @@ class Synthesis(nnx.Module):
         config, size = self.config, resolution or self.config.size
         options: Any = {"noise": noise, "deltas": deltas}
         first = config.bfloat16_from or 2 * size  # never without bfloat16
-        if fused_synthesis.fits(config.channels) and size >= max(8, first):
+        if not after and fused_synthesis.fits(config.channels) and size >= max(8, first):
             before = dict(self.trace(w_plus, resolution=max(4, first // 2), **options))
             deltas = [None] * config.n_deltas if deltas is None else deltas
             noises = [_noise_of(conv, noise, i) for i, conv in enumerate(self.convs)]
             box = window or (0, size, 0, size)
             return fused_synthesis.synthesise(self, w_plus, before, noises, deltas, size, box)
-        picture = None
+        picture, options["after"] = None, after
         for name, x in self.trace(w_plus, resolution=resolution, window=window, **options):
             picture = x if name.startswith("skips") else picture
         assert picture is not None  # every resolution has a skip connection
@@ -216,10 +222,13 @@ class Synthesis(nnx.Module):
         *,
         noise: Noise = "const",
         deltas: Sequence[jax.Array | None] | None = None,
+        after: After | None = None,
         resolution: int | None = None,
         window: windows.Box | None = None,
     ) -> Iterator[tuple[str, jax.Array]]:
         """Yield (name, array) of every layer: `convs.i`, `to_rgbs.i`, and their sums `skips.i`.
+
+        What a function of `after` makes of `convs.i` follows it as `after.i`.
 
         Arguments are those of `__call__`. `convs.0` is rosinality's conv1; NVlabs' block i, of
         resolution 4·2^i, contains convs 2i-1 and 2i. With a window, arrays cover what the next
@@ -227,6 +236,8 @@ class Synthesis(nnx.Module):
         """
         config = self.config
         _check(config, w_plus, noise, deltas, resolution)
+        if after and (window or max(after) >= len(self.convs)):
+            raise ValueError(f"after has {sorted(after)}: wanted numbers of convs, and no window")
         deltas = [None] * config.n_deltas if deltas is None else deltas
         x = jnp.broadcast_to(self.const[...], (w_plus.shape[0], *self.const.shape))
         skip, box = None, (0, 4, 0, 4)
@@ -245,6 +256,9 @@ class Synthesis(nnx.Module):
                 added = _noise_of(self.convs[j], noise, j, box)
                 x = self.convs[j](x, w_plus[:, j], added, deltas[j + (j + 1) // 2])
                 yield f"convs.{j}", x
+                if after and j in after:
+                    x = after[j](x).astype(x.dtype)
+                    yield f"after.{j}", x
             rgb = to_rgb(x, w_plus[:, 2 * i + 1], deltas[3 * i + 1])
             yield f"to_rgbs.{i}", rgb
             skip = rgb if skip is None else upsample(skip) + rgb

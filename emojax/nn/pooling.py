@@ -40,3 +40,23 @@ def area_mean(pictures: Any, side: int) -> Any:
         return pictures
     step = size // side
     return pictures.reshape(batch, side, step, side, step, channels).mean((2, 4))
+
+
+def centre_mean(pictures: jax.Array, side: int) -> jax.Array:
+    """Shrink square pictures [B,S,S,C] by an even factor to the mean of each block's central 2×2.
+
+    That is PyTorch's bilinear `interpolate` without antialiasing, `align_corners` false. Pictures
+    that have the size already stay as they are.
+
+    Raises:
+        ValueError: S is no even multiple of the side.
+    """
+    batch, size, _, channels = pictures.shape
+    if size == side:
+        return pictures
+    if size % (2 * side):
+        raise ValueError(f"pictures are {size} wide, wanted an even multiple of {side}")
+    step = size // side
+    blocks = pictures.reshape(batch, side, step, side, step, channels)
+    centre = slice(step // 2 - 1, step // 2 + 1)
+    return blocks[:, :, centre, :, centre].mean((2, 4))

@@ -23,12 +23,13 @@ NEUTRAL = "neutral"
 K = 20.0
 """The paper's step to the neutral face, in units of "norm"."""
 
-InverterName = Literal["psp", "hyperstyle", "projection-w", "projection", "pti"]
+InverterName = Literal["psp", "hyperstyle", "hfgi", "projection-w", "projection", "pti"]
 """How a photograph is inverted, see `INVERTER_LABELS`."""
 
 INVERTER_LABELS: dict[InverterName, str] = {
     "psp": "psp: one encoder pass to W+, quick (also e4e)",
     "hyperstyle": "hyperstyle: a code in W and a refined generator, closer to the person, slower",
+    "hfgi": "hfgi: a code in W+ and the details it leaves out, aligned to each edit, quick",
     "projection-w": "projection-w: a code in W by optimisation, minutes",
     "projection": "projection: codes in W+ and noise by optimisation, minutes",
     "pti": "pti: a generator tuned to the person, minutes",

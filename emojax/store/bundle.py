@@ -99,12 +99,12 @@ class Bundle:
             return "make or get it in a folder of this machine, and copy it there"
         if is_embedded(self.name):
             return (
-                f"get the published networks with '{fetch_command(PUBLISHED)}', and give --bundle "
-                f"{PUBLISHED}"
+                f"get the published networks with '{fetch_command(PUBLISHED, part)}', and give "
+                f"--bundle {PUBLISHED}"
             )
         return (
             f"make it with 'emojax convert {part.converter} --name {self}', or get it with "
-            f"'{fetch_command(self.name)}'"
+            f"'{fetch_command(self.name, part)}'"
         )
 
     def metadata(self, part: Part[Any, Any]) -> Metadata:
@@ -221,9 +221,11 @@ def names() -> list[str]:
     )
 
 
-def fetch_command(name: str) -> str:
-    """Return the command that downloads the published parts which a bundle lacks."""
-    return f"emojax fetch {PUBLISHED}" + (f" --name {name}" if name != PUBLISHED else "")
+def fetch_command(name: str, part: Part[Any, Any] | None = None) -> str:
+    """Return the command that downloads the published parts which a bundle lacks, one of them."""
+    named = f" --name {name}" if name != PUBLISHED else ""
+    asked = f" --files {part.on_request}" if part and part.on_request else ""
+    return f"emojax fetch {PUBLISHED}{named}{asked}"
 
 
 def directions_command(name: str) -> str:

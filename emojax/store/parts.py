@@ -14,7 +14,16 @@ from emojax.runtime.choices import InverterName
 if TYPE_CHECKING:
     from flax import nnx
 
-    from emojax.models import arcface, efficientnet, hyperstyle, inception, lpips, psp, stylegan2
+    from emojax.models import (
+        arcface,
+        efficientnet,
+        hfgi,
+        hyperstyle,
+        inception,
+        lpips,
+        psp,
+        stylegan2,
+    )
 
 NetworkT = TypeVar("NetworkT", bound="nnx.Module")
 ConfigT = TypeVar("ConfigT")
@@ -30,6 +39,7 @@ class Part(Generic[NetworkT, ConfigT]):
         config: class of the network's config, in the same form.
         about: what it is, for lists and messages.
         converter: how `emojax convert` makes it from published files; None where none is published.
+        on_request: the published file, where `emojax fetch` brings it only if it is asked for.
     """
 
     name: str
@@ -37,6 +47,7 @@ class Part(Generic[NetworkT, ConfigT]):
     config: str
     about: str
     converter: str | None = None
+    on_request: str | None = None
 
     def network_class(self) -> type[NetworkT]:
         """Return the network's class; imports its module, and JAX with it."""
@@ -79,6 +90,22 @@ HYPERSTYLE: "Part[hyperstyle.Hypernet, hyperstyle.HypernetConfig]" = Part(
     "hyperstyle:HypernetConfig",
     "HyperStyle's hypernetwork",
     "hyperstyle FILE --w-encoder FILE",
+)
+HFGI_ENCODER: "Part[psp.Encoder, psp.EncoderConfig]" = Part(
+    "hfgi_encoder",
+    "psp:Encoder",
+    "psp:EncoderConfig",
+    "HFGI's e4e encoder, pictures to W+",
+    "hfgi FILE",
+    on_request="ckpt.pt",
+)
+HFGI: "Part[hfgi.HFGI, hfgi.HFGIConfig]" = Part(
+    "hfgi",
+    "hfgi:HFGI",
+    "hfgi:HFGIConfig",
+    "HFGI's aligner and consultation encoder",
+    "hfgi FILE",
+    on_request="ckpt.pt",
 )
 EMOTION: "Part[efficientnet.EmotionNet, efficientnet.EmotionConfig]" = Part(
     "emotion",
@@ -173,6 +200,7 @@ class InverterKind:
 INVERTERS: dict[InverterName, InverterKind] = {
     "psp": InverterKind("pSp", (PSP,)),
     "hyperstyle": InverterKind("HyperStyle", (W_ENCODER, HYPERSTYLE), changes=True),
+    "hfgi": InverterKind("HFGI", (HFGI_ENCODER, HFGI), changes=True),
     "projection-w": InverterKind("projection to W", optimises=True),
     "projection": InverterKind("projection to W+", optimises=True, changes=True),
     "pti": InverterKind("PTI", optimises=True, changes=True),

@@ -5,10 +5,12 @@ import dataclasses
 import numpy as np
 import pytest
 
+from convert import hfgi as convert_hfgi
 from convert import hyperstyle as convert_hyperstyle
 from convert import psp as convert_psp
+from convert import systems
 from convert.reader import checkpoint_file
-from emojax.models import hyperstyle, psp
+from emojax.models import hfgi, hyperstyle, psp, stylegan2
 from emojax.runtime.cli import run_command
 from emojax.runtime.errors import UserError
 from emojax.store import bundle, weights
@@ -182,7 +184,7 @@ def test_without_the_average_nothing_is_added(convert, small_file):
             "holds a ResNetGradualStyleEncoder",
         ),
         ({"opts": {"encoder_type": "GradualStyleEncoder", "input_nc": 19}}, "of 19 input channels"),
-        ({"opts": None}, "wanted a pSp, e4e or HyperStyle file with state_dict and opts"),
+        ({"opts": None}, "wanted a file of pSp, e4e, HyperStyle or HFGI with state_dict and opts"),
     ],
 )
 def test_foreign_files_end_in_one_sentence(convert, small_file, capsys, change, sentence):
@@ -196,3 +198,28 @@ def test_options_may_be_a_namespace():
     record = checkpoint_file.Record("argparse.Namespace", {"encoder_type": "WEncoder"})
     found = convert_psp.checked({"opts": record, "state_dict": {}}, "file").options
     assert found["encoder_type"] == "WEncoder"
+
+
+def test_every_tensor_of_hfgi_finds_its_place():
+    state = shaped(oracles.manifest("hfgi_ffhq"), ("residue.", "grid_align."))
+    published = stylegan2.GeneratorConfig.published(1024)
+    config, table, ignored = convert_hfgi.convert(state, published)
+    assert config == hfgi.HFGIConfig()
+    assert len(table) + len(ignored) == len(state) == 400
+    assert weights.count(table) == 5_647_344 + 596_801 + 5_016  # and running statistics
+    assert {*ignored.values()} == {"counts training steps"}
+    lean = {key: array for key, array in state.items() if "condition_scale3.2.bias" not in key}
+    with pytest.raises(UserError, match=r"missing: residue\.condition_scale3\.2\.bias"):
+        convert_hfgi.convert(lean, published)
+
+
+def test_hfgis_file_is_told_from_e4es_and_refused_with_a_small_generator(tmp_path):
+    contents = saved()
+    contents["opts"]["encoder_type"] = "Encoder4Editing"
+    assert systems.system_of(contents) is systems.E4E
+    rng = np.random.default_rng(2)
+    for key, array in shaped(oracles.manifest("hfgi_ffhq"), ("residue.", "grid_align.")).items():
+        contents["state_dict"][key] = rng.uniform(0.1, 1, array.shape).astype(array.dtype)
+    assert systems.system_of(contents) is systems.HFGI
+    with pytest.raises(UserError, match=r"take pictures of 256², the generator draws 64²"):
+        convert_hfgi.convert(contents["state_dict"], stylegan2.GeneratorConfig((8,) * 5))

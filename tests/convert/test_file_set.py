@@ -9,6 +9,7 @@ from convert import (
     arcface,
     emotion,
     file_set,
+    hfgi,
     hyperstyle,
     inception,
     lpips,
@@ -68,6 +69,10 @@ CONTENTS = {
     "an e4e encoder": family("Encoder4Editing"),
     "HyperStyle's W encoder": family("WEncoder"),
     "HyperStyle's hypernetwork": family("SharedWeightsHyperNetResNet"),
+    "HFGI": {
+        **family("Encoder4Editing"),
+        "state_dict": {systems.ALIGNER: np.ones(2, np.float32)},
+    },
     "the Inception network of FID": dict.fromkeys(
         ["Conv2d_1a_3x3.conv.weight", "Mixed_7c.branch_pool.conv.weight"], np.ones(2, np.float32)
     ),
@@ -90,8 +95,9 @@ CONTENTS = {
 
 
 RIGHT = {
-    stylegan: [*CONTENTS][:5],
+    stylegan: [*CONTENTS][:6],
     psp: ["a pSp encoder", "an e4e encoder"],
+    hfgi: ["HFGI"],
     emotion: ["an emotion classifier"],
     inception: ["the Inception network of FID"],
     arcface: ["ArcFace's IR-SE-50"],

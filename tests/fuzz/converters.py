@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from convert import arcface, directions, emotion, lpips, psp, stylegan, systems
+from convert import arcface, directions, emotion, hfgi, lpips, psp, stylegan, systems
 from convert.reader import checkpoint_file, schema
+from emojax.models.stylegan2 import GeneratorConfig
 from emojax.runtime.errors import UserError
 from tests.data import recipe
 from tests.fuzz.family import Family, Files
@@ -21,6 +22,12 @@ from tests.support.score_world import GENERATOR as TINY
 
 TENSORS = recipe.state_dict(recipe.load_manifest(DATA / "files/ros_tiny.manifest.json"))
 MEAN = np.zeros(32, np.float32)
+HFGI = {
+    entry["key"]: np.ones(entry["shape"], np.float32)
+    for entry in recipe.load_manifest(DATA / "hfgi_ffhq/manifest.json")["entries"]
+    if entry["key"].startswith(hfgi.PREFIXES) and "condition" not in entry["key"]
+}
+"""HFGI's small tensors under their published names; the large ones are missing."""
 
 
 def seeds() -> list[Files]:
@@ -33,6 +40,7 @@ def seeds() -> list[Files]:
     contents = [
         {"g_ema": TENSORS, "latent_avg": MEAN},
         {"state_dict": state, "opts": opts, "latent_avg": MEAN},
+        {"state_dict": HFGI | state, "opts": opts | {"encoder_type": "Encoder4Editing"}},
         {name: np.array(array) for name, array in classifier.items()},
         {"lat_comp": np.ones((2, 1, 16), np.float32)},
         published_set.lpips_weights(192),
@@ -124,6 +132,8 @@ def read(folder: Path) -> None:
         n_styles = stylegan.config_of(checked.decoder).n_latent
         architecture = psp.ARCHITECTURES[checked.encoder_type]
         psp.convert(checked.tensors, architecture, n_styles, checked.latent_avg)
+    elif system is systems.HFGI:
+        hfgi.convert(psp.checked(saved, file).tensors, GeneratorConfig.published(1024))
     else:
         found = stylegan.find(saved, file)
         if found.latent_avg is None and found.layout == "rosinality":

@@ -8,7 +8,7 @@ import numpy as np
 
 from emojax.faces import images
 from emojax.latents.directions import Directions
-from emojax.models import arcface, hyperstyle, lpips, psp, stylegan2
+from emojax.models import arcface, hfgi, hyperstyle, lpips, psp, stylegan2
 from emojax.models.efficientnet import EIGHT, EmotionConfig, EmotionNet
 from emojax.store import bundle, parts, weights
 from tests.support.pictures import noise
@@ -30,6 +30,8 @@ HYPERNET = hyperstyle.HypernetConfig(
     shared_width=16,
     separate_width=16,
 )
+HFGI_ENCODER = psp.EncoderConfig("e4e", n_styles=12, style_dim=32, average_rows=12, **TRUNK)
+HFGI = hfgi.HFGIConfig(32, SIDE, aligner=(8, 8, 8, 8), consultation=(8, 8, 8))
 IDENTITY = arcface.ArcFaceConfig(
     features=16, side=32, stem=16, widths=(16, 16, 32, 32), units=(1, 1, 1, 1)
 )
@@ -92,6 +94,15 @@ def write_comparing(folder):
         (parts.LPIPS_ALEXNET, lpips.Linear, linear, 12),
     ):
         bundle.save(folder, part, config, table(network, config, seed), {})
+    return folder
+
+
+def write_hfgi(folder):
+    """Write HFGI's two parts into a bundle, and return its folder."""
+    tied = {"generator_sha256": bundle.find(folder).sha256(parts.GENERATOR)}
+    encoder = table(psp.Encoder, HFGI_ENCODER, 13)
+    bundle.save(folder, parts.HFGI_ENCODER, HFGI_ENCODER, encoder, tied)
+    bundle.save(folder, parts.HFGI, HFGI, table(hfgi.HFGI, HFGI, 14), tied)
     return folder
 
 

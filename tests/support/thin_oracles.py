@@ -31,6 +31,7 @@ CASES = [
     "psp_wplus",
     "e4e_ffhq",
     "hyperstyle_ffhq",
+    "hfgi_ffhq",
     "align",
     "encoder_preprocess",
     "arcface_irse50",
@@ -50,6 +51,20 @@ DROPPED = (  # whole pictures of these: noise, which does not compress
     "prep_1024x1024/resized",
     "prep_178x218/resized",
 )
+
+
+REPEATED = {  # what other arrays of the case show too
+    "hfgi_ffhq": (
+        "encoder_out",
+        "ganspace_two_latents",
+        "low_256/area64",
+        "aligned_256/area64",
+        "edit_aligned_256/area64",
+        "ganspace_1024/area64",
+        "inversion_256/uint8",
+        "ganspace_256",
+    ),
+}
 
 
 def thinned(name: str, array: np.ndarray) -> np.ndarray | None:
@@ -76,7 +91,8 @@ def main(source: Path) -> None:
         for file in (source / case).glob("LICENSE*"):
             shutil.copy(file, folder / file.name)
         with np.load(source / case / "golden.npz") as file:
-            kept = {name: thinned(name, file[name]) for name in file.files}
+            names = [name for name in file.files if not name.startswith(REPEATED.get(case, ()))]
+            kept = {name: thinned(name, file[name]) for name in names}
         np.savez_compressed(
             folder / "golden.npz",
             **{name: array for name, array in kept.items() if array is not None},
