@@ -3,11 +3,11 @@
     emojax convert stylegan2-ffhq-config-f.pt psp_ffhq_encode.pt --name ffhq
     emojax convert ~/Downloads/*.pt --name ffhq
 
-Each file is recognised by what is in it, whatever its name: StyleGAN2, pSp or e4e, HyperStyle and
-its W encoder, HFGI, HSEmotion, the Inception of FID, ArcFace, the networks of LPIPS. All are looked
-at before anything is written. Nothing in a file is executed. `emojax convert KIND FILE` converts
-one kind and has more flags; `emojax convert` lists the kinds. `python -m convert.file_set` does the
-same.
+Each file is recognised by what is in it, whatever its name: StyleGAN2 and the generators before it,
+pSp or e4e, HyperStyle and its W encoder, HFGI, HSEmotion, the Inception of FID, ArcFace, the
+networks of LPIPS. All are looked at before anything is written. Nothing in a file is executed.
+`emojax convert KIND FILE` converts one kind and has more flags; `emojax convert` lists the kinds.
+`python -m convert.file_set` does the same.
 """
 
 import dataclasses
@@ -15,19 +15,22 @@ import logging
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import tyro
 
 from convert import (
     arcface,
+    dcgan,
     emotion,
     hfgi,
     hyperstyle,
     inception,
     lpips,
+    pggan,
     psp,
     stylegan,
+    stylegan1,
     systems,
 )
 from convert.options import destination
@@ -43,6 +46,14 @@ log = logging.getLogger(__name__)
 EXAMPLES = {"hyperstyle": "hyperstyle_ffhq.pt", "w_encoder": "faces_w_encoder.pt"}
 """Published names of the two files that need each other."""
 
+
+GENERATORS: dict[str | None, Any] = {
+    "stylegan": stylegan,
+    "stylegan1": stylegan1,
+    "pggan": pggan,
+    "dcgan": dcgan,
+}
+"""Converters of generators, by name."""
 
 ALONE = {"emotion": emotion, "inception": inception, "identity": arcface} | dict.fromkeys(
     lpips.PARTS, lpips
@@ -119,7 +130,8 @@ def system_of(file: Path) -> System:
     if system is None:
         raise UserError(
             f"{file} holds no network that is known here: wanted published files of StyleGAN2, "
-            "pSp, e4e, HyperStyle, HFGI, HSEmotion, FID's Inception, ArcFace or LPIPS"
+            "StyleGAN, ProgressiveGAN, DCGAN, pSp, e4e, HyperStyle, HFGI, HSEmotion, "
+            "FID's Inception, ArcFace or LPIPS"
         )
     if not system.parts:
         raise UserError(f"{file} holds {system.about}: {systems.remedy(system)}")
@@ -189,7 +201,8 @@ def steps(chosen: Mapping[str, Path], target: Target) -> Iterator[Step]:
     common = {"name": target.name, "checkpoints": target.checkpoints}
     encoder = {**common, "other_generator": target.other_generator}
     if file := chosen.get("generator"):
-        yield Step((file,), partial(stylegan.main, stylegan.Options(file, **common)))
+        converter = GENERATORS[system_of(file).converter]
+        yield Step((file,), partial(converter.main, converter.Options(file, **common)))
     if file := chosen.get("psp"):
         yield Step((file,), partial(psp.main, psp.Options(file, **encoder)))
     if file := chosen.get("hyperstyle"):

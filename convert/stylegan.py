@@ -10,13 +10,21 @@ pSp, e4e and HyperStyle files (decoder.*) and NVlabs' .pkl (G_ema). Nothing in a
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from convert import systems
+from convert.generators import (
+    averaged,
+    check_filters,
+    check_sizes,
+    constant,
+    facts_of,
+    numbers,
+)
 from convert.options import Options
 from convert.reader import checkpoint_file, schema
 from convert.report import file_source, save
@@ -24,24 +32,11 @@ from convert.rules import Ignored, Rule, apply, conv, expected, flat, linear
 from emojax.runtime.cli import cli
 from emojax.runtime.errors import UserError
 from emojax.store.bundle import Bundle
-from emojax.store.parts import GENERATOR
+from emojax.store.parts import STYLEGAN2
 
 if TYPE_CHECKING:
     from emojax.models.stylegan2 import GeneratorConfig
-    from emojax.store.weights import Array, Arrays
-
-MEAN_SAMPLES = 100_000
-"""Codes that the mean latent is averaged over where a file holds none, as in the originals."""
-
-
-MOST_RESOLUTIONS = 10
-"""From 4² to 2048²; the published networks have at most 9."""
-
-MOST_LAYERS = 64
-"""Of a mapping network; the published ones have 8."""
-
-WIDEST = 8192
-"""Channels of a layer; the published networks have at most 512."""
+    from emojax.store.weights import Array
 
 
 class Found(NamedTuple):
@@ -106,7 +101,8 @@ def convert(
     config = config_of(found)
     mean, origin = found.latent_avg, "the file"
     table, ignored = _applied(found, config)
-    _check_filters(found.tensors, ignored)
+    kernels = [key for key in ignored if key.endswith(("kernel", "resample_filter"))]
+    check_filters(found.tensors, kernels, (1, 3, 3, 1))
     if found.layout == "nvlabs":
         rows = schema.code(found.tensors.get("mapping.w_avg"), found.where, "mapping.w_avg")
         mean = None if rows is None else rows.reshape(-1)
@@ -115,7 +111,7 @@ def convert(
             f"the file's mean latent has {mean.size} values, its generator's w {config.style_dim}"
         )
     if mean is None:
-        mean, origin = _averaged(config, table), f"{MEAN_SAMPLES} mapped samples, seed 0"
+        mean, origin = averaged(STYLEGAN2, config, table)
     table["latent_avg"] = np.asarray(mean, np.float32)
     return config, table, ignored, origin
 
@@ -125,8 +121,8 @@ def is_stored(found: Found, bundle: Bundle) -> bool:
     from emojax.store import weights  # late, as all that imports JAX
 
     config = config_of(found)
-    stored = weights.read(bundle.folder(GENERATOR) / "weights")
-    if weights.problems(expected(GENERATOR, config), stored):
+    stored = weights.read(bundle.folder(STYLEGAN2) / "weights")
+    if weights.problems(expected(STYLEGAN2, config), stored):
         return False
     converted, _ = _applied(found, config)
     return all(np.array_equal(np.asarray(each), stored[key]) for key, each in converted.items())
@@ -134,7 +130,7 @@ def is_stored(found: Found, bundle: Bundle) -> bool:
 
 def _applied(found: Found, config: "GeneratorConfig") -> "tuple[dict[str, Array], dict[str, str]]":
     """Return the table of a found generator, all but the mean latent, and what was left out."""
-    wanted = expected(GENERATOR, config)
+    wanted = expected(STYLEGAN2, config)
     wanted.pop("latent_avg")
     rules = rosinality_rules(config) if found.layout == "rosinality" else nvlabs_rules(config)
     return apply(rules, IGNORED[found.layout], wanted, found.tensors)
@@ -149,7 +145,7 @@ def config_of(found: Found) -> "GeneratorConfig":
     tensors = found.tensors
     try:
         if found.layout == "rosinality":
-            blocks = _numbers(tensors, r"to_rgbs\.(\d+)\..*")
+            blocks = numbers(tensors, r"to_rgbs\.(\d+)\..*")
             layers = ["conv1", *(f"convs.{2 * i + 1}" for i in range(len(blocks)))]
             channels = [
                 _rows(tensors, f"{layer}.activate.bias", f"{layer}.conv.weight") for layer in layers
@@ -157,7 +153,7 @@ def config_of(found: Found) -> "GeneratorConfig":
             affines = r"(?:conv1|convs\.\d+)\.conv\.modulation\.weight"
             mapping, first = r"style\.(\d+)\.\w+", "style.1"
         else:
-            sizes = _numbers(tensors, r"synthesis\.b(\d+)\.torgb\..*")
+            sizes = numbers(tensors, r"synthesis\.b(\d+)\.torgb\..*")
             layers = [f"synthesis.b{size}.conv1" for size in sizes]
             channels = [_rows(tensors, f"{layer}.bias", f"{layer}.weight") for layer in layers]
             affines = r"synthesis\.b\d+\.conv1\.affine\.weight"
@@ -165,7 +161,7 @@ def config_of(found: Found) -> "GeneratorConfig":
         style_dim = next(tensors[key].shape[1] for key in tensors if re.fullmatch(affines, key))
         weight = tensors.get(f"{first}.weight")
         z_dim = style_dim if weight is None else weight.shape[1]
-        n_mlp = len(_numbers(tensors, mapping))
+        n_mlp = len(numbers(tensors, mapping))
     except (KeyError, StopIteration) as error:
         raise UserError(
             f"{found.where} is not a StyleGAN2 generator with a skip chain of RGB pictures: "
@@ -175,33 +171,14 @@ def config_of(found: Found) -> "GeneratorConfig":
         raise UserError(
             f"{found.where} is not a StyleGAN2 generator: a weight or bias of it has too few axes"
         ) from error
-    _check_sizes(found.where, channels, style_dim, z_dim, n_mlp)
-    return GENERATOR.config_class()(
+    check_sizes(found.where, channels, style_dim, z_dim, n_mlp)
+    return STYLEGAN2.config_class()(
         channels=tuple(map(int, channels)),
         style_dim=int(style_dim),
         z_dim=int(z_dim),
         n_mlp=n_mlp,
         conv_clamp=found.conv_clamp,
     )
-
-
-def _check_sizes(where: str, channels: Sequence[int], *sizes: int) -> None:
-    """Refuse a network that would take minutes to build, or none at all.
-
-    Raises:
-        UserError: it has over 9 resolutions (1024²), or a size of 0 or over 8192.
-    """
-    every = (*channels, *sizes[:-1])
-    if not 1 <= len(channels) <= MOST_RESOLUTIONS or sizes[-1] > MOST_LAYERS:
-        raise UserError(
-            f"{where} is a generator of {len(channels)} resolutions and {sizes[-1]} mapping "
-            f"layers, wanted at most {MOST_RESOLUTIONS} and {MOST_LAYERS}"
-        )
-    if not all(0 < size <= WIDEST for size in every):
-        raise UserError(
-            f"{where} is a generator with layers {min(every)} to {max(every)} wide, wanted 1 to "
-            f"{WIDEST}"
-        )
 
 
 def rosinality_rules(config: "GeneratorConfig") -> list[Rule]:
@@ -211,7 +188,7 @@ def rosinality_rules(config: "GeneratorConfig") -> list[Rule]:
         for i in range(config.n_mlp)
         for rule in _linear(rf"mapping\.layers\.{i}", f"style.{i + 1}")
     ]
-    rules.append(Rule(r"synthesis\.const", "input.input", _constant))
+    rules.append(Rule(r"synthesis\.const", "input.input", constant))
     for i in range(len(config.noise_sizes)):
         source = "conv1" if i == 0 else f"convs.{i - 1}"
         target = rf"synthesis\.convs\.{i}"
@@ -235,7 +212,7 @@ def nvlabs_rules(config: "GeneratorConfig") -> list[Rule]:
         for i in range(config.n_mlp)
         for rule in _linear(rf"mapping\.layers\.{i}", f"mapping.fc{i}")
     ]
-    rules.append(Rule(r"synthesis\.const", "synthesis.b4.const", _constant))
+    rules.append(Rule(r"synthesis\.const", "synthesis.b4.const", constant))
     for i, size in enumerate(config.noise_sizes):
         source = f"synthesis.b{size}.conv{1 if i % 2 == 0 else 0}"
         target = rf"synthesis\.convs\.{i}"
@@ -267,14 +244,10 @@ def main(options: Options) -> None:
     found = find(systems.load(options.file, "stylegan"), options.file)
     config, table, ignored, origin = convert(found)
     source = file_source(options.file, found.layout, found.where, ignored)
-    source["pictures"] = "photographs"  # what `Bundle.shows` says of the generator
-    source["mean_latent"] = {
-        "from": origin,
-        "values": [round(float(v), 6) for v in np.asarray(table["latent_avg"])],
-    }
+    source |= facts_of(table, origin)
     save(
         folder,
-        GENERATOR,
+        STYLEGAN2,
         config,
         table,
         source,
@@ -299,16 +272,6 @@ def _to_rgb(i: int, source: str, weight: str, modulation: str) -> list[Rule]:
         *_linear(rf"{target}\.modulation", modulation),
         Rule(rf"{target}\.bias", f"{source}.bias", flat),
     ]
-
-
-def _constant(array: np.ndarray) -> np.ndarray:
-    """(1, C, 4, 4) or (C, 4, 4) to [4, 4, C]."""
-    return array.reshape(array.shape[-3:]).transpose(1, 2, 0)
-
-
-def _numbers(tensors: Mapping[str, np.ndarray], pattern: str) -> list[int]:
-    """Return the distinct numbers that the keys matching a pattern carry, sorted."""
-    return sorted({int(match[1]) for key in tensors if (match := re.fullmatch(pattern, key))})
 
 
 def _rows(tensors: Mapping[str, np.ndarray], bias: str, weight: str) -> int:
@@ -353,32 +316,6 @@ def _nvlabs(network: Any, where: str, file: str | Path) -> Found:
         raise UserError(f"{file}: {where} clamps convolutions to {clamp:.3g}, wanted over 0")
     tensors = schema.table(checkpoint_file.state_dict(network), where)
     return Found("nvlabs", where, tensors, conv_clamp=None if clamp is None else float(clamp))
-
-
-def _check_filters(tensors: Mapping[str, np.ndarray], ignored: Mapping[str, str]) -> None:
-    """Raise UserError where a file resamples with another filter than [1, 3, 3, 1]."""
-    wanted = np.outer([1, 3, 3, 1], [1, 3, 3, 1]) / 64
-    for key in ignored:
-        if key.endswith(("kernel", "resample_filter")):
-            if not schema.is_real(tensors[key].dtype):
-                raise UserError(f"{key} is {tensors[key].dtype}, wanted a filter of real numbers")
-            array = np.asarray(tensors[key], np.float64)
-            fits = array.shape == (4, 4) and array.sum() > 0
-            if not fits or not np.allclose(array / array.sum(), wanted, atol=1e-6):
-                raise UserError(f"{key} is not the [1, 3, 3, 1] filter emojax resamples with")
-
-
-def _averaged(config: "GeneratorConfig", table: "Arrays") -> np.ndarray:
-    """Return the mean code of mapped samples [D]."""
-    import jax  # late, as all that imports JAX
-
-    from emojax.models.stylegan2 import Generator, mean_latent
-    from emojax.store import weights
-
-    zero = np.zeros(config.style_dim, np.float32)
-    model = weights.load(weights.abstract(Generator, config), {**table, "latent_avg": zero})
-    average = jax.jit(mean_latent, static_argnames="samples")
-    return np.asarray(average(model, jax.random.key(0), samples=MEAN_SAMPLES))
 
 
 if __name__ == "__main__":

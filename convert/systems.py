@@ -28,6 +28,9 @@ NPY = b"\x93NUMPY"
 
 Converter = Literal[
     "stylegan",
+    "stylegan1",
+    "pggan",
+    "dcgan",
     "psp",
     "hyperstyle",
     "hfgi",
@@ -58,6 +61,9 @@ class System:
 
 
 GENERATOR = System("a StyleGAN2 generator", "stylegan", ("generator",))
+STYLEGAN1 = System("a StyleGAN generator (the first)", "stylegan1", ("generator",))
+PGGAN = System("a ProgressiveGAN generator", "pggan", ("generator",))
+DCGAN = System("a DCGAN generator", "dcgan", ("generator",))
 PSP = System("a pSp encoder", "psp", ("psp",), also=("stylegan",))
 PSP_W = System("a pSp encoder to W", "psp", ("psp",), also=("stylegan", "hyperstyle"))
 E4E = System("an e4e encoder", "psp", ("psp",), also=("stylegan",))
@@ -75,6 +81,9 @@ DIRECTIONS = System("directions", "directions")
 
 BY_NAME = {
     "generator": GENERATOR,
+    "stylegan1": STYLEGAN1,
+    "pggan": PGGAN,
+    "dcgan": DCGAN,
     "psp": PSP,
     "psp_w": PSP_W,
     "e4e": E4E,
@@ -108,6 +117,13 @@ ALIGNER = "grid_align.conv_layer1.0.weight"
 KEYS = [
     (GENERATOR, {"synthesis.b4.const"}),
     (GENERATOR, {"input.input", "conv1.conv.weight"}),
+    (STYLEGAN1, {"synthesis.layer0.const", "mapping.dense0.weight"}),
+    (STYLEGAN1, {"synthesis.layer0.first_layer", "mapping.dense0.linear.weight"}),
+    (STYLEGAN1, {"generator.progression.0.conv1.input"}),
+    (STYLEGAN1, {"g_synthesis.blocks.4x4.const"}),
+    (PGGAN, {"layer0.weight", "layer1.weight", "output1.weight"}),
+    (PGGAN, {"formatLayer.module.weight", "groupScale0.0.module.weight"}),
+    (DCGAN, {"main.0.weight", "main.1.running_mean", "main.3.weight", "main.12.weight"}),
     (EMOTION, {"conv_stem.weight", "conv_head.weight"}),
     (INCEPTION, {"Conv2d_1a_3x3.conv.weight", "Mixed_7c.branch_pool.conv.weight"}),
     (DIRECTIONS, {"lat_comp"}),  # GANSpace's components, and e4e's extract of them
@@ -123,8 +139,14 @@ KEYS = [
 VGG_WIDTH = 128
 """Channels of the second output of VGG16 that LPIPS weighs; AlexNet's has 192."""
 
+NESTED = ("generator_smooth", "g_running", "avgG")
+"""Entries of a file that hold the running average of a generator under training."""
+
 WANTED: dict[Converter, str] = {
     "stylegan": "a StyleGAN2 generator, or a file with one as its decoder",
+    "stylegan1": "a StyleGAN generator of genforce, InterfaceGAN, rosinality or lernapparat",
+    "pggan": "a ProgressiveGAN generator of genforce or pytorch_GAN_zoo",
+    "dcgan": "a DCGAN generator of pytorch/examples",
     "psp": "a pSp or e4e encoder",
     "hyperstyle": "HyperStyle's hypernetwork and its W encoder",
     "hfgi": "HFGI's file, such as ckpt.pt",
@@ -151,7 +173,17 @@ def system_of(saved: Any) -> System | None:
         if ALIGNER in saved["state_dict"]:
             return HFGI
         return _by_encoder(training_options(saved).get("encoder_type"))
-    return _by_names({name: held for name, held in saved.items() if isinstance(name, str)})
+    _, inside = nested(saved)
+    return _by_names({name: held for name, held in inside.items() if isinstance(name, str)})
+
+
+def nested(saved: Any) -> tuple[str, Any]:
+    """Return what part of a loaded file holds a generator's state dict, and the dict."""
+    if isinstance(saved, Mapping):
+        for name in NESTED:
+            if isinstance(saved.get(name), Mapping):
+                return name, saved[name]
+    return "the state dict", saved
 
 
 def system_in(file: Path) -> System | None:

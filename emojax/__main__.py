@@ -31,6 +31,9 @@ OF_CONVERT = ("fetch",)
 
 CONVERTERS = {
     "stylegan": "a StyleGAN2 generator (.pt, .pkl)",
+    "stylegan1": "a StyleGAN generator (the first)",
+    "pggan": "a ProgressiveGAN generator",
+    "dcgan": "a DCGAN generator",
     "psp": "a pSp or e4e encoder",
     "hyperstyle": "HyperStyle with its W encoder",
     "hfgi": "HFGI: an e4e encoder and what its codes leave out",

@@ -5,6 +5,7 @@
     emojax edit me.jpg --bundle ffhq --emotion all --inverter hyperstyle
     emojax edit me.jpg --bundle ffhq --emotion happiness --k 8 --paste --video smile.mp4
     emojax edit me.jpg --bundle ffhq --emotion fear,surprise --k 15 --layers 4:8
+    emojax edit --seed 7 --bundle pggan --emotion all
 
 Writes sheet.png (a strip, or with --emotion all a grid of emotions by k), one picture for each
 edit, and edit.json with every number. Without a photograph it takes the bundle's own sample. By
@@ -12,7 +13,7 @@ default k goes over the range in which the direction was measured to be usable.
 """
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -20,7 +21,7 @@ import numpy as np
 import tyro
 
 from emojax.faces import images, photo_reader
-from emojax.faces.photo_reader import Photograph, Portrait, check_face
+from emojax.faces.photo_reader import Photograph, check_face
 from emojax.film import loops
 from emojax.latents import directions
 from emojax.latents.directions import Directions
@@ -48,6 +49,8 @@ class Options:
 
     photo: tyro.conf.Positional[Path | None] = None
     """A photograph; by default the bundle's sample picture."""
+    seed: int | None = None
+    """In place of a photograph: the generated face of this number, as emojax sample draws it."""
     emotion: str = "happiness"
     """A direction, several to move along at once (fear,surprise), or all: each emotion in turn."""
     k: str | None = None
@@ -94,6 +97,9 @@ class Move(NamedTuple):
 
 def main(options: Options) -> None:
     """Edit one face and write what came of it."""
+    if options.seed is not None:  # any generator draws faces, and none needs an encoder for it
+        common = dataclasses.replace(options.common, inverter="none")
+        options = dataclasses.replace(options, common=common)
     photo = check(options)
     layers = layer_range(options.layers)
     with progress("reading the networks", unit="edits") as shown:
@@ -101,9 +107,7 @@ def main(options: Options) -> None:
 
         pipe = Pipeline(options.common)
         moves = _moves(pipe, options)
-        portrait = pipe.read(photo or pipe.sample_photo("source"), face=options.face)
-        shown.describe("inverting the face")
-        found = pipe.invert(portrait)
+        found = _face(pipe, photo, options, shown.describe)
         doubts = found.doubts
         rows = []
         for move in moves:
@@ -120,7 +124,7 @@ def main(options: Options) -> None:
     edits = _write(out, pipe, moves, rows, doubts)
     if options.paste:
         _write_pasted(out, rows, edits, options.paste_form)
-    _write_report(out, pipe, portrait, {"edits": edits, "warnings": doubts}, options)
+    _write_report(out, pipe, found, {"edits": edits, "warnings": doubts}, options)
     if options.video:
         loops.write(options.video, film)
     warn(doubts)
@@ -135,6 +139,11 @@ def check(options: Options) -> Photograph | None:
             a photograph that is missing or none.
     """
     options.common.check()
+    if options.seed is not None and (options.photo or options.paste or options.seed < 0):
+        raise UserError(
+            f"--seed is {options.seed}: wanted 0 or more, and neither a photograph nor --paste, "
+            "since the face is generated"
+        )
     check_face(options.face)
     layer_range(options.layers)
     if options.k is not None:
@@ -153,6 +162,20 @@ def check(options: Options) -> Photograph | None:
         for name in names_in(options.emotion):
             known.index(name)
     return photo
+
+
+def _face(
+    pipe: "Pipeline",
+    photo: Photograph | None,
+    options: Options,
+    describe: Callable[[str], object],
+) -> "Faces":
+    """Return the face to edit: of the photograph, or generated."""
+    if options.seed is not None:
+        return pipe.sample(options.seed)
+    portrait = pipe.read(photo or pipe.sample_photo("source"), face=options.face)
+    describe("inverting the face")
+    return pipe.invert(portrait)
 
 
 def names_in(text: str) -> list[str]:
@@ -240,11 +263,12 @@ def _write(
 
 
 def _write_report(
-    out: Path, pipe: "Pipeline", portrait: Portrait, found: dict[str, Any], options: Options
+    out: Path, pipe: "Pipeline", face: "Faces", found: dict[str, Any], options: Options
 ) -> None:
-    file = portrait.file
-    about = {
-        "photo": {"file": str(file), "sha256": sha256(file) if file else None},
+    file = face.portraits[0].file if face.portraits else None
+    photo = {"file": str(file), "sha256": sha256(file) if file else None}
+    about: dict[str, Any] = {
+        **({"photo": photo} if options.seed is None else {"seed": options.seed}),
         "unit": options.unit,
         "layers": options.layers,
     }

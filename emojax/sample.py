@@ -39,8 +39,9 @@ class Options:
     """Name or folder of a bundle with a generator."""
     seeds: str = "0-15"
     """Sample ids: numbers and ranges, such as 0-15 or 3,7,100-120."""
-    truncation: float = 0.7
-    """Truncation psi: 1 draws from the whole distribution, 0 gives the mean face."""
+    truncation: float | None = None
+    """Truncation psi: 1 draws from the whole distribution, 0 gives the mean face; default: 0.7, or
+    1 for a generator without a mean face."""
     cutoff: int | None = None
     """Truncate only this many of the first layers."""
     noise: Literal["const", "random", "none"] = "const"
@@ -64,13 +65,11 @@ def main(options: Options) -> None:
     place = bundle.find(options.bundle)
     place.check(GENERATOR)
     from emojax.runtime import devices
-    from emojax.scoring.sampling import sample_pictures
+    from emojax.scoring.sampling import check_resolution, sample_pictures
 
     devices.use_cores()
     generator = place.load(GENERATOR, bfloat16_from=options.bfloat16_from)
-    sizes = sorted(set(generator.config.noise_sizes))
-    if options.resolution not in (None, *sizes):
-        raise UserError(f"--resolution is {options.resolution}, this generator draws {sizes}")
+    check_resolution(generator.config, options.resolution)
     with progress("drawing", len(ids), "faces") as shown:
         pictures = sample_pictures(
             generator,

@@ -29,7 +29,7 @@ from emojax.store.parts import EMOTION, GENERATOR
 
 if TYPE_CHECKING:  # jax is imported after the flags have been checked
     from emojax.models.efficientnet import EmotionNet
-    from emojax.models.stylegan2 import Generator
+    from emojax.models.generator import Generator
     from emojax.store.score_table import ScoreSettings, ScoreTable
 
 
@@ -143,13 +143,13 @@ def _settings(place: Bundle, generator: "Generator", options: Options) -> "Score
     """Return the settings of the table.
 
     Raises:
-        UserError: the generator has no such resolution, or a chunk is too large.
+        UserError: the generator has no such resolution or no truncation, or a chunk is too large.
     """
+    from emojax.scoring.sampling import check_resolution, truncation_of
     from emojax.store.score_table import ScoreSettings
 
-    sizes = sorted(set(generator.config.noise_sizes))
-    if options.resolution not in (None, *sizes):
-        raise UserError(f"--resolution is {options.resolution}, this generator draws {sizes}")
+    check_resolution(generator.config, options.resolution)
+    truncation = truncation_of(generator.config, options.truncation)
     try:
         return ScoreSettings(
             generator_sha256=place.sha256(GENERATOR),
@@ -158,7 +158,7 @@ def _settings(place: Bundle, generator: "Generator", options: Options) -> "Score
             width=generator.config.style_dim,
             samples=options.samples,
             seed=options.seed,
-            truncation=options.truncation,
+            truncation=truncation,
             resolution=options.resolution,
             crop=options.crop,
             bfloat16_from=options.bfloat16_from,

@@ -85,6 +85,8 @@ def check(options: Options) -> None:
     if not 0 <= options.port <= 65_535:
         raise UserError(f"--port is {options.port}, wanted 0 to 65535")
     place = bundle.find(options.common.bundle)
+    if options.common.inverter == "none":
+        raise UserError("--inverter is none: the page edits photographs, wanted one that inverts")
     place.check(GENERATOR, *INVERTER_PARTS[options.common.inverter], EMOTION)
     if importlib.util.find_spec("gradio") is None:
         raise UserError("the page needs gradio: run 'pip install \"emojax[web]\"'")

@@ -64,6 +64,21 @@ def _named(layers: slice) -> str:
     return f"{first}:{last}"
 
 
+def analogy(positive: jax.Array, less: jax.Array, more: jax.Array) -> jax.Array:
+    """Return the code [D] of "a is to b as c is to this": mean(a) - mean(b) + mean(c).
+
+    Means over several faces of a kind, since single faces make it unstable.
+
+    Args:
+        positive: codes [N, D] of a, such as men with glasses.
+        less: codes of b, men without.
+        more: codes of c, women without.
+
+    Source: Radford et al. (2016), DCGAN, section 6.3.2.
+    """
+    return positive.mean(0) - less.mean(0) + more.mean(0)
+
+
 def edit(
     codes: jax.Array,
     directions: Directions,

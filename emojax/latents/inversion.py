@@ -51,7 +51,16 @@ def _encoding(mesh: jax.sharding.Mesh) -> Callable[[Encoder | None, np.ndarray],
     return over_samples(run, mesh, (False, True), compiler_options=options(dense=True))
 
 
+def _refused(*_: Any) -> tuple[np.ndarray, None]:
+    """Refuse to invert; see `Method.find`."""
+    raise UserError(
+        "the bundle is opened without an inverter: take faces of sample(), or choose an inverter "
+        "that it has the networks of"
+    )
+
+
 METHODS: dict[str, Method] = {
+    "none": Method(_refused),
     "psp": Method(_encoded),
     "hyperstyle": refinement.METHOD,
     "hfgi": consultation.METHOD,
@@ -69,8 +78,16 @@ def available(bundle: Bundle) -> list[InverterName]:
     return [
         name
         for name, kind in INVERTERS.items()
-        if all(map(bundle.has, kind.parts)) and (measures or not kind.optimises)
+        if (kind.parts or kind.optimises)
+        and all(map(bundle.has, kind.parts))
+        and (measures or not kind.optimises)
     ]
+
+
+def default(bundle: Bundle) -> InverterName:
+    """Return "psp", or "none" where encoders are for another generator than the bundle's."""
+    wanted = INVERTERS["psp"].generator.class_name
+    return "psp" if bundle.network_of(GENERATOR).class_name == wanted else "none"
 
 
 def load(
@@ -87,7 +104,8 @@ def load(
     Raises:
         UserError: a part is missing or damaged, or belongs to another generator than the bundle's.
     """
-    generator_hash, parts = bundle.sha256(GENERATOR), INVERTER_PARTS[method]
+    entry, parts = bundle.network_of(INVERTERS[method].generator), INVERTER_PARTS[method]
+    generator_hash = bundle.sha256(entry)
     for part in parts:
         wanted = bundle.metadata(part).source.get("generator_sha256")
         if wanted != generator_hash:
@@ -99,7 +117,7 @@ def load(
     networks: dict[str, Any] = {
         ROLES.get(part, "encoder"): bundle.load(part, **dtype) for part in parts
     }
-    generator = bundle.load(GENERATOR, **({"bfloat16_from": 8} if bfloat16 else {}))
+    generator = bundle.load(entry, **({"bfloat16_from": 8} if bfloat16 else {}))
     hashes = "".join(bundle.sha256(part) for part in (GENERATOR, *parts))
     if INVERTERS[method].optimises:
         found = optimisation.distances_of(bundle, method)
@@ -250,7 +268,8 @@ def _drawing(
         changes: Changes | None = rows["changes"]
         if changes is not None and draw is not None:
             return draw(inverter, rows["codes"], changes, passes, resolution)
-        return inverter.generator.synthesis(rows["codes"], deltas=deltas, resolution=resolution)
+        kept = {} if deltas is None else {"deltas": deltas}  # which one network only takes
+        return inverter.generator.synthesis(rows["codes"], resolution=resolution, **kept)
 
     return over_samples(
         run, mesh, (False, True, False, False), compiler_options=options(dense=True)

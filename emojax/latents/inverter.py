@@ -30,7 +30,7 @@ class Inverter:
     """The networks of one method; a pytree.
 
     Attributes:
-        generator: draws the pictures.
+        generator: draws the pictures; StyleGAN2, but for the method "none", which has any.
         encoder: gives the codes: pSp or e4e, or HyperStyle's W encoder; None where codes are
             optimised.
         hypernet: HyperStyle's.

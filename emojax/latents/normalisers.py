@@ -42,7 +42,7 @@ from emojax.latents import arithmetic, inversion
 from emojax.latents.codes import Inversion, concatenate
 from emojax.latents.directions import Directions
 from emojax.latents.inversion import Inverter
-from emojax.models.stylegan2 import Generator
+from emojax.models.generator import Generator
 from emojax.nn.pooling import area_mean
 from emojax.runtime.batching import batches
 from emojax.runtime.choices import EMOTIONS, K, Normaliser, Projection

@@ -25,8 +25,9 @@ from emojax.latents.pivotal_tuning import Tuning, weights_of, with_differences
 from emojax.latents.projection import Schedule
 from emojax.metrics import perceptual
 from emojax.metrics.perceptual import Perceptual
+from emojax.models.generator import draw_noise
 from emojax.models.lpips import Architecture
-from emojax.models.stylegan2 import Generator, draw_noise
+from emojax.models.stylegan2 import Generator
 from emojax.runtime.batching import batches
 from emojax.runtime.xla_options import options
 from emojax.store.bundle import Bundle

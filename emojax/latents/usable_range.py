@@ -21,7 +21,7 @@ from emojax.latents.directions import Directions
 from emojax.metrics import distance_network
 from emojax.metrics.features import FeatureExtractor
 from emojax.models.efficientnet import EmotionNet
-from emojax.models.stylegan2 import Generator
+from emojax.models.generator import Generator
 from emojax.runtime import devices, xla_options
 from emojax.runtime.batching import in_batches
 from emojax.runtime.choices import Crop
@@ -41,7 +41,7 @@ RECOGNISED = 0.75
 CHANGED = 0.95
 """Share of the largest change of the classifier's log-odds that ends the range."""
 LARGEST = 256
-"""Side of the pictures at most; a larger generator's intermediate picture is taken."""
+"""Side of the pictures at most where a larger generator has intermediate pictures."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -215,7 +215,8 @@ def _log_odds(logits: np.ndarray) -> np.ndarray:
 def _runner(networks: Networks) -> Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]:
     """Return a function from codes [N, L, D] to logits [N, K] and features [N, F] (F may be 0)."""
     config = networks.generator.config
-    resolution = max(size for size in config.noise_sizes if size <= LARGEST)
+    small = [size for size in config.resolutions if size <= LARGEST]
+    resolution = max(small, default=config.size)
     distance = networks.distance
     program_of = functools.partial(
         _program, networks.crop, resolution, distance.extract if distance else None

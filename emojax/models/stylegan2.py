@@ -15,12 +15,11 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from emojax.models import fused_synthesis
+from emojax.models import fused_synthesis, generator
+from emojax.models.generator import Noise
 from emojax.nn import window as windows
-from emojax.nn.layers import EqualLinear, leaky_relu
-from emojax.nn.modulated_conv import EPSILON, modulated_conv, upsample
-
-Noise = Sequence[jax.Array] | str
+from emojax.nn.layers import EqualLinear, leaky_relu, pixel_norm
+from emojax.nn.modulated_conv import modulated_conv, upsample
 
 After = Mapping[int, Callable[[jax.Array], jax.Array]]
 """Changes of features [B,H,W,C] by the number of the styled convolution that they follow."""
@@ -78,6 +77,16 @@ class GeneratorConfig:
     def noise_sizes(self) -> tuple[int, ...]:
         """Resolution of the noise of each styled convolution."""
         return tuple(4 * 2 ** ((i + 1) // 2) for i in range(2 * len(self.channels) - 1))
+
+    @property
+    def resolutions(self) -> tuple[int, ...]:
+        """Sizes of the intermediate pictures, rising; the last is `size`."""
+        return tuple(4 * 2**i for i in range(len(self.channels)))
+
+    @property
+    def truncates(self) -> bool:
+        """Whether there is a mean code that codes can be drawn nearer to."""
+        return True
 
     def dtype_at(self, resolution: int) -> np.dtype:
         """Return the dtype of the convolutions at a resolution."""
@@ -152,7 +161,7 @@ class Mapping(nnx.Module):
 
     def __call__(self, z: jax.Array) -> jax.Array:
         """Map z [B, z_dim] to w [B, D]."""
-        x = z * jax.lax.rsqrt(jnp.mean(jnp.square(z), -1, keepdims=True) + EPSILON)
+        x = pixel_norm(z)
         for layer in self.layers:
             x = leaky_relu(layer(x))
         return x
@@ -288,14 +297,8 @@ class Generator(nnx.Module):
         Returns:
             [B, L, D].
         """
-        layers = self.config.n_latent
-        if w.ndim == 2:
-            w = jnp.broadcast_to(w[:, None], (w.shape[0], layers, w.shape[1]))
-        mean = self.latent_avg[...]
-        truncated = mean + truncation * (w - mean)
-        chosen = jnp.arange(layers) < (layers if cutoff is None else cutoff)
-        chosen = chosen & (jnp.asarray(truncation) != 1)  # ψ = 1 is exact in the originals
-        return jnp.where(chosen[:, None], truncated, w)
+        w_plus = generator.repeated(w, self.config.n_latent)
+        return generator.truncated(w_plus, self.latent_avg[...], truncation, cutoff)
 
     def __call__(
         self,
@@ -314,34 +317,6 @@ class Generator(nnx.Module):
 def mix(first: jax.Array, second: jax.Array, index: int) -> jax.Array:
     """Mix styles: layers before `index` of the first W+ code, the others of the second."""
     return jnp.concatenate([first[:, :index], second[:, index:]], 1)
-
-
-def draw_noise(config: GeneratorConfig, keys: jax.Array) -> list[jax.Array]:
-    """Draw Gaussian noise [B, r, r, 1] for each styled convolution.
-
-    Args:
-        config: the generator's.
-        keys: [B], a key for each sample, so that its noise does not depend on the batch.
-    """
-    return [
-        jax.vmap(lambda key, i=i, r=r: jax.random.normal(jax.random.fold_in(key, i), (r, r, 1)))(
-            keys
-        )
-        for i, r in enumerate(config.noise_sizes)
-    ]
-
-
-def mean_latent(generator: Generator, key: jax.Array, samples: int = 100_000) -> jax.Array:
-    """Estimate the mean latent [D] from `samples` random z, for files that do not contain it."""
-    rows = 10_000
-
-    def add(total: jax.Array, key: jax.Array) -> tuple[jax.Array, None]:
-        z = jax.random.normal(key, (rows, generator.config.z_dim))
-        return total + generator.mapping(z).mean(0), None
-
-    batches = -(-samples // rows)
-    zero = jnp.zeros((generator.config.style_dim,))
-    return jax.lax.scan(add, zero, jax.random.split(key, batches))[0] / batches
 
 
 def _noise_of(
@@ -367,17 +342,6 @@ def _check(
     resolution: int | None,
 ) -> None:
     """Raise ValueError if an argument does not fit the generator."""
-    wanted = (config.n_latent, config.style_dim)
-    if w_plus.ndim != 3 or w_plus.shape[1:] != wanted:
-        raise ValueError(
-            f"w_plus is {list(w_plus.shape)}, wanted [batch, {wanted[0]}, {wanted[1]}]"
-        )
-    if isinstance(noise, str) and noise not in ("const", "none"):
-        raise ValueError(f"noise is {noise!r}, wanted 'const', 'none' or a list of arrays")
-    if not isinstance(noise, str) and len(noise) != len(config.noise_sizes):
-        raise ValueError(f"noise has {len(noise)} entries, wanted {len(config.noise_sizes)}")
+    generator.check(config, w_plus, noise, resolution)
     if deltas is not None and len(deltas) != config.n_deltas:
         raise ValueError(f"deltas has {len(deltas)} entries, wanted {config.n_deltas}")
-    sizes = sorted(set(config.noise_sizes))
-    if resolution is not None and resolution not in sizes:
-        raise ValueError(f"resolution is {resolution}, wanted one of {sizes}")

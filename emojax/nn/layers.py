@@ -8,9 +8,12 @@ from flax import nnx
 
 SQRT2 = math.sqrt(2.0)
 
+EPSILON = 1e-8
+"""Added under the root by normalisation, as published."""
+
 
 class EqualLinear(nnx.Module):
-    """Linear layer with equalised learning rate: x @ weight · lr_mul/√in + bias · lr_mul.
+    """Linear layer with equalised learning rate: x @ weight · gain · lr_mul/√in + bias · lr_mul.
 
     Weights are stored as published: divided by `lr_mul` and not scaled by 1/√in.
 
@@ -18,9 +21,16 @@ class EqualLinear(nnx.Module):
     """
 
     def __init__(
-        self, inputs: int, outputs: int, *, lr_mul: float = 1.0, bias: float = 0.0, rngs: nnx.Rngs
+        self,
+        inputs: int,
+        outputs: int,
+        *,
+        lr_mul: float = 1.0,
+        bias: float = 0.0,
+        gain: float = 1.0,
+        rngs: nnx.Rngs,
     ) -> None:
-        self.scale = lr_mul / math.sqrt(inputs)
+        self.scale = gain * lr_mul / math.sqrt(inputs)
         self.lr_mul = lr_mul
         key = rngs.params()
         self.weight = nnx.Param(jax.random.normal(key, (inputs, outputs)) / lr_mul)  # [in, out]
@@ -48,3 +58,8 @@ def dot(x: jax.Array, weight: jax.Array) -> jax.Array:
 def leaky_relu(x: jax.Array, slope: float = 0.2, gain: float = SQRT2) -> jax.Array:
     """Return leaky ReLU times a gain; StyleGAN2's √2 preserves the variance."""
     return jnp.where(x >= 0, x * gain, x * (slope * gain))
+
+
+def pixel_norm(x: jax.Array) -> jax.Array:
+    """Divide by the root mean square over the channels, the last axis."""
+    return x * jax.lax.rsqrt(jnp.mean(jnp.square(x), -1, keepdims=True) + EPSILON)

@@ -7,13 +7,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from emojax.nn.conv import SAME3, conv, library
+from emojax.nn.layers import EPSILON
 
 OUTER, INNER = 0.25, 0.75
 """The published resampling filter [1, 3, 3, 1] / 8 along one axis, times 2 for the zeros inserted
 between the values."""
-
-EPSILON = 1e-8
-"""Added under the root by demodulation and normalisation, as published."""
 
 FOLDED = 128
 """Output channels up to which a GPU folds the filter into `up_conv`'s kernel."""

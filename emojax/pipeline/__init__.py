@@ -15,10 +15,12 @@ from pathlib import Path
 
 import jax
 
+from emojax.latents import inversion
 from emojax.pipeline.faces import Faces
 from emojax.pipeline.opened import Pipeline
 from emojax.runtime.choices import DEFAULT_BUNDLE, Align, Crop, InverterName
 from emojax.runtime.flags import PipelineFlags
+from emojax.store import bundle as bundles
 
 __all__ = ["Faces", "Pipeline", "load"]
 
@@ -26,7 +28,7 @@ __all__ = ["Faces", "Pipeline", "load"]
 def load(
     bundle: str | Path = DEFAULT_BUNDLE,
     *,
-    inverter: InverterName = "psp",
+    inverter: InverterName | None = None,
     passes: int = 5,
     steps: int | None = None,
     directions_file: str | Path | None = None,
@@ -44,7 +46,8 @@ def load(
         bundle: name, folder, or address in an object store (s3://... or gs://...).
         inverter: "psp" (one encoder pass to W+), "hyperstyle" (a code in W, and passes that refine
             the generator's kernels), "projection" (codes in W+ by optimisation), "projection-w"
-            (one in W) or "pti" (a code in W, and a generator tuned to the face).
+            (one in W), "pti" (a code in W, and a generator tuned to the face) or "none" (generated
+            faces only). Default: "psp", and "none" for generators other than StyleGAN2.
         passes: of HyperStyle.
         steps: of an optimisation; default: as many as its authors make.
         directions_file: a directions file in place of the bundle's.
@@ -66,7 +69,7 @@ def load(
     return Pipeline(
         PipelineFlags(
             bundle=str(bundle),
-            inverter=inverter,
+            inverter=inverter or inversion.default(bundles.find(bundle)),
             passes=passes,
             steps=steps,
             directions=_path(directions_file),

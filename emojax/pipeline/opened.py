@@ -24,7 +24,7 @@ from emojax.runtime.choices import InverterName, K, Normaliser, Projection, Unit
 from emojax.runtime.errors import UserError
 from emojax.runtime.flags import PipelineFlags, at_least
 from emojax.scoring import classifier as classification
-from emojax.scoring.sampling import sample_codes
+from emojax.scoring.sampling import sample_codes, truncation_of
 from emojax.store import bundle as bundles
 from emojax.store.bundle import SAMPLES, Bundle
 from emojax.store.parts import EMOTION, GENERATOR
@@ -165,16 +165,21 @@ class Pipeline:
         encoder = Inverter(self.inverter.generator, self.inverter.encoder)
         return np.asarray(self._inverted(encoder, faces).w_plus)
 
-    def sample(self, seeds: int | Iterable[int], *, truncation: float = 0.7) -> Faces:
+    def sample(self, seeds: int | Iterable[int], *, truncation: float | None = None) -> Faces:
         """Return generated faces: those that `emojax sample` draws for the same seeds.
 
         Args:
             seeds: sample ids, one or several.
-            truncation: ψ; 1 draws from the whole distribution, 0 gives the mean face.
+            truncation: ψ; 1 draws from the whole distribution, 0 gives the mean face. Default: 0.7,
+                or 1 for a generator without a mean face.
+
+        Raises:
+            UserError: the generator has no mean face, and another truncation is asked for.
         """
         ids = jnp.asarray([seeds] if isinstance(seeds, int) else list(seeds), jnp.uint32)
         generator = self.inverter.generator
-        codes = generator.w_plus(sample_codes(generator, ids, truncation))
+        psi = truncation_of(generator.config, truncation)
+        codes = generator.w_plus(sample_codes(generator, ids, psi))
         return Faces(self, Inversion(codes, made_with=self.inverter.made_with))
 
     def edit(

@@ -23,7 +23,7 @@ NEUTRAL = "neutral"
 K = 20.0
 """The paper's step to the neutral face, in units of "norm"."""
 
-InverterName = Literal["psp", "hyperstyle", "hfgi", "projection-w", "projection", "pti"]
+InverterName = Literal["psp", "hyperstyle", "hfgi", "projection-w", "projection", "pti", "none"]
 """How a photograph is inverted, see `INVERTER_LABELS`."""
 
 INVERTER_LABELS: dict[InverterName, str] = {
@@ -33,6 +33,7 @@ INVERTER_LABELS: dict[InverterName, str] = {
     "projection-w": "projection-w: a code in W by optimisation, minutes",
     "projection": "projection: codes in W+ and noise by optimisation, minutes",
     "pti": "pti: a generator tuned to the person, minutes",
+    "none": "none: generated faces only",
 }
 """What each inverter does, for lists of choices."""
 

@@ -48,7 +48,7 @@ class PipelineFlags(PhotoFlags):
     inverter: InverterName = "psp"
     """psp: one encoder pass to W+. hyperstyle: a code in W, and several passes that refine the
     generator's kernels. projection, projection-w: codes in W+ or W by optimisation. pti: a code in
-    W, and a generator tuned to the face."""
+    W, and a generator tuned to the face. none: generated faces only, of any generator."""
     passes: int = 5
     """Passes of HyperStyle."""
     steps: Annotated[int | None, tyro.conf.arg(name="inversion-steps")] = None

@@ -12,9 +12,51 @@ import jax.numpy as jnp
 import numpy as np
 
 from emojax.faces import images
-from emojax.models.stylegan2 import Generator, draw_noise
+from emojax.models.generator import Config, Generator, draw_noise
 from emojax.runtime import devices, xla_options
 from emojax.runtime.batching import batches
+from emojax.runtime.errors import UserError
+
+TRUNCATION = 0.7
+"""ψ of single faces, as in the originals."""
+
+
+def truncation_of(config: Config, asked: float | None, cutoff: int | None = None) -> float:
+    """Return ψ: what is asked for, else `TRUNCATION`, or 1 for a generator that has none.
+
+    Raises:
+        UserError: the generator has no mean code, and a truncation is asked for.
+    """
+    if config.truncates:
+        return TRUNCATION if asked is None else asked
+    if asked not in (None, 1) or cutoff is not None:
+        raise UserError(
+            f"truncation {asked if cutoff is None else f'of {cutoff} layers'} is asked for, but "
+            "this generator has no mean face to draw nearer to: wanted 1, or none given"
+        )
+    return 1.0
+
+
+def check_resolution(config: Config, resolution: int | None) -> None:
+    """Refuse a size that a generator does not draw.
+
+    Raises:
+        UserError: as said.
+    """
+    if resolution not in (None, *config.resolutions):
+        raise UserError(
+            f"--resolution is {resolution}, this generator draws {list(config.resolutions)}"
+        )
+
+
+def check_noise(config: Config, noise: str) -> None:
+    """Refuse new noise for each face where a generator takes none.
+
+    Raises:
+        UserError: as said.
+    """
+    if noise == "random" and not config.noise_sizes:
+        raise UserError("noise is random, and this generator takes no noise: leave it out")
 
 
 def draw_z(key: jax.Array, ids: jax.Array, width: int) -> jax.Array:
@@ -83,7 +125,7 @@ def sample(
 def sample_pictures(
     generator: Generator,
     ids: Sequence[int],
-    truncation: float = 1.0,
+    truncation: float | None = None,
     *,
     cutoff: int | None = None,
     noise: str = "const",
@@ -96,13 +138,18 @@ def sample_pictures(
     Args:
         generator: the network.
         ids: sample ids.
-        truncation: see `sample`, as are cutoff, noise and resolution.
+        truncation: see `truncation_of`; cutoff, noise and resolution: see `sample`.
         cutoff: see `sample`.
         noise: see `sample`.
         resolution: see `sample`.
         batch: pictures per call, on all devices together.
         advance: told the number of pictures after each batch.
+
+    Raises:
+        UserError: the generator has no truncation or noise, and one is asked for.
     """
+    truncation = truncation_of(generator.config, truncation, cutoff)
+    check_noise(generator.config, noise)
     size = min(batch, len(ids))
     mesh = devices.local_mesh(most=size)
     size -= size % mesh.size

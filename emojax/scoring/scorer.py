@@ -20,7 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from emojax.models.efficientnet import EmotionNet
-from emojax.models.stylegan2 import Generator
+from emojax.models.generator import Generator
 from emojax.runtime import devices as parallel
 from emojax.runtime import xla_options
 from emojax.runtime.errors import UserError

@@ -90,6 +90,12 @@ class Bundle:
 
     def remedy(self, part: Part[Any, Any]) -> str:
         """Say how a part that is missing or unfit is made, as the end of a message."""
+        there = self.network_of(GENERATOR) if part.goes_with and self.has(GENERATOR) else None
+        if part.goes_with and there and there.class_name != part.goes_with.class_name:
+            return (
+                f"it is made for a {part.goes_with.about}, and this bundle has a {there.about}: "
+                "take generated faces, as 'emojax edit --seed 7' does"
+            )
         if part.converter is None:
             return (
                 "no file of it is published, write one of your own training with "
@@ -114,6 +120,23 @@ class Bundle:
             UserError: the bundle has no such part (says how it is made), or the file is damaged.
         """
         return metadata.read(self.folder(part) / METADATA)
+
+    def network_of(self, part: Part[NetworkT, ConfigT]) -> Part[NetworkT, ConfigT]:
+        """Return the entry of the network that a part holds: itself, or one of its `others`.
+
+        Raises:
+            UserError: the part is missing or damaged, or its network is none of them.
+        """
+        stored, known = self.metadata(part).network, (part, *part.others)
+        for each in known:
+            if each.class_name == stored:
+                return each
+        every = (PARTS[part.name], *PARTS[part.name].others)
+        about = next((each.about for each in every if each.class_name == stored), stored)
+        raise UserError(
+            f"bundle {self} has another {part.name}: {shortened(about, 60)}, wanted "
+            f"{' or '.join(each.about for each in known)}"
+        )
 
     @property
     def shows(self) -> str:
@@ -147,13 +170,22 @@ class Bundle:
 
         Args:
             part: which.
-            **changes: fields to set otherwise than stored.
+            **changes: fields to set otherwise than stored; None leaves one as it is.
 
         Raises:
-            UserError: the part is missing or damaged, or its config is of another version.
+            UserError: the part is missing or damaged, its config is of another version, or has no
+                such field.
         """
-        file, made = self.folder(part) / METADATA, part.config_class()
+        made: type[Any] = self.network_of(part).config_class()
+        file = self.folder(part) / METADATA
         config = metadata.read(file).made_config(made, file)
+        fields = {field.name for field in dataclasses.fields(made)}
+        changes = {name: value for name, value in changes.items() if value is not None}
+        if unknown := sorted(changes.keys() - fields):
+            raise UserError(
+                f"the {self.network_of(part).about} of bundle {self} has no setting {unknown[0]}: "
+                "leave it out"
+            )
         return dataclasses.replace(config, **changes)
 
     def classes(self, part: Part[Any, Any]) -> tuple[str, ...]:
@@ -187,7 +219,8 @@ class Bundle:
                 f"{shown(folder)} has other weights than its {METADATA} says: {metadata.AGAIN}"
             )
         try:
-            model = weights.abstract(part.network_class(), config)
+            network: Any = self.network_of(part).network_class()
+            model = weights.abstract(network, config)
         except Exception as error:  # whatever the layers say to numbers that make no network
             raise UserError(
                 f"{shown(folder / METADATA)} describes no network that can be built "

@@ -16,17 +16,21 @@ if TYPE_CHECKING:
 
     from emojax.models import (
         arcface,
+        dcgan,
         efficientnet,
+        generator,
         hfgi,
         hyperstyle,
         inception,
         lpips,
+        pggan,
         psp,
+        stylegan1,
         stylegan2,
     )
 
-NetworkT = TypeVar("NetworkT", bound="nnx.Module")
-ConfigT = TypeVar("ConfigT")
+NetworkT = TypeVar("NetworkT", bound="nnx.Module | generator.Generator", covariant=True)
+ConfigT = TypeVar("ConfigT", covariant=True)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,6 +44,8 @@ class Part(Generic[NetworkT, ConfigT]):
         about: what it is, for lists and messages.
         converter: how `emojax convert` makes it from published files; None where none is published.
         on_request: the published file, where `emojax fetch` brings it only if it is asked for.
+        others: other networks that a bundle may have in this part; metadata tells which it is.
+        goes_with: the only generator that it is made for; None: any.
     """
 
     name: str
@@ -48,6 +54,13 @@ class Part(Generic[NetworkT, ConfigT]):
     about: str
     converter: str | None = None
     on_request: str | None = None
+    others: "tuple[Part[Any, Any], ...]" = ()
+    goes_with: "Part[Any, Any] | None" = None
+
+    @property
+    def class_name(self) -> str:
+        """Name of the network's class, as metadata has it."""
+        return self.network.partition(":")[2]
 
     def network_class(self) -> type[NetworkT]:
         """Return the network's class; imports its module, and JAX with it."""
@@ -63,19 +76,42 @@ def _imported(path: str) -> Any:
     return getattr(importlib.import_module(f"emojax.models.{module}"), name)
 
 
-GENERATOR: "Part[stylegan2.Generator, stylegan2.GeneratorConfig]" = Part(
+STYLEGAN2: "Part[stylegan2.Generator, stylegan2.GeneratorConfig]" = Part(
     "generator",
     "stylegan2:Generator",
     "stylegan2:GeneratorConfig",
     "StyleGAN2 generator",
     "stylegan FILE",
 )
+STYLEGAN1: "Part[stylegan1.StyleGAN1, stylegan1.StyleGAN1Config]" = Part(
+    "generator",
+    "stylegan1:StyleGAN1",
+    "stylegan1:StyleGAN1Config",
+    "StyleGAN generator (the first)",
+    "stylegan1 FILE",
+)
+PGGAN: "Part[pggan.ProgressiveGAN, pggan.ProgressiveGANConfig]" = Part(
+    "generator",
+    "pggan:ProgressiveGAN",
+    "pggan:ProgressiveGANConfig",
+    "ProgressiveGAN generator",
+    "pggan FILE",
+)
+DCGAN: "Part[dcgan.DCGAN, dcgan.DCGANConfig]" = Part(
+    "generator", "dcgan:DCGAN", "dcgan:DCGANConfig", "DCGAN generator", "dcgan FILE"
+)
+GENERATOR: "Part[generator.Generator, generator.Config]" = dataclasses.replace(
+    STYLEGAN2, others=(STYLEGAN1, PGGAN, DCGAN)
+)
+"""Whichever generator a bundle has; a new bundle's is StyleGAN2."""
+
 PSP: "Part[psp.Encoder, psp.EncoderConfig]" = Part(
     "psp",
     "psp:Encoder",
     "psp:EncoderConfig",
     "pSp or e4e encoder, pictures to W+",
     "psp FILE",
+    goes_with=STYLEGAN2,
 )
 W_ENCODER: "Part[psp.Encoder, psp.EncoderConfig]" = Part(
     "w_encoder",
@@ -83,6 +119,7 @@ W_ENCODER: "Part[psp.Encoder, psp.EncoderConfig]" = Part(
     "psp:EncoderConfig",
     "HyperStyle's encoder, pictures to W",
     "hyperstyle FILE --w-encoder FILE",
+    goes_with=STYLEGAN2,
 )
 HYPERSTYLE: "Part[hyperstyle.Hypernet, hyperstyle.HypernetConfig]" = Part(
     "hyperstyle",
@@ -90,6 +127,7 @@ HYPERSTYLE: "Part[hyperstyle.Hypernet, hyperstyle.HypernetConfig]" = Part(
     "hyperstyle:HypernetConfig",
     "HyperStyle's hypernetwork",
     "hyperstyle FILE --w-encoder FILE",
+    goes_with=STYLEGAN2,
 )
 HFGI_ENCODER: "Part[psp.Encoder, psp.EncoderConfig]" = Part(
     "hfgi_encoder",
@@ -98,6 +136,7 @@ HFGI_ENCODER: "Part[psp.Encoder, psp.EncoderConfig]" = Part(
     "HFGI's e4e encoder, pictures to W+",
     "hfgi FILE",
     on_request="ckpt.pt",
+    goes_with=STYLEGAN2,
 )
 HFGI: "Part[hfgi.HFGI, hfgi.HFGIConfig]" = Part(
     "hfgi",
@@ -106,6 +145,7 @@ HFGI: "Part[hfgi.HFGI, hfgi.HFGIConfig]" = Part(
     "HFGI's aligner and consultation encoder",
     "hfgi FILE",
     on_request="ckpt.pt",
+    goes_with=STYLEGAN2,
 )
 EMOTION: "Part[efficientnet.EmotionNet, efficientnet.EmotionConfig]" = Part(
     "emotion",
@@ -172,7 +212,7 @@ ATTRIBUTES: "Part[efficientnet.EmotionNet, efficientnet.EmotionConfig]" = Part(
 PARTS: dict[str, Part[Any, Any]] = {
     each.name: each for each in tuple(globals().values()) if isinstance(each, Part)
 }
-"""The entries above by name, in their order."""
+"""The entries above by name, in their order; of generators the one that stands for all."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -184,12 +224,14 @@ class InverterKind:
         parts: that it needs beside the generator.
         optimises: whether codes are found by optimisation, which needs a perceptual distance.
         changes: whether each face has a generator of its own.
+        generator: that it is for.
     """
 
     title: str
     parts: tuple[Part[Any, Any], ...] = ()
     optimises: bool = False
     changes: bool = False
+    generator: Part[Any, Any] = STYLEGAN2
 
     @property
     def repeats(self) -> bool:
@@ -204,6 +246,7 @@ INVERTERS: dict[InverterName, InverterKind] = {
     "projection-w": InverterKind("projection to W", optimises=True),
     "projection": InverterKind("projection to W+", optimises=True, changes=True),
     "pti": InverterKind("PTI", optimises=True, changes=True),
+    "none": InverterKind("generated faces", generator=GENERATOR),
 }
 """The inverters; how each works stands in `emojax.latents.inversion.METHODS`."""
 

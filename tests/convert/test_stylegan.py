@@ -8,7 +8,7 @@ import jax
 import numpy as np
 import pytest
 
-from convert import rules, stylegan
+from convert import generators, rules, stylegan
 from convert.reader import checkpoint_file
 from emojax.runtime.errors import UserError
 from emojax.store import bundle, weights
@@ -85,7 +85,7 @@ def test_the_computed_mean_latent_is_the_mean_of_mapped_samples():
     config, table, _, _ = stylegan.convert(stylegan.Found("rosinality", "g", tensors()))
     model = weights.load(weights.abstract(GENERATOR.network_class(), config), table)
     w = np.asarray(model.mapping(jax.random.normal(jax.random.key(5), (50_000, 32))))
-    spread = w.std(0) * np.sqrt(1 / 50_000 + 1 / stylegan.MEAN_SAMPLES)
+    spread = w.std(0) * np.sqrt(1 / 50_000 + 1 / generators.MEAN_SAMPLES)
     assert np.abs((table["latent_avg"] - w.mean(0)) / spread).max() < 6
 
 

@@ -9,14 +9,26 @@ from typing import Any
 
 import numpy as np
 
-from convert import arcface, directions, emotion, hfgi, lpips, psp, stylegan, systems
+from convert import (
+    arcface,
+    dcgan,
+    directions,
+    emotion,
+    hfgi,
+    lpips,
+    pggan,
+    psp,
+    stylegan,
+    stylegan1,
+    systems,
+)
 from convert.reader import checkpoint_file, schema
 from emojax.models.stylegan2 import GeneratorConfig
 from emojax.runtime.errors import UserError
 from tests.data import recipe
 from tests.fuzz.family import Family, Files
 from tests.fuzz.mutations import mutate, plain
-from tests.support import published_set
+from tests.support import older_generators, published_set
 from tests.support.oracles import DATA
 from tests.support.score_world import GENERATOR as TINY
 
@@ -47,6 +59,9 @@ def seeds() -> list[Files]:
         {f"{key}.weight": np.ones(2, np.float32) for key in ("input_layer.0", "output_layer.3")},
         {f"features.{i}.weight": np.ones((8, 3, 3, 3), np.float32) for i in (0, 3, 6, 8, 10)},
     ]
+    for case in older_generators.CASES:
+        state = older_generators.small_state(case, resolutions=3)
+        contents.append(older_generators.saved(case, state))
     files = [{"file": pickle.dumps(each)} for each in contents]
     stream = io.BytesIO()
     np.save(stream, np.ones(16, np.float32))
@@ -125,6 +140,15 @@ def read(folder: Path) -> None:
     elif system is not None and system.converter == "lpips":
         table = schema.table(checkpoint_file.state_dict(saved), str(file))
         _use(lpips.convert(lpips.PARTS[system.parts[0]], table)[1])
+    elif system is systems.STYLEGAN1:
+        older = stylegan1.find(saved, file)
+        if older.latent_avg is None:
+            raise UserError("it would be averaged, which takes a second")
+        _use(stylegan1.convert(older)[1])
+    elif system is systems.PGGAN:
+        _use(pggan.convert(pggan.find(saved, file))[1])
+    elif system is systems.DCGAN:
+        _use(dcgan.convert(schema.table(saved, str(file)))[1])
     elif system in (systems.PSP, systems.PSP_W, systems.E4E):
         checked = psp.checked(saved, file)
         if checked.decoder is None:

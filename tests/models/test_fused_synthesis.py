@@ -13,7 +13,8 @@ import pytest
 from flax import nnx
 
 from emojax.models import fused_synthesis
-from emojax.models.stylegan2 import Generator, GeneratorConfig, draw_noise
+from emojax.models.generator import draw_noise
+from emojax.models.stylegan2 import Generator, GeneratorConfig
 from emojax.nn import epilogue, pallas, window
 
 CONFIG = GeneratorConfig(channels=(8, 8, 4), style_dim=8, z_dim=8, n_mlp=1, bfloat16_from=8)

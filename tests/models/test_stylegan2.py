@@ -14,13 +14,8 @@ import numpy as np
 import pytest
 
 from convert import stylegan
-from emojax.models.stylegan2 import (
-    Generator,
-    GeneratorConfig,
-    draw_noise,
-    mean_latent,
-    mix,
-)
+from emojax.models.generator import draw_noise, mean_latent
+from emojax.models.stylegan2 import Generator, GeneratorConfig, mix
 from emojax.runtime import devices
 from emojax.store import weights
 from tests.support import oracles

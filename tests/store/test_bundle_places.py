@@ -147,8 +147,8 @@ def test_finding_a_bundle_imports_no_jax():
 
 def test_the_table_of_parts():
     assert list(PARTS) == [
-        *("generator", "psp", "w_encoder", "hyperstyle", "emotion", "inception"),
-        *("identity", "alexnet", "lpips_alexnet", "vgg16", "lpips_vgg16"),
+        *("generator", "psp", "w_encoder", "hyperstyle", "hfgi_encoder", "hfgi"),
+        *("emotion", "inception", "identity", "alexnet", "lpips_alexnet", "vgg16", "lpips_vgg16"),
         *("features", "attributes"),
     ]
     for name, part in PARTS.items():

@@ -1,6 +1,6 @@
 """Copy the recorded cases into tests/data, without what the tests can do without.
 
-    python -m tests.support.thin_oracles PATH_TO_ORACLES
+    python -m tests.support.thin_oracles PATH_TO_ORACLES [CASE ...]
 
 Of every picture the first sample's 64x64 mean stays, and one crop; every probe, output and error
 stays.
@@ -39,7 +39,18 @@ CASES = [
     "lpips_vgg",
     "ms_ssim",
     "projection",
+    "stylegan1_ffhq1024",
+    "stylegan1_interfacegan1024",
+    "stylegan1_rosinality1024",
+    "stylegan1_lernapparat1024",
+    "pggan_celebahq1024",
+    "pggan_ganzoo256",
+    "dcgan64",
 ]
+
+LEAN = ("stylegan1_", "pggan_", "dcgan64")
+"""Cases of which only the values at 64 places of each layer stay."""
+
 
 DROPPED = (  # whole pictures of these: noise, which does not compress
     "plain/out",
@@ -67,6 +78,25 @@ REPEATED = {  # what other arrays of the case show too
 }
 
 
+def lean(name: str, array: np.ndarray) -> np.ndarray | None:
+    """Return what stays of a recorded array of a lean case."""
+    if name.endswith(("/first64", "/stats", "/shape", "running_mean_1", "running_var_1")):
+        return None
+    if name.endswith("/area64"):
+        return array[:1, :, ::4, ::4]
+    if name.endswith(("/crops", "/crop_yx")):
+        return array[:1]
+    return array[:1, :, ::2, ::2] if array.ndim == 4 else array
+
+
+def lean_manifest(manifest: dict) -> dict:
+    """Write fixed filters out for one channel only: 4,608 numbers otherwise."""
+    for entry in manifest["entries"]:
+        if entry["init"]["kind"] == "values" and entry["shape"][2:] == [3, 3]:
+            entry["shape"], entry["init"]["values"] = [1, 1, 3, 3], entry["init"]["values"][:9]
+    return manifest
+
+
 def thinned(name: str, array: np.ndarray) -> np.ndarray | None:
     """Return what stays of a recorded array, None when nothing does."""
     if name.endswith((".area64", ".crops", ".crop_pos")):
@@ -80,19 +110,21 @@ def thinned(name: str, array: np.ndarray) -> np.ndarray | None:
     return array
 
 
-def main(source: Path) -> None:
-    """Write every case of `CASES`."""
-    for case in CASES:
+def main(source: Path, cases: list[str]) -> None:
+    """Write some cases."""
+    for case in cases:
         folder = DATA / case
         folder.mkdir(exist_ok=True)
         for file in sorted((source / case).glob("manifest*.json")):
             manifest = json.loads(file.read_text())
+            manifest = lean_manifest(manifest) if case.startswith(LEAN) else manifest
             (folder / file.name).write_text(json.dumps(manifest, separators=(",", ":")))
         for file in (source / case).glob("LICENSE*"):
             shutil.copy(file, folder / file.name)
         with np.load(source / case / "golden.npz") as file:
             names = [name for name in file.files if not name.startswith(REPEATED.get(case, ()))]
-            kept = {name: thinned(name, file[name]) for name in names}
+            keep = lean if case.startswith(LEAN) else thinned
+            kept = {name: keep(name, file[name]) for name in names}
         np.savez_compressed(
             folder / "golden.npz",
             **{name: array for name, array in kept.items() if array is not None},
@@ -101,4 +133,4 @@ def main(source: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(Path(sys.argv[1]), sys.argv[2:] or CASES)

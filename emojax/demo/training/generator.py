@@ -12,7 +12,8 @@ from emojax.demo import batches
 from emojax.demo.contact_sheets import write_pairs
 from emojax.demo.training.loop import Metrics, Stage
 from emojax.demo.training.recipe import Profile
-from emojax.models.stylegan2 import Generator, mean_latent
+from emojax.models.generator import mean_latent
+from emojax.models.stylegan2 import Generator
 from emojax.runtime.choices import K
 
 _MAPPING_RATES = {"mapping": 60.0, "coarse": 10.0, "generator": 10.0}

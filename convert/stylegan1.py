@@ -1,0 +1,321 @@
+"""Convert a published StyleGAN generator (the first StyleGAN) to the generator of a bundle.
+
+    emojax convert stylegan1 stylegan_ffhq1024.pth --name stylegan1
+    emojax convert stylegan1 stylegan_ffhq.pth --name stylegan1
+    emojax convert stylegan1 stylegan-1024px-new.model --name rosinality
+    emojax convert stylegan1 karras2019stylegan-ffhq-1024x1024.for_g_all.pt --name stylegan1
+
+Takes the files of genforce (generator_smooth), InterfaceGAN, rosinality (g_running) and
+lernapparat. The last two hold no noise pictures, which are drawn with a fixed seed, and no mean
+code, which is averaged. Nothing in a file is executed. `python -m convert.stylegan1` does the same,
+but not in a folder that has a convert.py of its own.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from convert import systems
+from convert.generators import averaged, check_filters, check_sizes, constant, facts_of, numbers
+from convert.options import Options
+from convert.reader import schema
+from convert.report import file_source, save
+from convert.rules import Ignored, Rule, apply, conv, expected, flat, linear, pointwise
+from emojax.runtime.cli import cli
+from emojax.runtime.errors import UserError
+from emojax.store.parts import STYLEGAN1
+
+if TYPE_CHECKING:
+    from emojax.models.stylegan1 import StyleGAN1Config, Variant
+    from emojax.store.weights import Array
+
+Names = dict[str, str]
+"""Published keys, without "weight" and "bias" where a layer has both."""
+
+FUSED_AT = 5
+"""Index of the resolution 128², from which on up-convolutions are fused."""
+
+
+class Layout(NamedTuple):
+    """Where the published files of one kind keep their tensors.
+
+    Attributes:
+        variant: which function they are the weights of.
+        layer: (index of a layer) to its keys: "convolution", "bias", "strength", "style",
+            "style bias" and "noise".
+        const: key of the constant input.
+        rgb: (index of a resolution) to the key of ToRGB's weight and of its bias.
+        mapping: (index of a layer) to the key of its weight and of its bias.
+        mapping_keys: regular expression for the keys of the mapping's weights.
+        mean: key of the mean code; "" where there is none.
+        fused: transform of the kernels of fused up-convolutions.
+        ignored: keys that may be left over.
+    """
+
+    variant: "Variant"
+    layer: Callable[[int], Names]
+    const: str
+    rgb: Callable[[int], tuple[str, str]]
+    mapping: Callable[[int], tuple[str, str]]
+    mapping_keys: str
+    mean: str = ""
+    fused: Callable[[np.ndarray], np.ndarray] = conv
+    ignored: tuple[Ignored, ...] = ()
+
+
+def _genforce(index: int) -> Names:
+    key = f"synthesis.layer{index}"
+    return {
+        "convolution": f"{key}.weight",
+        "bias": f"{key}.bias",
+        "strength": f"{key}.apply_noise.weight",
+        "noise": f"{key}.apply_noise.noise",
+        "style": f"{key}.style.weight",
+        "style bias": f"{key}.style.bias",
+    }
+
+
+def _interfacegan(index: int) -> Names:
+    key = f"synthesis.layer{index}"
+    fused = index % 2 == 0 and index // 2 >= FUSED_AT
+    return {
+        "convolution": f"{key}.weight" if fused else f"{key}.conv.weight",
+        "bias": f"{key}.epilogue.bias",
+        "strength": f"{key}.epilogue.apply_noise.weight",
+        "noise": f"{key}.epilogue.apply_noise.noise",
+        "style": f"{key}.epilogue.style_mod.dense.linear.weight",
+        "style bias": f"{key}.epilogue.style_mod.dense.wscale.bias",
+    }
+
+
+def _rosinality(index: int) -> Names:
+    block, half = divmod(index, 2)
+    key = f"generator.progression.{block}"
+    weight, layer = "weight_orig", f"{key}.conv2.conv"
+    if half == 0:
+        fused = block >= FUSED_AT
+        weight, layer = ("weight", f"{key}.conv1.0") if fused else (weight, f"{key}.conv1.1.conv")
+    return {
+        "convolution": f"{layer}.{weight}",
+        "bias": f"{layer}.bias",
+        "strength": f"{key}.noise{half + 1}.weight_orig",
+        "style": f"{key}.adain{half + 1}.style.linear.weight_orig",
+        "style bias": f"{key}.adain{half + 1}.style.linear.bias",
+    }
+
+
+def _lernapparat(index: int) -> Names:
+    block, half = divmod(index, 2)
+    key = f"g_synthesis.blocks.{4 * 2**block}x{4 * 2**block}"
+    layer = f"{key}.{'conv1' if half else 'conv0_up'}" if block else f"{key}.conv" if half else key
+    return {
+        "convolution": f"{layer}.weight",
+        "bias": f"{layer}.bias",
+        "strength": f"{key}.epi{half + 1}.top_epi.noise.weight",
+        "style": f"{key}.epi{half + 1}.style_mod.lin.weight",
+        "style bias": f"{key}.epi{half + 1}.style_mod.lin.bias",
+    }
+
+
+BLUR = "the fixed [1, 2, 1] filter, checked"
+LOWER = "ToRGB of lower resolutions, of use while the network grew"
+LAYOUTS = {
+    "genforce": Layout(
+        "nvidia",
+        _genforce,
+        "synthesis.layer0.const",
+        lambda i: (f"synthesis.output{i}.weight", f"synthesis.output{i}.bias"),
+        lambda i: (f"mapping.dense{i}.weight", f"mapping.dense{i}.bias"),
+        r"mapping\.dense(\d+)\.weight",
+        mean="truncation.w_avg",
+        ignored=(
+            Ignored(r"synthesis\.output\d+\.(weight|bias)", LOWER),
+            Ignored(r"synthesis\.layer\d+\.blur\.kernel", BLUR),
+            Ignored(r"truncation\.w_avg", "the mean latent, kept as latent_avg"),
+            Ignored(r"synthesis\.lod", "how far the network has grown: to its full size"),
+        ),
+    ),
+    "interfacegan": Layout(
+        "nvidia",
+        _interfacegan,
+        "synthesis.layer0.first_layer",
+        lambda i: (f"synthesis.output{i}.conv.weight", f"synthesis.output{i}.bias"),
+        lambda i: (f"mapping.dense{i}.linear.weight", f"mapping.dense{i}.wscale.bias"),
+        r"mapping\.dense(\d+)\.linear\.weight",
+        mean="truncation.w_avg",
+        fused=lambda kernel: kernel,  # [k, k, in, out] already
+        ignored=(
+            Ignored(r"synthesis\.output\d+\.(conv\.weight|bias)", LOWER),
+            Ignored(r"synthesis\.layer\d+\.blur\.kernel", BLUR),
+            Ignored(r"truncation\.w_avg", "the mean latent, kept as latent_avg"),
+            Ignored(r"synthesis\.lod", "how far the network has grown: to its full size"),
+            Ignored(r"truncation\.truncation", "psi by layer, which is chosen when drawing"),
+        ),
+    ),
+    "rosinality": Layout(
+        "rosinality",
+        _rosinality,
+        "generator.progression.0.conv1.input",
+        lambda i: (f"generator.to_rgb.{i}.conv.weight_orig", f"generator.to_rgb.{i}.conv.bias"),
+        lambda i: (f"style.{2 * i + 1}.linear.weight_orig", f"style.{2 * i + 1}.linear.bias"),
+        r"style\.(\d+)\.linear\.weight_orig",
+        fused=lambda kernel: kernel.transpose(2, 3, 0, 1),  # of a transposed convolution, IOHW
+        ignored=(
+            Ignored(r"generator\.to_rgb\.\d+\.conv\.(weight_orig|bias)", LOWER),
+            Ignored(r"generator\.progression\.\d+\.conv1\.[12]\.weight(_flip)?", BLUR),
+        ),
+    ),
+    "lernapparat": Layout(
+        "lernapparat",
+        _lernapparat,
+        "g_synthesis.blocks.4x4.const",
+        lambda _: ("g_synthesis.torgb.weight", "g_synthesis.torgb.bias"),
+        lambda i: (f"g_mapping.dense{i}.weight", f"g_mapping.dense{i}.bias"),
+        r"g_mapping\.dense(\d+)\.weight",
+        ignored=(Ignored(r"g_synthesis\.blocks\..*\.intermediate\.kernel", BLUR),),
+    ),
+}
+"""The published layouts by whose they are."""
+
+
+class Found(NamedTuple):
+    """A generator found in a file.
+
+    Attributes:
+        layout: a name in `LAYOUTS`.
+        where: the part of the file that it comes from.
+        tensors: the state dict.
+        latent_avg: the file's own mean latent [D], or None.
+    """
+
+    layout: str
+    where: str
+    tensors: dict[str, np.ndarray]
+    latent_avg: np.ndarray | None = None
+
+
+def find(saved: Any, file: str | Path) -> Found:
+    """Recognise the layout of a loaded file and return its generator.
+
+    Raises:
+        UserError: there is no StyleGAN generator in it.
+    """
+    where, held = systems.nested(saved)
+    tensors = schema.table(held, f"{where} of {file}")
+    for name, layout in LAYOUTS.items():
+        if layout.const in tensors:
+            rows = schema.code(tensors.get(layout.mean), where, layout.mean)
+            return Found(name, where, tensors, None if rows is None else rows.reshape(-1))
+    raise UserError(
+        f"{file} holds no StyleGAN generator: wanted generator_smooth (genforce), g_running "
+        "(rosinality), or the state dict of InterfaceGAN or lernapparat"
+    )
+
+
+def convert(
+    found: Found,
+) -> "tuple[StyleGAN1Config, dict[str, Array], dict[str, str], str]":
+    """Return config, table, {ignored key: reason}, and where the mean latent is from.
+
+    Raises:
+        UserError: tensors are missing, unknown or misshapen; all are named.
+    """
+    layout, config = LAYOUTS[found.layout], config_of(found)
+    wanted = expected(STYLEGAN1, config)
+    mean, origin = found.latent_avg, "the file"
+    if mean is not None and mean.shape != (config.style_dim,):
+        raise UserError(
+            f"the file's mean latent has {mean.size} values, its generator's w {config.style_dim}"
+        )
+    drawn = {} if "noise" in layout.layer(0) else _noise(config)
+    wanted = {name: each for name, each in wanted.items() if name not in drawn}
+    wanted.pop("latent_avg")
+    table, ignored = apply(_rules(layout, config), layout.ignored, wanted, found.tensors)
+    check_filters(found.tensors, [key for key in ignored if ignored[key] == BLUR], (1, 2, 1))
+    table |= drawn
+    if mean is None:
+        mean, origin = averaged(STYLEGAN1, config, table)
+    table["latent_avg"] = np.asarray(mean, np.float32)
+    return config, table, ignored, origin
+
+
+def config_of(found: Found) -> "StyleGAN1Config":
+    """Return the config that a generator's tensors have by their shapes.
+
+    Raises:
+        UserError: the tensors are not those of such a generator.
+    """
+    layout, tensors = LAYOUTS[found.layout], found.tensors
+    channels: list[int] = []
+    while (strength := tensors.get(layout.layer(2 * len(channels))["strength"])) is not None:
+        channels.append(strength.size)
+    style, first = tensors.get(layout.layer(0)["style"]), tensors.get(layout.mapping(0)[0])
+    if style is None or style.ndim != 2 or first is None or first.ndim != 2:
+        raise UserError(f"{found.where} is not a StyleGAN generator: its first layers are missing")
+    style_dim, z_dim = style.shape[1], first.shape[1]
+    n_mlp = len(numbers(tensors, layout.mapping_keys))
+    check_sizes(found.where, channels, style_dim, z_dim, n_mlp)
+    return STYLEGAN1.config_class()(
+        tuple(map(int, channels)), layout.variant, int(style_dim), int(z_dim), n_mlp
+    )
+
+
+def _rules(layout: Layout, config: "StyleGAN1Config") -> list[Rule]:
+    """Return the conversion table of a layout."""
+    rules = [Rule(r"synthesis\.const", layout.const, constant)]
+    for i in range(config.n_mlp):
+        weight, bias = layout.mapping(i)
+        rules.append(Rule(rf"mapping\.layers\.{i}\.weight", weight, linear))
+        rules.append(Rule(rf"mapping\.layers\.{i}\.bias", bias))
+    for i in range(config.n_latent):
+        keys, target = layout.layer(i), rf"synthesis\.layers\.{i}"
+        fused = i % 2 == 0 and i // 2 >= FUSED_AT
+        rules += [
+            Rule(rf"{target}\.weight", keys["convolution"], layout.fused if fused else conv),
+            Rule(rf"{target}\.bias", keys["bias"]),
+            Rule(rf"{target}\.noise_strength", keys["strength"], flat),
+            Rule(rf"{target}\.style\.weight", keys["style"], linear),
+            Rule(rf"{target}\.style\.bias", keys["style bias"]),
+        ]
+        if "noise" in keys:
+            rules.append(Rule(rf"synthesis\.noise\.{i}", keys["noise"], lambda noise: noise[0, 0]))
+    weight, bias = layout.rgb(len(config.channels) - 1)
+    rules.append(Rule(r"synthesis\.to_rgb\.weight", weight, pointwise))
+    rules.append(Rule(r"synthesis\.to_rgb\.bias", bias))
+    return rules
+
+
+def _noise(config: "StyleGAN1Config") -> dict[str, np.ndarray]:
+    """Draw the noise pictures that a file does not hold, the same every time."""
+    return {
+        f"synthesis.noise.{i}": np.random.RandomState(i).standard_normal((side, side)).astype("f4")
+        for i, side in enumerate(config.noise_sizes)
+    }
+
+
+def main(options: Options) -> None:
+    """Convert one file and print a summary."""
+    folder = options.folder
+    found = find(systems.load(options.file, "stylegan1"), options.file)
+    config, table, ignored, origin = convert(found)
+    source = file_source(options.file, found.layout, found.where, ignored)
+    source |= facts_of(table, origin)
+    noise = "from the file" if "noise" in LAYOUTS[found.layout].layer(0) else "drawn, seed 0"
+    save(
+        folder,
+        STYLEGAN1,
+        config,
+        table,
+        source,
+        resolution=f"{config.size}²",
+        channels=" ".join(map(str, config.channels)),
+        style=f"{config.style_dim} wide, {config.n_mlp} mapping layers",
+        mean_latent=f"from {origin}",
+        noise=noise,
+    )
+
+
+if __name__ == "__main__":
+    cli(main)
