@@ -27,7 +27,7 @@ from emojax.faces.photo_reader import PhotoReader, check_face
 from emojax.runtime.choices import DEFAULT_BUNDLE, InverterName
 from emojax.runtime.cli import cli, warn
 from emojax.runtime.errors import UserError
-from emojax.runtime.flags import PhotoFlags, at_least
+from emojax.runtime.flags import InversionSteps, PhotoFlags, at_least, check_inversion_steps
 from emojax.runtime.progress import Progress, progress
 from emojax.store import bundle
 from emojax.store.parts import GENERATOR, INVERTER_PARTS
@@ -57,7 +57,7 @@ class Options(PhotoFlags):
     W, and a generator tuned to the face."""
     passes: int = 5
     """Passes of HyperStyle."""
-    steps: int | None = None
+    steps: InversionSteps = None
     """Steps of an optimisation; default: 1000 of a projection, 350 of PTI's tuning, which a
     projection of 9 steps for every 7 precedes."""
     face: str = "only"
@@ -129,7 +129,7 @@ def check(options: Options) -> list[Job]:
     """
     options.check()
     at_least("--passes", options.passes, 1)
-    at_least("--steps", 1 if options.steps is None else options.steps, 1)
+    check_inversion_steps(options.steps)
     at_least("--batch", options.batch, 1)
     check_face(options.face)
     jobs = _named(images.find(options.photos))

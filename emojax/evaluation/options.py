@@ -6,7 +6,7 @@ from pathlib import Path
 from emojax.evaluation import ground_truth, inputs
 from emojax.runtime.choices import DEFAULT_BUNDLE, Crop, InverterName, K, Normaliser
 from emojax.runtime.errors import UserError
-from emojax.runtime.flags import at_least
+from emojax.runtime.flags import InversionSteps, check_inversion_steps
 from emojax.store import bundle as bundles
 from emojax.store.parts import EMOTION, GENERATOR, INVERTER_PARTS
 
@@ -44,7 +44,7 @@ class Options:
     """The step to the neutral face, for reinvert and none."""
     passes: int = 5
     """Passes of HyperStyle."""
-    steps: int | None = None
+    steps: InversionSteps = None
     """Steps of an optimisation, see emojax invert."""
     directions: Path | None = None
     """A directions file (.npz) in place of the bundle's."""
@@ -86,7 +86,7 @@ class Options:
                 raise UserError(
                     f"--{name} is {getattr(self, name)}, wanted {bound} or more, and less than 2³¹"
                 )
-        at_least("--steps", 1 if self.steps is None else self.steps, 1)
+        check_inversion_steps(self.steps)
 
     def _check_bundle(self) -> None:
         """Check the parts of the bundle, the emotions, and the targets' names."""

@@ -11,6 +11,9 @@ import tyro
 from emojax.runtime.choices import DEFAULT_BUNDLE, Align, Crop, InverterName
 from emojax.runtime.errors import UserError
 
+InversionSteps = Annotated[int | None, tyro.conf.arg(name="inversion-steps")]
+"""Length of an inversion by optimisation; `--steps` is the number of pictures of a series."""
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class PhotoFlags:
@@ -51,7 +54,7 @@ class PipelineFlags(PhotoFlags):
     W, and a generator tuned to the face. none: generated faces only, of any generator."""
     passes: int = 5
     """Passes of HyperStyle."""
-    steps: Annotated[int | None, tyro.conf.arg(name="inversion-steps")] = None
+    steps: InversionSteps = None
     """Steps of an optimisation; default: 1000 of a projection, 350 of PTI's tuning, which a
     projection of 9 steps for every 7 precedes."""
     directions: Path | None = None
@@ -71,10 +74,15 @@ class PipelineFlags(PhotoFlags):
         """
         super().check()
         at_least("--passes", self.passes, 1)
-        at_least("--inversion-steps", 1 if self.steps is None else self.steps, 1)
+        check_inversion_steps(self.steps)
         at_least("--batch", self.batch, 1)
         if self.directions and not self.directions.is_file():
             raise UserError(f"no file {self.directions}: give a directions file (.npz)")
+
+
+def check_inversion_steps(steps: int | None) -> None:
+    """Refuse a number of steps that is too small; None stands for the inverter's own."""
+    at_least("--inversion-steps", 1 if steps is None else steps, 1)
 
 
 def at_least(flag: str, value: int, least: int) -> None:
