@@ -174,9 +174,9 @@ def _faces(pipe: "Pipeline", options: Options) -> "ShownFaces":
         sources = [pipe.read(pipe.sample_photo("source"))]
     if options.targets:
         files = target_files(options.targets, pipe.classes)
-        targets = {name: pipe.read(file) for name, file in files.items()}
+        targets = {name: pipe.read(file) for name, (file,) in files.items()}
     elif truth:
-        targets = {name: _portrait(truth.target(name)) for name in pipe.classes}
+        targets = {name: _portrait(truth.targets(name)[0]) for name in pipe.classes}
     else:
         face = pipe.read(pipe.sample_photo("target"))
         picture = images.resize(face.face, pipe.size)[None]

@@ -42,8 +42,8 @@ class DrawnPeople:
     """Drawn people by number; an `emojax.evaluation.ground_truth.GroundTruth`.
 
     A person keeps pose, light and camera noise in every expression, so that two pictures of a
-    person differ by the expression alone. The target of an emotion is one other person who shows
-    that emotion alone, at full intensity.
+    person differ by the expression alone. The targets of an emotion are other people, each of
+    whom shows that emotion alone, at full intensity.
 
     Attributes:
         attributes: names of the attributes of a face.
@@ -73,17 +73,17 @@ class DrawnPeople:
         """Return people with their own expressions."""
         return _labelled(self.draw(ids))
 
-    def target(self, emotion: str) -> np.ndarray:
-        """Return the picture uint8 [S, S, 3] of the target of one emotion.
+    def targets(self, emotion: str, count: int = 1) -> np.ndarray:
+        """Return the pictures uint8 [P, S, S, 3] of the first P targets of one emotion.
 
         Raises:
             UserError: unknown emotion.
         """
-        person, shown = self._target(emotion)
-        return self.draw([person], shown).pictures[0]
+        first, shown = self._target(emotion)
+        return self.draw(first + len(EMOTIONS) * np.arange(count), shown).pictures
 
     def transferred(self, ids: Sequence[int] | np.ndarray, emotion: str) -> LabelledFaces:
-        """Return people with the expression of a target: its emotion weights and intensity.
+        """Return people with the expression of the targets: its emotion weights and intensity.
 
         Raises:
             UserError: unknown emotion.
@@ -106,7 +106,7 @@ class DrawnPeople:
         return faces if emotion is None else _expressed(faces, self._target(emotion)[1])
 
     def _target(self, emotion: str) -> tuple[int, Params]:
-        """Return the number of an emotion's target, and a face with its expression."""
+        """Return the number of an emotion's first target, and a face with its expression."""
         if emotion not in EMOTIONS:
             raise UserError(
                 f"no emotion {emotion!r} among the demo's faces: choose among {', '.join(EMOTIONS)}"

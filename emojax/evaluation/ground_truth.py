@@ -59,8 +59,12 @@ class GroundTruth(Protocol):
         """Return people with their own expressions."""
         ...
 
-    def target(self, emotion: str) -> np.ndarray:
-        """Return the picture uint8 [S,S,3] of another person who shows one emotion.
+    def targets(self, emotion: str, count: int = 1) -> np.ndarray:
+        """Return pictures uint8 [P,S,S,3] of P other people who show one emotion.
+
+        Args:
+            emotion: which.
+            count: P; the first people are the same whatever P is.
 
         Raises:
             UserError: unknown emotion.
@@ -68,7 +72,7 @@ class GroundTruth(Protocol):
         ...
 
     def transferred(self, ids: Sequence[int] | np.ndarray, emotion: str) -> LabelledFaces:
-        """Return people with the expression of `target(emotion)`.
+        """Return people with the expression that the targets of an emotion show.
 
         Raises:
             UserError: unknown emotion.

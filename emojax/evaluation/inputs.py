@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple, TypeVar
@@ -33,17 +34,26 @@ class Sources:
 
 
 class Targets(NamedTuple):
-    """One face for each emotion.
+    """One or more faces for each emotion; every source takes one of them, in turn.
 
     Attributes:
         names: T emotions, classes of the classifier in lower case.
-        pictures: uint8 [H,W,3] each.
-        logits: [T,K] of the classifier.
+        pictures: uint8 [H,W,3] each, the P people of the first emotion first.
+        logits: [T·P,K] of the classifier.
     """
 
     names: tuple[str, ...]
     pictures: list[np.ndarray]
     logits: np.ndarray
+
+    @property
+    def people(self) -> int:
+        """P, the number of people who show an emotion."""
+        return len(self.pictures) // len(self.names)
+
+    def rows(self, index: int, sources: np.ndarray) -> np.ndarray:
+        """Return which pictures some sources [N] by number take for the emotion of one index."""
+        return index * self.people + np.asarray(sources) % self.people
 
 
 def of_truth(truth: GroundTruth) -> Sources:
@@ -92,49 +102,65 @@ def of_data_set(name: str, split: str, data_dir: Path | None) -> Sources:
 
 
 def target_files(
-    folder: Path, classes: Sequence[str], wanted: Sequence[str] = ()
-) -> dict[str, Path]:
-    """Return a folder's targets by emotion: one picture each, named after the emotion.
+    folder: Path, classes: Sequence[str], wanted: Sequence[str] = (), people: int = 1
+) -> dict[str, list[Path]]:
+    """Return a folder's targets by emotion, of pictures named after the emotion they show.
 
     Args:
-        folder: holds anger.png, fear.jpg, ...
+        folder: holds anger.png, fear.jpg, ...; of several people anger-1.png, anger-2.png, ...
         classes: the classifier's, in lower case.
         wanted: emotions in lower case; empty: all that are there.
+        people: P, how many pictures each emotion must have.
 
     Raises:
-        UserError: a picture is named after no emotion, two are after one, or a wanted one is
-            missing.
+        UserError: a picture is named after no emotion, an emotion has more or fewer than P, or a
+            wanted one is missing.
     """
-    found = images.find([folder])
-    files = {file.stem.lower(): file for file in found}
-    if odd := [file.name for file in found if file.stem.lower() not in classes]:
-        raise UserError(
-            f"{folder} holds {odd[0]}: wanted pictures named after emotions, of "
-            f"{', '.join(classes)}"
-        )
-    if len(files) < len(found):
-        raise UserError(f"{folder} holds two pictures of one emotion: wanted one of each")
+    files: dict[str, list[Path]] = {}
+    for file in images.find([folder]):
+        name = re.sub(r"[-_ ]?\d+$", "", file.stem.lower())
+        if name not in classes:
+            raise UserError(
+                f"{folder} holds {file.name}: wanted pictures named after emotions, of "
+                f"{', '.join(classes)}"
+            )
+        files.setdefault(name, []).append(file)
     if missing := [name for name in wanted if name not in files]:
         raise UserError(f"{folder} holds no picture of {', '.join(missing)}: add it")
-    chosen = wanted or [name for name in classes if name in files]
-    return {name: files[name] for name in chosen}
+    chosen = {name: files[name] for name in wanted or classes if name in files}
+    for name, found in chosen.items():
+        if len(found) != people:
+            raise UserError(
+                f"{folder} holds {len(found)} pictures of {name}: wanted {people}, see "
+                "--targets-per-emotion"
+            )
+    return chosen
 
 
 def strongest(
-    sources: Sources, logits: np.ndarray, classes: Sequence[str], wanted: Sequence[str]
-) -> dict[str, np.ndarray]:
-    """Return for each emotion the source with its highest probability.
+    sources: Sources,
+    logits: np.ndarray,
+    classes: Sequence[str],
+    wanted: Sequence[str],
+    people: int = 1,
+) -> list[np.ndarray]:
+    """Return for each emotion the sources with its highest probabilities, the highest first.
 
     Args:
         sources: to choose from.
         logits: [N,K] of the first N sources.
         classes: the K classes, in lower case.
         wanted: T emotions, all of them classes.
+        people: P, how many for each.
+
+    Returns:
+        T·P pictures.
     """
     shifted = np.exp(logits - logits.max(1, keepdims=True))
     probabilities = shifted / shifted.sum(1, keepdims=True)
-    best = [int(probabilities[:, list(classes).index(name)].argmax()) for name in wanted]
-    return dict(zip(wanted, sources.read(best), strict=True))
+    columns = [list(classes).index(name) for name in wanted]
+    order = np.argsort(-probabilities[:, columns], axis=0, kind="stable")[:people]
+    return list(sources.read(order.T.ravel().tolist()))
 
 
 def resized(pictures: Sequence[np.ndarray] | np.ndarray, side: int) -> np.ndarray:

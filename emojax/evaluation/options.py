@@ -2,13 +2,17 @@
 
 import dataclasses
 from pathlib import Path
+from typing import Literal
 
 from emojax.evaluation import ground_truth, inputs
 from emojax.runtime.choices import DEFAULT_BUNDLE, Crop, InverterName, K, Normaliser
 from emojax.runtime.errors import UserError
-from emojax.runtime.flags import InversionSteps, check_inversion_steps
+from emojax.runtime.flags import InversionSteps, at_least, check_inversion_steps
 from emojax.store import bundle as bundles
 from emojax.store.parts import EMOTION, GENERATOR, INVERTER_PARTS
+
+TARGETS = 16
+"""People who show each emotion, where there is ground truth."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,8 +36,14 @@ class Options:
     samples: int = 512
     """Number of sources, the first ones; the paper has 2000."""
     targets: Path | None = None
-    """Folder of one face for each emotion, named after it (anger.png, ...). Default: those of the
-    ground truth, or for each emotion the source with its highest probability."""
+    """Folder of faces named after the emotion they show (anger.png, ..., or anger-1.png,
+    anger-2.png, ...). Default: those of the ground truth, or for each emotion the sources with its
+    highest probability."""
+    protocol: Literal["many", "paper"] = "many"
+    """many: several people show each emotion, and every source takes one of them in turn, so that
+    the standard error over targets is known. paper: one target face an emotion."""
+    targets_per_emotion: int | None = None
+    """People who show each emotion; default: 16 with ground truth, else 1."""
     emotions: tuple[str, ...] = ()
     """Only these targets."""
     inverters: tuple[InverterName, ...] = ("psp", "hyperstyle")
@@ -79,6 +89,13 @@ class Options:
             inputs.source_files(self.sources)
         self._check_bundle()
 
+    @property
+    def people(self) -> int:
+        """How many people show each emotion."""
+        pictures = self.sources or self.tfds or self.targets
+        default = 1 if pictures or self.protocol == "paper" else TARGETS
+        return min(self.targets_per_emotion or default, self.samples)
+
     def _check_numbers(self) -> None:
         least = {"samples": 2, "passes": 1, "batch": 1, "block": 1, "seed": 0}
         for name, bound in least.items():
@@ -87,6 +104,13 @@ class Options:
                     f"--{name} is {getattr(self, name)}, wanted {bound} or more, and less than 2³¹"
                 )
         check_inversion_steps(self.steps)
+        if self.targets_per_emotion is not None:
+            at_least("--targets-per-emotion", self.targets_per_emotion, 1)
+            if self.protocol == "paper" and self.targets_per_emotion > 1:
+                raise UserError(
+                    f"--protocol paper has one target an emotion and --targets-per-emotion is "
+                    f"{self.targets_per_emotion}: leave one of them out"
+                )
 
     def _check_bundle(self) -> None:
         """Check the parts of the bundle, the emotions, and the targets' names."""
@@ -102,4 +126,5 @@ class Options:
                     f"no emotion {name!r}: the bundle's classifier knows {', '.join(classes)}"
                 )
         if self.targets:
-            inputs.target_files(self.targets, classes, [name.lower() for name in self.emotions])
+            wanted = [name.lower() for name in self.emotions]
+            inputs.target_files(self.targets, classes, wanted, self.people)

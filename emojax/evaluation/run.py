@@ -47,7 +47,7 @@ class EvaluatedInverter:
     Attributes:
         inverter: the networks.
         transferrers: by normaliser.
-        pictures: the T targets, uint8 [H,W,3].
+        pictures: the targets, uint8 [H,W,3], see `Targets`.
         passes: of HyperStyle.
         batch: pictures at a time.
     """
@@ -235,7 +235,8 @@ def _transfers(faces: SourceBlock, name: str, normaliser: Normaliser) -> Arrays:
     prepared_in, rows = time.perf_counter() - start, []
     for index in range(len(job.targets.names)):
         start = time.perf_counter()
-        result = normalisers.combine(prepared, targets[index])
+        theirs = targets[job.targets.rows(index, faces.ids)]
+        result = normalisers.combine(prepared, theirs)
         drawn = inversion.synthesize(evaluated.inverter, result, batch=job.batch)
         drawn_in = time.perf_counter() - start
         pictures = images.to_uint8(drawn)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from emojax.evaluation import ground_truth, inputs, run
+from emojax.evaluation import ground_truth, inputs, paper, run
 from emojax.evaluation.aggregate import Summary, notes
 from emojax.evaluation.ground_truth import GroundTruth
 from emojax.evaluation.inputs import Sources, Targets, resized
@@ -46,7 +46,7 @@ class Setup:
         truth: of the sources, where no pictures are given.
         sources: whose faces.
         emotions: of the targets.
-        given: pictures of the targets; None: they are chosen among the sources.
+        given: pictures of the targets by emotion; None: they are chosen among the sources.
     """
 
     options: Options
@@ -57,7 +57,7 @@ class Setup:
     truth: GroundTruth | None
     sources: Sources
     emotions: list[str]
-    given: dict[str, np.ndarray] | None
+    given: dict[str, list[np.ndarray]] | None
 
     @property
     def side(self) -> int:
@@ -75,9 +75,11 @@ class Setup:
         samples = options.samples if count is None else min(options.samples, count)
         pairs = comparison.parts(self.bundle)
         measuring = (EMOTION, distance_network.part_of(self.bundle), ATTRIBUTES, *pairs)
-        targets = dict.fromkeys(self.emotions, "the source with its highest probability")
-        for name, picture in (self.given or {}).items():
-            targets[name] = hashlib.sha256(picture.tobytes()).hexdigest()[:16]
+        chosen = f"the {options.people} sources with its highest probabilities"
+        targets = dict.fromkeys(self.emotions, chosen)
+        for name, pictures in (self.given or {}).items():
+            contents = hashlib.sha256(b"".join(each.tobytes() for each in pictures))
+            targets[name] = f"{len(pictures)} of {contents.hexdigest()[:16]}"
         return {
             "sources": self.sources.fingerprint,
             "samples": samples,
@@ -140,21 +142,34 @@ class Setup:
         measured_in = distance_network.part_of(self.bundle)
         distance = measured_in and measured_in.name
         said = notes(summary, distance=distance, about=about)
+        beside = paper.table_one(rows) if distance == "inception" else []
         said += [f"{line[0].upper()}{line[1:]}." for line in comparison.missing(self.bundle)]
-        return ResultTable(rows, titles(distance), said)
+        return ResultTable(
+            rows,
+            titles(distance),
+            said,
+            summary.differences(),
+            paper.claims(rows, self.directions),
+            beside,
+        )
 
     def _targets(self, store: BlockStore, batch: int) -> Targets:
         """Return the targets, and write their pictures beside the results."""
-        given = self.given
-        if given is None:
+        if self.given is None:
             logits = store.read(run.SOURCES, ("logits",))["logits"]
-            given = inputs.strongest(self.sources, logits, self.classes, self.emotions)
-        pictures = resized(list(given.values()), self.side)
-        for name, picture in zip(given, pictures, strict=True):
-            with store.place.file(f"target_{name}.png") as aside:
-                images.write(aside, picture)
+            people = min(self.options.people, len(logits))
+            found = inputs.strongest(self.sources, logits, self.classes, self.emotions, people)
+        else:
+            found = [picture for pictures in self.given.values() for picture in pictures]
+        pictures = resized(found, self.side)
         logits = measure(self.judges, pictures, batch=batch)["logits"]
-        return Targets(tuple(given), list(given.values()), logits)
+        targets = Targets(tuple(self.emotions), found, logits)
+        for row, picture in enumerate(pictures):
+            index, person = divmod(row, targets.people)
+            number = f"_{person + 1:02d}" if targets.people > 1 else ""
+            with store.place.file(f"target_{targets.names[index]}{number}.png") as aside:
+                images.write(aside, picture)
+        return targets
 
     def _evaluated(self, inverter: Inverter, targets: Targets, batch: int) -> EvaluatedInverter:
         options = self.options
@@ -185,10 +200,10 @@ def open_setup(options: Options) -> Setup:
     given = None
     if options.targets:
         wanted = emotions if options.emotions else ()
-        files = inputs.target_files(options.targets, classes, wanted)
-        given = {name: images.read(file) for name, file in files.items()}
+        files = inputs.target_files(options.targets, classes, wanted, options.people)
+        given = {name: [images.read(file) for file in some] for name, some in files.items()}
     elif truth:
-        given = {name: truth.target(name) for name in emotions}
+        given = {name: list(truth.targets(name, options.people)) for name in emotions}
     inverters = [inversion.load(bundle, n, bfloat16=options.bfloat16) for n in options.inverters]
     mesh = mesh_for(min(options.batch, options.block, options.samples))
     return Setup(

@@ -31,6 +31,8 @@ TITLES = {
     "identity": "identity similarity",
     "attribute_error": "attribute error",
     "identity_kept": "identity kept",
+    "unit_error": "action-unit error",
+    "unit_judge": "units tell the emotion",
     "seconds": "seconds",
 }
 """Columns in their order; other values are in the JSON and the CSV only."""
@@ -54,6 +56,38 @@ class Row(NamedTuple):
     values: dict[str, float]
 
 
+class Claim(NamedTuple):
+    """What the paper says, and whether an evaluation agrees.
+
+    Attributes:
+        said: a sentence.
+        holds: whether it holds here.
+        found: the figures.
+    """
+
+    said: str
+    holds: bool
+    found: str
+
+
+class PaperRow(NamedTuple):
+    """A row of the paper's Table I beside an evaluation's; None where there is no value.
+
+    Attributes:
+        inverter: "psp" or "hyperstyle".
+        target: an emotion, or "original".
+        score, distance: ours.
+        paper_score, paper_distance: the paper's.
+    """
+
+    inverter: str
+    target: str
+    score: float | None
+    distance: float | None
+    paper_score: float | None
+    paper_distance: float | None
+
+
 @dataclasses.dataclass(frozen=True)
 class ResultTable:
     """Results with notes.
@@ -62,11 +96,17 @@ class ResultTable:
         rows: means over the targets, and each target's.
         titles: of the columns; "FID" only where Inception measured.
         notes: sentences.
+        differences: paired differences between normalisers, `result` naming the two.
+        claims: of the paper, as far as this evaluation can judge them.
+        paper: the paper's Table I beside this one, where the same network measured distances.
     """
 
     rows: list[Row]
     titles: dict[str, str]
     notes: list[str]
+    differences: list[Row] = dataclasses.field(default_factory=list)
+    claims: list[Claim] = dataclasses.field(default_factory=list)
+    paper: list[PaperRow] = dataclasses.field(default_factory=list)
 
     @property
     def overall(self) -> list[Row]:
@@ -110,6 +150,20 @@ def markdown(table: ResultTable) -> str:
         "Target emotion top-1 by target:",
         _aligned(*_by_target(table)),
     ]
+    if errors := _with_errors(table, [row for row in table.overall if row.result != "original"]):
+        parts += ["Standard errors, over sources and over targets:", _aligned(*errors)]
+    if errors := _with_errors(table, table.differences, differences=True):
+        said = (
+            "Paired differences, in brackets their standard errors over sources and over targets:"
+        )
+        parts += [said, _aligned(*errors)]
+    if table.paper:
+        head = ["inverter", "target", "emotion score", "paper", table.titles["frechet"], "paper"]
+        body = [[*row[:2], *map(_number, (row[2], row[4], row[3], row[5]))] for row in table.paper]
+        parts += ["The paper's Table I beside this one:", _aligned(head, body)]
+    if table.claims:
+        body = [[claim.said, "yes" if claim.holds else "no", claim.found] for claim in table.claims]
+        parts += ["The paper's claims:", _aligned(["claim", "holds here", "found"], body)]
     return "\n\n".join([*parts, *table.notes]) + "\n"
 
 
@@ -135,6 +189,9 @@ def write(location: Location, table: ResultTable, about: Mapping[str, Any]) -> N
     stored = {
         "titles": table.titles,
         "rows": [row._asdict() for row in table.rows],
+        "differences": [row._asdict() for row in table.differences],
+        "claims": [claim._asdict() for claim in table.claims],
+        "paper": [row._asdict() for row in table.paper],
         "notes": table.notes,
         "about": dict(about),
     }
@@ -149,8 +206,11 @@ def read(location: Location) -> ResultTable:
     """
     with reading(at(location), JSON, _KIND) as data:
         stored = record(_Stored, parse_object(data))
-        rows = [Row(**dataclasses.asdict(record(_StoredRow, row))) for row in stored.rows]
-        return ResultTable(rows, stored.titles, stored.notes)
+        rows, differences = (
+            [Row(**dataclasses.asdict(record(_StoredRow, row))) for row in some]
+            for some in (stored.rows, stored.differences)
+        )
+        return ResultTable(rows, stored.titles, stored.notes, differences)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -171,6 +231,37 @@ class _Stored:
     rows: list[dict[str, Any]]
     notes: list[str]
     about: dict[str, Any]
+    differences: list[dict[str, Any]]
+    claims: list[dict[str, Any]]
+    paper: list[dict[str, Any]]
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.3f}"
+
+
+def _with_errors(
+    table: ResultTable, rows: Sequence[Row], *, differences: bool = False
+) -> tuple[list[str], list[list[str]]] | None:
+    """Return head and body of the standard errors of some rows, with the values if wanted."""
+    keys = [key for key in table.columns if any(f"{key} se sources" in row.values for row in rows)]
+    if not keys:
+        return None
+    body = []
+    for row in rows:
+        cells = []
+        for key in keys:
+            errors = [
+                f"{row.values[name]:.3f}"
+                for over in ("sources", "targets")
+                if (name := f"{key} se {over}") in row.values
+            ]
+            said = ", ".join(errors)
+            if differences and key in row.values:
+                said = f"{row.values[key]:+.3f} ({said})"
+            cells.append(said)
+        body.append([row.inverter or "-", row.result, *cells])
+    return ["inverter", "result", *(table.titles[key] for key in keys)], body
 
 
 def _by_target(table: ResultTable) -> tuple[list[str], list[list[str]]]:

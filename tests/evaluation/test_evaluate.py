@@ -15,7 +15,7 @@ import pytest
 
 from emojax import evaluate
 from emojax.demo import truth
-from emojax.evaluation import aggregate, ground_truth
+from emojax.evaluation import aggregate, ground_truth, inputs
 from emojax.evaluation import table as evaluation_table
 from emojax.evaluation.ground_truth import LabelledFaces
 from emojax.faces import images
@@ -50,12 +50,13 @@ class NoisePeople:
         values = np.stack([np.random.default_rng(i).uniform(-1, 1, 4) for i in map(int, ids)])
         return LabelledFaces(images.to_uint8(pictures), values.astype(np.float32))
 
-    def target(self, emotion):
-        return images.to_uint8(noise(f"target {emotion}", 1, SIDE))[0]
+    def targets(self, emotion, count=1):
+        names = [f"target {emotion}", *(f"target {emotion} {i}" for i in range(1, count))]
+        return images.to_uint8(np.concatenate([noise(name, 1, SIDE) for name in names]))
 
     def transferred(self, ids, emotion):
         pictures, values = self.people(ids)
-        mixed = (pictures.astype(int) + self.target(emotion)) // 2
+        mixed = (pictures.astype(int) + self.targets(emotion)[0]) // 2
         return LabelledFaces(mixed.astype(np.uint8), values * np.array([1, 1, 1, -1], np.float32))
 
 
@@ -132,23 +133,26 @@ def test_every_row_is_there_with_its_files(run):
     assert "| L2 " in text
     assert "| LPIPS | identity similarity |" in text
     assert "the true picture" in text
-    assert {file.name for file in run.glob("*.png")} == {f"target_{e}.png" for e in EMOTIONS}
+    shown = {f"target_{e}_0{i}.png" for e in EMOTIONS for i in (1, 2, 3)}  # a person a source
+    assert {file.name for file in run.glob("*.png")} == shown
+    assert "3 target people for each" in text
+    assert "Paired differences" in text
 
 
 def test_a_row_is_what_the_parts_make_of_it(run, folder):
     """The same arithmetic step by step, in batches of other sizes: a grey level may round apart."""
     inverter, known = inversion.load(bundle.find(folder), "psp"), NoisePeople()
     judge, measurer = (bundle.find(folder).load(part) for part in (EMOTION, FEATURES))
-    people, target = known.people(range(SAMPLES)), known.target("fear")
-    seen = np.stack([images.resize(each, 64) for each in (*people.pictures, target)])
+    people, targets = known.people(range(SAMPLES)), known.targets("fear", SAMPLES)
+    seen = np.stack([images.resize(each, 64) for each in (*people.pictures, *targets)])
     found = inversion.invert(inverter, images.to_float(seen), batch=2)
     done = normalisers.transfer(
-        inverter, small_world.directions(), found[:SAMPLES], found[SAMPLES], normaliser="none"
+        inverter, small_world.directions(), found[:SAMPLES], found[SAMPLES:], normaliser="none"
     )
     results = images.to_uint8(inversion.synthesize(inverter, done.result, batch=2))
     values = rows_of(run)["psp", "none", "fear"]
-    logits = classifier.classify(judge, np.concatenate([results, target[None]])).logits
-    score = emotion_score(logits[:SAMPLES], logits[SAMPLES])
+    logits = classifier.classify(judge, np.concatenate([results, targets])).logits
+    score = emotion_score(logits[:SAMPLES], logits[SAMPLES:])
     assert values["emotion_score"] == pytest.approx(score.softmax.mean(), abs=2e-3)
     assert values["emotion_score_log"] == pytest.approx(score.log.mean(), abs=2e-3)
     right = logits[:SAMPLES].argmax(1) == classifier.index(judge, "fear")
@@ -188,7 +192,7 @@ def test_a_run_goes_on_where_it_stopped(run, folder, tmp_path, capsys):
 
 
 def test_another_runs_folder_is_refused(run, folder):
-    with pytest.raises(UserError, match=r"results of another run \(samples 3, now 2\): give"):
+    with pytest.raises(UserError, match=r"results of another run \(samples 3, now 2, targets .*\): give"):
         evaluate.main(options(folder, run, samples=2))
 
 
@@ -283,7 +287,7 @@ def test_the_demos_ground_truth_differs_by_the_expression_alone(monkeypatch):
     jaw = people.transferred(ids, "surprise").attributes[:, sides]
     np.testing.assert_allclose(jaw.mean(1), 1.0, atol=1e-5)  # targets show all they can
     with pytest.raises(UserError, match="no emotion 'joy' among the demo's faces"):
-        people.target("joy")
+        people.targets("joy")
 
 
 @pytest.mark.parametrize(
@@ -396,3 +400,37 @@ def test_a_store_keeps_to_its_settings(tmp_path):
     (tmp_path / "other" / "file").touch()
     with pytest.raises(UserError, match="holds something else than results"):
         BlockStore.create(tmp_path / "other", {"samples": 5, "block": 2})
+
+
+def test_one_target_an_emotion_as_the_paper_has(folder, tmp_path):
+    """Person 1 of each is the same face whatever their number is."""
+    chosen = {"inverters": ("psp",), "normalisers": ("none", "subspace"), "protocol": "paper"}
+    evaluate.main(options(folder, tmp_path / "out", **chosen))
+    shown = {file.name for file in (tmp_path / "out").glob("*.png")}
+    assert shown == {f"target_{name}.png" for name in EMOTIONS}
+    picture = images.read(tmp_path / "out" / "target_fear.png")
+    np.testing.assert_array_equal(picture, NoisePeople().targets("fear", 3)[0])
+    table = evaluation_table.read(tmp_path / "out")
+    first, second = (
+        next(row.values for row in table.overall if row.result == name)
+        for name in ("none", "subspace")
+    )
+    assert "top1 se sources" in first
+    assert "top1 se targets" not in first  # one person says nothing of others
+    (difference,) = table.differences
+    assert difference[:3] == ("psp", "subspace - none", "all")
+    for name in ("emotion_score", "psnr", "attribute_error"):
+        assert difference.values[name] == pytest.approx(second[name] - first[name], abs=1e-9)
+    with pytest.raises(UserError, match="--protocol paper has one target an emotion"):
+        options(folder, tmp_path, targets_per_emotion=4, protocol="paper").check()
+    with pytest.raises(UserError, match="--targets-per-emotion is 0, wanted 1 or more"):
+        options(folder, tmp_path, targets_per_emotion=0).check()
+
+
+def test_several_targets_of_a_folder(tmp_path):
+    for name in ("fear-1.png", "fear-2.png", "happiness_01.png", "happiness_02.png"):
+        images.write(tmp_path / name, NoisePeople().targets(name)[0])
+    found = inputs.target_files(tmp_path, EMOTIONS, (), 2)
+    assert [file.name for file in found["happiness"]] == ["happiness_01.png", "happiness_02.png"]
+    with pytest.raises(UserError, match="holds 2 pictures of fear: wanted 1, see --targets-per-"):
+        inputs.target_files(tmp_path, EMOTIONS)
