@@ -245,6 +245,12 @@ def notes(summary: Summary, *, distance: str | None, about: Mapping[str, Any]) -
         )
     elif distance is None:
         found.append("The bundle has neither inception nor features: no distances were measured.")
+    return [*found, *_about_truth(summary)]
+
+
+def _about_truth(summary: Summary) -> list[str]:
+    """Return what explains the columns that only ground truth and several targets give."""
+    found = []
     if summary.truth:
         found.append(
             "truth: the true pictures of the sources with the targets' expressions, which a "

@@ -192,7 +192,8 @@ def test_a_run_goes_on_where_it_stopped(run, folder, tmp_path, capsys):
 
 
 def test_another_runs_folder_is_refused(run, folder):
-    with pytest.raises(UserError, match=r"results of another run \(samples 3, now 2, targets .*\): give"):
+    sentence = r"results of another run \(samples 3, now 2, targets .*\): give"
+    with pytest.raises(UserError, match=sentence):
         evaluate.main(options(folder, run, samples=2))
 
 
