@@ -5,9 +5,10 @@ Sources: rosinality/stylegan2-pytorch `model.py` and NVlabs/stylegan2-ada-pytorc
 yuval-alaluf/hyperstyle `models/stylegan2/model.py` for the weight offsets.
 """
 
+import collections.abc
 import dataclasses
 import itertools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import jax
@@ -21,7 +22,7 @@ from emojax.nn import window as windows
 from emojax.nn.layers import EqualLinear, leaky_relu, pixel_norm
 from emojax.nn.modulated_conv import modulated_conv, upsample
 
-After = Mapping[int, Callable[[jax.Array], jax.Array]]
+After = collections.abc.Mapping[int, Callable[[jax.Array], jax.Array]]
 """Changes of features [B,H,W,C] by the number of the styled convolution that they follow."""
 
 
