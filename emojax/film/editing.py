@@ -30,6 +30,7 @@ from emojax.film.smoothing import window_of
 from emojax.film.tracks import NoSuchFace, Track
 from emojax.latents.codes import Inversion
 from emojax.pipeline import Pipeline
+from emojax.runtime import locks
 from emojax.runtime.choices import PasteForm
 from emojax.runtime.errors import UserError
 from emojax.runtime.files import sha256
@@ -149,7 +150,13 @@ class _Run:
         return [self.out] if self.preview is None else [self.out, self.preview]
 
     def __call__(self, shown: Progress) -> EditedVideo:
-        """Do all steps and write the film."""
+        """Do all steps and write the film, alone in the folder of finished chunks."""
+        with locks.alone(self.work, "editing a film"):
+            # once more: another process may have finished meanwhile, and removed the folder
+            run_settings.open_folder(self.work, self._settings())
+            return self._made(shown)
+
+    def _made(self, shown: Progress) -> EditedVideo:
         changer = self._changer(shown)
         film = self._prepared(self.video, self.store, shown, self.edit.face, "face")
         shown.describe("editing")

@@ -13,7 +13,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Protocol
 
-from emojax.runtime import asides
+from emojax.runtime import asides, locks
 from emojax.runtime.files import make_folder, replacing
 from emojax.store.reader.contents import Kind, contents, explained
 
@@ -152,11 +152,12 @@ class Folder:
             return {f"{under}/{each.name}": each.stat().st_size for each in files}
 
     def is_empty(self) -> bool:
-        """See `Place`; what an interrupted run left of a file on its way is nothing."""
+        """See `Place`; locks and what an interrupted run left of files on their way are nothing."""
         if not self.path.exists():
             return True
         return self.path.is_dir() and all(
-            file.name.startswith(asides.PART) for file in self.path.iterdir()
+            file.name == locks.FILE or file.name.startswith(asides.PART)
+            for file in self.path.iterdir()
         )
 
     def read(self, name: str, most: int) -> bytes:

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from emojax.demo import scene
+from emojax.demo.training.schedule import LENGTHS
 from emojax.faces import images
 from emojax.film.reading import Video
 from emojax.film.writing import chunk_writer, join
@@ -52,12 +53,14 @@ class Job:
         arguments: its command line, by the world and the folder of the results.
         again: sentence with which it refuses a finished folder, if it does.
         single: whether its result is a file, for which it makes no folder.
+        stages: folders of the result that are begun one after another; each gets kills of its own.
     """
 
     name: str
     arguments: Callable[[World, Path], list[str]]
     again: str | None = None
     single: bool = False
+    stages: tuple[str, ...] = ()
 
 
 def make_world(folder: Path, frames: int = FRAMES) -> World:
@@ -115,8 +118,8 @@ def _train(_: World, out: Path) -> list[str]:
 
 
 def _demo(_: World, out: Path) -> list[str]:
-    """Two stages of ten: each of the others is minutes of compilation."""
-    return ["-m", "tests.support.tiny_demo", str(out), "mapping", "coarse"]
+    """All ten stages of two steps each, and the bundle."""
+    return ["-m", "tests.support.tiny_demo", str(out)]
 
 
 JOBS: dict[str, Job] = {
@@ -128,7 +131,7 @@ JOBS: dict[str, Job] = {
         Job("evaluate", _evaluate),
         Job("video", _video, single=True),
         Job("train", _train),
-        Job("demo", _demo),
+        Job("demo", _demo, stages=(*(f"work/{name}" for name in LENGTHS["cpu"]), "bundle")),
     )
 }
 """By name; `score` comes first, whose whole result `directions` reads."""

@@ -15,9 +15,11 @@ from pathlib import Path
 
 from tests.kills.jobs import JOBS, Job, World, command, environment, results
 
-PATIENCE = 600
-"""Seconds after which a command counts as hanging."""
+IDLE = 300
+"""Seconds without any processor time after which a command counts as hanging."""
 
+STAGE = 10.0
+"""Seconds from the beginning of a stage within which it is killed."""
 
 JUMPING = Path(__file__).parents[1] / "support" / "jumping_clock"
 """Folder in whose `sitecustomize` the clock jumps."""
@@ -43,11 +45,13 @@ class Count:
         kills: by SIGKILL while it ran.
         finished: runs brought to their end afterwards and found equal.
         early: runs that had ended before the kill came; they are compared too.
+        stages: kills just after each of the job's stages had begun, by its folder.
     """
 
     kills: int = 0
     finished: int = 0
     early: int = 0
+    stages: dict[str, int] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -113,17 +117,34 @@ def start(job: Job, world: World, out: Path, how: How) -> subprocess.Popen:
 
 
 def wait(process: subprocess.Popen) -> Ended:
-    """Wait for the end of a command.
+    """Wait for the end of a command, however long it takes on cores that others use too.
 
     Raises:
         Unequal: it hangs.
     """
-    try:
-        said = process.communicate(timeout=PATIENCE)[1]
-    except subprocess.TimeoutExpired as error:
-        kill(process)
-        raise Unequal(f"{process.args} hangs") from error
-    return Ended(process.returncode, said)
+    used, since = -1.0, time.monotonic()
+    while True:
+        try:
+            said = process.communicate(timeout=5)[1]
+            return Ended(process.returncode, said)
+        except subprocess.TimeoutExpired as error:
+            now = processor_seconds(process.pid)
+            if now > used + 0.5:
+                used, since = now, time.monotonic()
+            if time.monotonic() > since + IDLE:
+                kill(process)
+                raise Unequal(f"{process.args} hangs") from error
+
+
+def processor_seconds(session: int) -> float:
+    """Return the processor time of the processes of a session, as far as they live."""
+    ticks = 0
+    for file in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):  # it has ended
+            fields = file.read_text().rpartition(")")[2].split()
+            if int(fields[3]) == session:
+                ticks += int(fields[11]) + int(fields[12])
+    return ticks / os.sysconf("SC_CLK_TCK")
 
 
 def kill(process: subprocess.Popen) -> None:
@@ -152,25 +173,39 @@ def kill_at_random(
     """Kill a command once, or compare its results if it ends first.
 
     Half of the kills come at any moment, half just after another file has appeared; of a command
-    that writes one file, all come at any moment.
+    that writes one file, all come at any moment. Of a command of stages, they come within seconds
+    of the beginning of the stage that was killed least often so far, of those that are not begun.
     """
+    stage = _stage(job, out, count)
     process, grow = start(job, world, out, How()), not job.again and rng.random() < 0.5
     try:
         until, wanted = time.monotonic() + rng.uniform(0, seconds), files(out) + rng.randint(1, 4)
-        while process.poll() is None and (
-            files(out) < wanted if grow else time.monotonic() < until
+        while process.poll() is None and not (
+            (out / stage).exists()
+            if stage
+            else files(out) >= wanted
+            if grow
+            else time.monotonic() >= until
         ):
             time.sleep(0.002)
-        if grow:
-            time.sleep(rng.uniform(0, 0.02))
+        if stage or grow:
+            time.sleep(rng.uniform(0, STAGE if stage else 0.02))
         ended = None if process.poll() is None else wait(process)
     finally:
         kill(process)
     if process.returncode == -signal.SIGKILL:
         count.kills += 1
+        if stage:
+            count.stages[stage] = count.stages.get(stage, 0) + 1
     elif ended:
         check(job, world, out, ended)
         count.early += 1
+
+
+def _stage(job: Job, out: Path, count: Count) -> str | None:
+    """Return the stage to kill next, of those that have not begun; None: there is none."""
+    left = [stage for stage in job.stages if not (out / stage).exists()]
+    return min(left, key=lambda stage: count.stages.get(stage, 0), default=None)
 
 
 def finish(job: Job, world: World, out: Path) -> None:
