@@ -4,8 +4,9 @@
     python -m benchmarks.video --person 5 --emotion surprise --frames 50 --inverter hyperstyle
 
 A film of a drawn face whose pose and light move, with grain and without, is edited three times: not
-at all (k = 0), frame by frame (`--smoothing 0`), and as `emojax video` does it. Beside them stands
-the truth, the same film drawn with the emotion. A JSON line for each has
+at all (k = 0), frame by frame (`--smoothing 0`), and as `emojax video` does it. Beside them stand
+the truth, the same film drawn with the emotion, and what no smoothing can go below: one edited face
+laid along the true path, where nothing changes but the pixels it falls on. A JSON line for each has
 
 - code_flicker: mean absolute second difference over time of the edited codes;
 - picture_flicker: the same of the pictures before they are encoded, in grey levels, at points that
@@ -38,7 +39,7 @@ import emojax
 from benchmarks import machine
 from emojax.demo import batches, scene
 from emojax.demo.drawing.factors import FACTORS
-from emojax.faces import align, images
+from emojax.faces import align, images, paste
 from emojax.film import detections, following, inverting, pasting, reading, writing
 from emojax.film.changes import usable_end
 from emojax.film.chunk_store import ChunkStore
@@ -128,6 +129,26 @@ def _ways(
         emojax.edit_video(pipe, film, out, _change(pipe, options, smoothing, share), shown=steps)
         codes = {"code_flicker": round(_second_difference(_codes(pipe, film, smoothing)), 5)}
         yield name, codes | _figures(pipe, steps.frames, plain, what, options)
+    held = _one_face(pipe, film, what, options)
+    yield "one face along the true path", _figures(pipe, held, plain, what, options)
+
+
+def _one_face(pipe: Pipeline, film: Path, what: scene.Scene, options: Options) -> list[np.ndarray]:
+    """Return the film with the edit of one frame's face in every frame, where the face truly is."""
+    with _followed(pipe, film, 0.4) as (found, store):
+        (track,) = found.tracks
+        best, window = inverting.reference(track), window_of(0.4, found.rate)
+        code = inverting.read_codes(found, store, 0, np.arange(best, best + 1), window)
+        rows = Inversion(jnp.asarray(code), made_with=pipe.inverter.made_with)
+        before = Faces(pipe, inverting.with_kernels(rows, store, 0))
+    both = before, pipe.edit(before, _change(pipe, options).amounts)
+    drawn, after = (images.to_levels(pipe.synthesize(each.codes))[0] for each in both)
+    side, plain = inverting.crop_side(track, pipe.inverter.resolution), _frames(film)
+    places = scene.quads(what, np.arange(len(plain))) - 0.5
+    return [
+        paste.paste_change(frame, after, drawn, quad, size=side)
+        for frame, quad in zip(plain, places, strict=True)
+    ]
 
 
 def _change(
@@ -206,7 +227,8 @@ def _steps(pipe: Pipeline, film: Path, change: emojax.VideoEdit) -> dict[str, fl
         codes = inverting.read_codes(found, store, 0, np.arange(track.start, track.stop), window)
         rows = Inversion(jnp.asarray(inverting.padded(codes, 8)), made_with=pipe.inverter.made_with)
         before = Faces(pipe, inverting.with_kernels(rows, store, 0))
-        pictures = [pipe.draw(each.codes) for each in (before, pipe.edit(before, change.amounts))]
+        both = before, pipe.edit(before, change.amounts)
+        pictures = [images.to_levels(pipe.synthesize(each.codes)) for each in both]
         begin("paste")
         side = inverting.crop_side(track, pipe.inverter.resolution)
         pasted = [

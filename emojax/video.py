@@ -25,7 +25,7 @@ from emojax.film import reading, tracks, writing
 from emojax.latents import directions
 from emojax.latents.directions import Directions
 from emojax.runtime.choices import Normaliser, PasteForm, Unit
-from emojax.runtime.cli import cli
+from emojax.runtime.cli import cli, warn
 from emojax.runtime.errors import UserError
 from emojax.runtime.files import write_json
 from emojax.runtime.flags import PipelineFlags, layer_range
@@ -103,6 +103,7 @@ def main(options: Options) -> None:
         "edited": done.edited,
         "rate": round(done.rate, 4),
         "faces": done.faces,
+        "warnings": done.warnings,
         **pipe.about(),
     }
     write_json(options.out.with_suffix(".json"), report)
@@ -111,6 +112,7 @@ def main(options: Options) -> None:
         f"{done.edited} of {done.frames} frames edited: {done.file}{also}, "
         f"{options.out.with_suffix('.json')}"
     )
+    warn(done.warnings)
 
 
 def check(options: Options) -> int | None:

@@ -233,6 +233,11 @@ def as_float(pictures: Any) -> np.ndarray:
     raise UserError(f"pictures are {array.dtype}: wanted uint8, or floats in [-1, 1]")
 
 
+def to_levels(picture: np.ndarray) -> np.ndarray:
+    """Map [-1, 1] to grey levels 0 to 255, float32, clipped and not rounded."""
+    return np.clip((np.asarray(picture, np.float32) + 1) * 127.5, 0, 255)
+
+
 def to_uint8(picture: np.ndarray) -> np.ndarray:
     """Map [-1, 1] to uint8, clipped and truncated (not rounded) as the originals' `tensor2im`."""
     scaled = (np.asarray(picture, np.float32) + 1) / 2

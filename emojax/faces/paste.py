@@ -109,7 +109,8 @@ def paste(
 
     Args:
         photo: uint8 [H,W,3].
-        face: uint8 [S,S,3], of any size; what `align.crop(photo, quad, size)` gave, changed.
+        face: uint8 or float32 [S,S,3], of any size; what `align.crop(photo, quad, size)` gave,
+            changed.
         quad: [4,2], see `align.quad_of`.
         size: side that the crop was made with.
         feather: width of the soft edge as a share of the side, above 0 and at most 0.5.
@@ -145,8 +146,8 @@ def paste_change(
 
     Args:
         photo: uint8 [H,W,3].
-        edited: uint8 [S,S,3], the edited face as the generator draws it.
-        drawn: uint8 [S,S,3], its reconstruction before the edit, by the same generator.
+        edited: uint8 or float32 [S,S,3], the edited face as the generator draws it.
+        drawn: the same, its reconstruction before the edit, by the same generator.
         quad: [4,2], where the face was cut out, see `align.quad_of`.
         points: landmarks [5,2] or [68,2] in the photograph; None: where FFHQ has them.
         size: side that the crop was made with.
@@ -216,18 +217,29 @@ def _face(place: Place, points: np.ndarray | None) -> np.ndarray:
 
 
 def _drawn(face: np.ndarray, place: Place) -> np.ndarray:
-    """Return a face [S,S,3] as it lies in its part of the photograph, float32 0..255."""
+    """Return a face [S,S,3] as it lies in its part of the photograph, float32 0..255.
+
+    Pillow rounds the levels of uint8; those of float32, one picture a colour, it does not.
+    """
+    if face.dtype == np.uint8:
+        return np.asarray(_warped(Image.fromarray(face), place), np.float32)
+    channels = np.ascontiguousarray(face.transpose(2, 0, 1), np.float32)
+    warped = [np.asarray(_warped(Image.fromarray(each), place)) for each in channels]
+    return np.stack(warped, axis=-1).clip(0, 255)
+
+
+def _warped(face: Image.Image, place: Place) -> Image.Image:
+    """Return a square picture as it lies in its part of the photograph."""
     wanted = max(int(np.ceil(place.side)), 1)
-    if len(face) > wanted:  # no larger than where it goes, so that sampling it does not alias
-        face = np.asarray(Image.fromarray(face).resize((wanted, wanted), Image.Resampling.LANCZOS))
+    if face.width > wanted:  # no larger than where it goes, so that sampling it does not alias
+        face = face.resize((wanted, wanted), Image.Resampling.LANCZOS)
     height, width = place.shape
-    warped = Image.fromarray(face).transform(
+    return face.transform(
         (width, height),
         Image.Transform.AFFINE,
-        tuple((place.map_back * len(face)).flatten()),
+        tuple((place.map_back * face.width).flatten()),
         Image.Resampling.BICUBIC,
     )
-    return np.asarray(warped, np.float32)
 
 
 def _depth(place: Place, feather: float) -> np.ndarray:

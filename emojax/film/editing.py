@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 import numpy as np
 
+from emojax.faces import images
 from emojax.film import following, inverting, writing
 from emojax.film.changes import Changer, Driver, VideoEdit, strength
 from emojax.film.chunk_store import ChunkStore
@@ -50,6 +51,7 @@ class EditedVideo:
         rate: frames a second, on average.
         faces: of every face that was followed, from the left: "first" and "last" frame, mean "x"
             and "y" of its points in pixels, and whether it was "edited".
+        warnings: a sentence for each film or photograph whose face the bundle cannot draw well.
     """
 
     file: Path
@@ -58,6 +60,7 @@ class EditedVideo:
     edited: int
     rate: float
     faces: list[dict[str, Any]]
+    warnings: list[str]
 
 
 class _Shown(NamedTuple):
@@ -142,6 +145,7 @@ class _Run:
             self.target = pipe.read(edit.target, face=edit.target_face, flag="--target-face")
         self.work = out.with_name(f"{out.name}.parts")
         self.store = ChunkStore(self.work, chunk)
+        self.warnings: list[str] = []
         run_settings.open_folder(self.work, self._settings())
 
     @property
@@ -170,7 +174,7 @@ class _Run:
         shown.describe("joining")
         self._join(list(files.values()))
         shutil.rmtree(self.work, ignore_errors=True)
-        return _report(film, self.out, self.preview)
+        return _report(film, self.out, self.preview, self.warnings)
 
     def _settings(self) -> dict[str, Any]:
         """Return all that the finished chunks depend on."""
@@ -198,12 +202,14 @@ class _Run:
             raise
         shown.describe(f"inverting {video.file.name}")
         inverting.invert(self.pipe, film, store, shown)
+        self.warnings += inverting.doubts(self.pipe, film)
         return film
 
     def _changer(self, shown: Progress) -> Changer:
         """Return what moves the codes; a driver is followed and inverted first."""
         edit, driver = self.edit, None
         target = None if self.target is None else self.pipe.invert(self.target)
+        self.warnings += [] if target is None else target.doubts
         if self.driver_video is not None:
             store = ChunkStore(self.work / "driver", self.store.chunk)
             other = self._prepared(self.driver_video, store, shown, edit.driver_face, "driver-face")
@@ -314,7 +320,7 @@ class _Drawn(NamedTuple):
     """One face of one frame.
 
     Attributes:
-        source: uint8 [S,S,3], as the generator draws it.
+        source: grey levels [S,S,3], as the generator draws it; in a film their rounding flickers.
         result: the same edited.
         points: [5,2] in the frame.
         size: side at which the face was cut out.
@@ -334,7 +340,7 @@ def _drawn(pipe: Pipeline, move: _Move, batch: Sequence[Frame]) -> dict[int, _Dr
     source = np.asarray(move.source.w_plus)[rows]
     count = pipe.settings.batch
     both = np.concatenate([padded(source, count), padded(move.result[rows], count)])
-    pictures = pipe.draw(_like(move.source, both))
+    pictures = images.to_levels(pipe.synthesize(_like(move.source, both)))
     size = crop_side(move.track, pipe.inverter.resolution)
     return {
         int(frame): _Drawn(
@@ -368,7 +374,7 @@ def _pasted(
     return finished
 
 
-def _report(film: Followed, out: Path, preview: Path | None) -> EditedVideo:
+def _report(film: Followed, out: Path, preview: Path | None, warnings: list[str]) -> EditedVideo:
     covered = np.zeros(film.frames, bool)
     for track in film.tracks:
         covered[track.start : track.stop] = True
@@ -383,4 +389,5 @@ def _report(film: Followed, out: Path, preview: Path | None) -> EditedVideo:
         }
         for track in film.every
     ]
-    return EditedVideo(out, preview, film.frames, int(covered.sum()), film.rate, faces)
+    edited = int(covered.sum())
+    return EditedVideo(out, preview, film.frames, edited, film.rate, faces, warnings)

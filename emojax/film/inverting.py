@@ -88,6 +88,21 @@ def _write(
     store.write(part_of(number), block, {"w_plus": np.concatenate(found)})
 
 
+def doubts(pipe: Pipeline, film: Followed) -> list[str]:
+    """Return a sentence if a followed face is not like the bundle's own; by its `reference` frame.
+
+    Args:
+        pipe: an open bundle.
+        film: with the faces that are followed; one of several that are unlike is enough.
+    """
+    for track in film.tracks:
+        frame = next(iter(read(film.video, reference(track))))
+        face = aligned(frame, track, pipe.inverter.resolution)
+        if said := pipe.invert(Portrait(film.video.file.name, face, face)).doubts:
+            return said
+    return []
+
+
 def chunks_of(film: Followed, wanted: Collection[int]) -> Iterator[tuple[int, Iterator[Frame]]]:
     """Yield the wanted chunks, each as an iterator over its frames."""
     if not wanted:

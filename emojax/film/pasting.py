@@ -27,8 +27,8 @@ def put_back(
 
     Args:
         frame: uint8 [H,W,3].
-        edited: uint8 [S,S,3], the edited face as the generator draws it.
-        drawn: uint8 [S,S,3], the face before the edit, by the same generator.
+        edited: grey levels [S,S,3], float32 or uint8, the edited face as the generator draws it.
+        drawn: the same of the face before the edit, by the same generator.
         points: [5,2] of the face in the frame, smoothed.
         size: side at which the face was cut out.
         form: see `emojax.faces.paste`.
@@ -44,17 +44,17 @@ def put_back(
 
 
 def matched(edited: np.ndarray, drawn: np.ndarray, shown: np.ndarray) -> np.ndarray:
-    """Return the edited face with the mean colour that the frame has along the face's border.
+    """Return the edited face, float32, with the mean colour of the frame along the face's border.
 
     Args:
-        edited: uint8 [S,S,3].
-        drawn: uint8 [S,S,3], before the edit.
+        edited: grey levels [S,S,3].
+        drawn: the same before the edit.
         shown: uint8 [S,S,3], the aligned face as the frame has it.
     """
     ring = _ring(len(drawn))
     difference = shown.astype(np.float32) - drawn
     offset = (ring * difference).sum((0, 1)) / ring.sum()
-    return np.rint(edited + offset).clip(0, 255).astype(np.uint8)
+    return (edited + offset).clip(0, 255).astype(np.float32)
 
 
 @functools.cache

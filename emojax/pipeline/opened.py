@@ -371,12 +371,14 @@ class Pipeline:
     def _usual(self) -> reconstruction.Usual | None:
         return reconstruction.load(self.bundle, self.inverter)
 
+    def synthesize(self, codes: Inversion) -> np.ndarray:
+        """Return the pictures [N,S,S,3] of some codes in about [-1, 1], float32."""
+        batch, devices = self.settings.batch, self._devices
+        return inversion.synthesize(self.inverter, codes, batch=batch, devices=devices)
+
     def draw(self, codes: Inversion) -> np.ndarray:
         """Return the pictures uint8 [N,S,S,3] of some codes."""
-        drawn = inversion.synthesize(
-            self.inverter, codes, batch=self.settings.batch, devices=self._devices
-        )
-        return images.to_uint8(drawn)
+        return images.to_uint8(self.synthesize(codes))
 
     def about(self) -> dict[str, Any]:
         """Return what a result was made with, JSON-able: settings, hashes and versions."""

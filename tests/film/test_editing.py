@@ -168,7 +168,7 @@ def test_crop_is_pasted_with_the_colours_of_the_frame(pipe, film, tmp_path):
     assert about.moving_picture
     assert len(frames) == FACES + EMPTY - 3  # equal frames at the end become one
     drawn = np.full((32, 32, 3), 100, np.uint8)
-    assert (matched(drawn + 5, drawn, drawn + 30) == 135).all()
+    np.testing.assert_allclose(matched(drawn + 5, drawn, drawn + 30), 135, rtol=1e-6, atol=0)
 
 
 @pytest.mark.parametrize(
@@ -254,7 +254,7 @@ def options(folder, film, out, **changes):
     )
 
 
-def test_the_command_writes_film_and_report(folder, film, tmp_path, capsys):
+def test_the_command_writes_film_and_report(folder, film, tmp_path, capsys, caplog):
     video.main(options(folder, film, tmp_path / "out.mp4", preview=True))
     said = capsys.readouterr().out
     assert said.startswith("20 of 24 frames edited:")
@@ -265,6 +265,9 @@ def test_the_command_writes_film_and_report(folder, film, tmp_path, capsys):
     pipe = emojax.load(folder)
     assert report["edit"]["amounts"] == {"happiness": usable_end(pipe, "happiness")}
     assert report["faces"][0]["last"] == FACES - 1
+    (doubt,) = report["warnings"]  # of the film, once, as of a photograph
+    assert "film.mp4" in doubt
+    assert f"warning: {doubt}" in caplog.messages
 
 
 @pytest.mark.parametrize(
