@@ -315,13 +315,9 @@ class Pipeline:
         Raises:
             UserError: the pictures have another shape, dtype or range.
         """
-        settings = self.settings
+        crop, batch = self.settings.crop, self.settings.batch
         return classification.classify(
-            self.classifier,
-            pictures,
-            crop=settings.crop,
-            batch=settings.batch,
-            devices=self._devices,
+            self.classifier, pictures, crop=crop, batch=batch, devices=self._devices
         )
 
     def compare(self, pictures: np.ndarray, references: np.ndarray) -> dict[str, np.ndarray]:
