@@ -2,6 +2,7 @@
 
     emojax directions scores/ --bundle ffhq
     emojax directions scores/ --bundle ffhq --method extremes --out extremes.npz
+    emojax directions scores/ --bundle ffhq --method tensor --faces people/ --out tensor.npz
 
 Fits one direction per emotion, validates it on held-out samples, measures how far it can be
 followed before faces break, and writes the file. Figures 4 and 5 of the paper are plotted into the
@@ -15,17 +16,23 @@ from typing import TYPE_CHECKING
 
 import tyro
 
+from emojax.evaluation import ground_truth
 from emojax.latents.directions import FILE, Directions
 from emojax.latents.fit_config import FitConfig
 from emojax.runtime.cli import cli
 from emojax.runtime.errors import UserError
+from emojax.runtime.flags import at_least
 from emojax.store import bundle
 from emojax.store.bundle import Bundle
-from emojax.store.parts import GENERATOR
+from emojax.store.parts import GENERATOR, INVERTER_PARTS
 from emojax.store.place import Place, at
 
 if TYPE_CHECKING:
+    from emojax.latents.structured_codes import StructuredCodes
     from emojax.store.score_table import Scored, ScoreSettings, ScoreTable
+
+PEOPLE = 3
+"""Seed of the people whose codes are decomposed: others than those that evaluations measure."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,6 +51,12 @@ class Options:
     """Measure the usable range of each direction: the bundle's networks draw and classify some
     thousand faces. Also measure how well its inverters reconstruct faces of its own, by which
     photographs of another kind are told: reconstruction.json, not with --out."""
+    faces: Path | None = None
+    """tensor: folder of aligned faces in which every person shows every emotion, PERSON/EMOTION.png
+    or PERSON/EMOTION/INTENSITY.png or PERSON/EMOTION/INTENSITY/VIEW.png; they are inverted by the
+    bundle's pSp or e4e. Default: people of the bundle's ground truth, if it has one."""
+    people: int = 64
+    """tensor: how many of the latter."""
     plots: bool = True
     """Plot Figures 4 and 5 into the folder of the scores."""
     fit: tyro.conf.OmitArgPrefixes[FitConfig] = dataclasses.field(default_factory=FitConfig)
@@ -52,6 +65,7 @@ class Options:
 def main(options: Options) -> None:
     """Fit, validate, write and plot."""
     place = bundle.find(options.bundle)
+    _check(options, place)
     from emojax.store.score_table import ScoreTable
 
     table = ScoreTable.open(options.scores)  # before the file that may be there
@@ -65,8 +79,11 @@ def main(options: Options) -> None:
     scored = table.read()
     if len(scored.ids) < table.settings.samples:
         logging.info("%s of %s samples are scored", len(scored.ids), table.settings.samples)
+    structured = None
+    if options.fit.method == "tensor":
+        structured = _structured(options, place, [n.lower() for n in table.settings.classes])
     with progress(f"fitting to {len(scored.ids):,} samples"):
-        found = fit_directions.fit(scored, options.fit)
+        found = fit_directions.fit(scored, options.fit, structured)
     _refuse_doubtful(fit_directions.doubts(found), options)
     if options.range:
         found = _with_ranges(found, place, table.settings)
@@ -77,6 +94,46 @@ def main(options: Options) -> None:
     _report(found, f"{home}/{name}")
     if options.plots:
         _plot(found, scored, table.place, options.fit.method)
+
+
+def _check(options: Options, place: Bundle) -> None:
+    """Refuse flags that do not go together, and a bundle without what method "tensor" needs.
+
+    Raises:
+        UserError: as said.
+    """
+    at_least("--people", options.people, 2)
+    if options.fit.method != "tensor":
+        if options.faces:
+            raise UserError("--faces is for --method tensor: the other methods need scores only")
+        return
+    place.check(*INVERTER_PARTS["psp"])
+    if options.faces and not options.faces.is_dir():
+        raise UserError(f"no folder {options.faces}: give one of faces, see --help")
+    if not options.faces and not ground_truth.is_known(place):
+        raise UserError(
+            f"bundle {place} has no faces with ground truth: give --faces FOLDER, in which every "
+            "person shows every emotion"
+        )
+
+
+def _structured(options: Options, place: Bundle, classes: list[str]) -> "StructuredCodes":
+    """Return the codes that method "tensor" decomposes."""
+    from emojax.latents import inversion, structured_codes
+    from emojax.runtime.progress import progress
+
+    inverter = inversion.load(place, "psp")
+    with progress("inverting people", None, "faces") as shown:
+        if options.faces:
+            return structured_codes.of_folder(options.faces, inverter, shown.advance)
+        truth = ground_truth.load(place, inverter.resolution, seed=PEOPLE)
+        ids = range(options.people)
+        return structured_codes.of_people(
+            lambda emotion: truth.transferred(ids, emotion).pictures,
+            classes,
+            inverter,
+            shown.advance,
+        )
 
 
 def _destination(place: Bundle, options: Options) -> tuple[Place, str]:
@@ -189,12 +246,14 @@ def _plot(found: Directions, scored: "Scored", place: Place, method: str) -> Non
     if missing := plots.missing():
         print(f"no plots: {missing}")
         return
-    names = "figure4_thresholds.png", f"figure5_similarity_{method}.png"
-    with place.file(names[0]) as aside:
-        plots.thresholds(aside, found.names, scored.probabilities)
-    with place.file(names[1]) as aside:
+    files = "figure4_thresholds.png", f"figure5_similarity_{method}.png"
+    with place.file(files[0]) as aside:
+        names = [name.lower() for name in scored.settings.classes]
+        columns = [names.index(name) for name in found.names]
+        plots.thresholds(aside, found.names, scored.probabilities[:, columns])
+    with place.file(files[1]) as aside:
         plots.similarity(aside, found.names, found.similarity())
-    print("plots: " + ", ".join(f"{place}/{name}" for name in names))
+    print("plots: " + ", ".join(f"{place}/{name}" for name in files))
 
 
 if __name__ == "__main__":

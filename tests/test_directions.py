@@ -214,3 +214,10 @@ def test_bad_numbers_on_the_command_line_are_one_sentence(scores):
     with pytest.raises((UserError, SystemExit)):
         call(command.main, [str(scores), "--held-out", "0"])
     logging.getLogger(__name__).debug("either is an exit code of 2")
+
+
+def test_method_tensor_says_what_it_needs(scores, own, tmp_path):
+    with pytest.raises(UserError, match="has no psp"):
+        run(scores, own, fit={"method": "tensor"})
+    with pytest.raises(UserError, match="--faces is for --method tensor"):
+        run(scores, own, faces=tmp_path)

@@ -56,8 +56,9 @@ class Options:
     """Passes of HyperStyle."""
     steps: InversionSteps = None
     """Steps of an optimisation, see emojax invert."""
-    directions: Path | None = None
-    """A directions file (.npz) in place of the bundle's."""
+    directions: tuple[Path, ...] = ()
+    """A directions file (.npz) in place of the bundle's, or several to compare: rows of the table
+    then bear their names, as subspace-svr of svr.npz."""
     crop: Crop = "face"
     """What the classifier sees: the face of an aligned picture, or the full picture."""
     batch: int = 8
@@ -83,8 +84,11 @@ class Options:
                 raise UserError(f"--{name} is {' '.join(chosen)!r}, wanted one or more, each once")
         if self.sources and self.tfds:
             raise UserError("both --sources and --tfds are given: wanted one of them")
-        if self.directions and not self.directions.is_file():
-            raise UserError(f"no file {self.directions}: give a directions file (.npz)")
+        for file in self.directions:
+            if not file.is_file():
+                raise UserError(f"no file {file}: give a directions file (.npz)")
+        if len({file.stem for file in self.directions}) < len(self.directions):
+            raise UserError("--directions has two files of one name: wanted different names")
         if self.sources:
             inputs.source_files(self.sources)
         self._check_bundle()

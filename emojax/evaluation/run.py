@@ -27,7 +27,6 @@ from emojax.latents import inversion, normalisers
 from emojax.latents.codes import Inversion
 from emojax.latents.inversion import METHODS, Inverter
 from emojax.latents.normalisers import Prepared, Transferrer
-from emojax.runtime.choices import Normaliser
 from emojax.store.block_store import Arrays, BlockStore
 
 SOURCES = "sources"
@@ -46,21 +45,21 @@ class EvaluatedInverter:
 
     Attributes:
         inverter: the networks.
-        transferrers: by normaliser.
+        transferrers: by normaliser, and by the name of the directions where there are several.
         pictures: the targets, uint8 [H,W,3], see `Targets`.
         passes: of HyperStyle.
         batch: pictures at a time.
     """
 
     inverter: Inverter
-    transferrers: dict[Normaliser, Transferrer]
+    transferrers: dict[str, Transferrer]
     pictures: Sequence[np.ndarray]
     passes: int
     batch: int
 
     @functools.cached_property
-    def targets(self) -> dict[Normaliser, Prepared]:
-        """The targets prepared by each normaliser.
+    def targets(self) -> dict[str, Prepared]:
+        """The targets prepared by each of `transferrers`.
 
         They are inverted, prepared and drawn in batches of the size of the sources', so this
         compiles every program that is timed later.
@@ -225,7 +224,7 @@ def _original(faces: SourceBlock, evaluated: EvaluatedInverter) -> Arrays:
     }
 
 
-def _transfers(faces: SourceBlock, name: str, normaliser: Normaliser) -> Arrays:
+def _transfers(faces: SourceBlock, name: str, normaliser: str) -> Arrays:
     """Transfer every target's expression to a block, and measure the results."""
     job, found = faces.job, faces.inverted(name)
     evaluated, count = job.inverters[name], len(found)

@@ -22,7 +22,6 @@ from emojax.latents.directions import Directions
 from emojax.latents.inversion import Inverter
 from emojax.latents.normalisers import Transferrer
 from emojax.metrics import comparison, distance_network
-from emojax.runtime.choices import Normaliser
 from emojax.runtime.devices import everywhere, mesh_for
 from emojax.runtime.errors import UserError
 from emojax.runtime.files import sha256
@@ -41,7 +40,8 @@ class Setup:
         options: what they were opened with.
         bundle: of the networks.
         inverters: in the order of the option.
-        directions: the bundle's, or those of the file given.
+        directions: the bundle's by the name "", or those of the files given: of one by "" too, of
+            several by the names of the files.
         judges: the networks that measure.
         truth: of the sources, where no pictures are given.
         sources: whose faces.
@@ -52,7 +52,7 @@ class Setup:
     options: Options
     bundle: Bundle
     inverters: list[Inverter]
-    directions: Directions
+    directions: dict[str, Directions]
     judges: Judges
     truth: GroundTruth | None
     sources: Sources
@@ -92,13 +92,20 @@ class Setup:
                 if part and self.bundle.has(part)
             },
             "compared": "at most 256 pixels",
-            "directions": sha256(options.directions or direction_files.file_of(self.bundle)),
+            "directions": self._directions_sha256(),
             "k": options.k,
             "passes": options.passes,
             "steps": options.steps,
             "crop": options.crop,
             "bfloat16": options.bfloat16,
         }
+
+    def _directions_sha256(self) -> str | dict[str, str]:
+        """Return the hash of the directions, or those of several files by their names."""
+        files = self.options.directions
+        if len(files) > 1:
+            return {file.stem: sha256(file) for file in files}
+        return sha256(files[0] if files else direction_files.file_of(self.bundle))
 
     def job(self, store: BlockStore) -> Evaluation:
         """Measure the sources, choose the targets, and return what measures the rest.
@@ -149,7 +156,7 @@ class Setup:
             titles(distance),
             said,
             summary.differences(),
-            paper.claims(rows, self.directions),
+            paper.claims(rows, self.directions[""]) if "" in self.directions else [],
             beside,
         )
 
@@ -173,8 +180,11 @@ class Setup:
 
     def _evaluated(self, inverter: Inverter, targets: Targets, batch: int) -> EvaluatedInverter:
         options = self.options
-        transferrers: dict[Normaliser, Transferrer] = {
-            name: Transferrer(inverter, self.directions, name, options.k, batch=batch)
+        transferrers = {
+            f"{name}-{title}" if title else name: Transferrer(
+                inverter, found, name, options.k, batch=batch
+            )
+            for title, found in self.directions.items()
             for name in options.normalisers
         }
         return EvaluatedInverter(inverter, transferrers, targets.pictures, options.passes, batch)
@@ -219,8 +229,11 @@ def open_setup(options: Options) -> Setup:
     )
 
 
-def _directions(bundle: Bundle, file: Path | None) -> Directions:
-    return Directions.load(file) if file else direction_files.load(bundle, bundle.sha256(GENERATOR))
+def _directions(bundle: Bundle, files: tuple[Path, ...]) -> dict[str, Directions]:
+    if not files:
+        return {"": direction_files.load(bundle, bundle.sha256(GENERATOR))}
+    found = {file.stem: Directions.load(file) for file in files}
+    return found if len(found) > 1 else {"": found[files[0].stem]}
 
 
 def _ground_truth(bundle: Bundle, options: Options) -> GroundTruth:

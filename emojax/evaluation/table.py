@@ -45,7 +45,8 @@ class Row(NamedTuple):
 
     Attributes:
         inverter: "psp", "hyperstyle", or "" for the true pictures.
-        result: "original", a normaliser, or "truth".
+        result: "original", a normaliser (with the name of the directions where there are several),
+            or "truth".
         target: an emotion, or "all".
         values: by the names in `TITLES` and others; those that could be measured.
     """

@@ -4,7 +4,7 @@ import dataclasses
 import math
 from typing import Literal
 
-from emojax.runtime.choices import FitMethod
+from emojax.runtime.choices import FitMethod, Truncation
 from emojax.runtime.errors import UserError
 
 
@@ -14,7 +14,8 @@ class FitConfig:
 
     method: FitMethod = "svr"
     """svr: linear support vector regression (the paper). extremes: a linear SVM that separates the
-    highest from the lowest samples (InterfaceGAN). pca: principal components (GANSpace)."""
+    highest from the lowest samples (InterfaceGAN). pca: principal components (GANSpace). tensor: a
+    decomposition of the codes of people who show every emotion (TensorGAN)."""
     loss: Literal["squared", "absolute"] = "squared"
     """svr: squared or absolute error. The squared loss fits the mean probability, the absolute loss
     its median, which is nearly constant for rare emotions."""
@@ -33,6 +34,12 @@ class FitConfig:
     """svr: relative duality gap to reach."""
     extremes: int = 10_000
     """extremes: samples at either end, for each emotion."""
+    ranks: tuple[int, ...] = ()
+    """tensor: columns to keep of code, person, emotion and each further mode; default: all, which
+    is exact."""
+    truncation: Truncation = "sequential"
+    """tensor: with ranks, cut one mode after the other, the last first, as the original does, or
+    all from the whole tensor (classical)."""
     held_out: float = 0.1
     """Share of the samples to validate on: those with the highest ids."""
 
@@ -49,5 +56,7 @@ class FitConfig:
             raise UserError(f"epsilon is {self.epsilon}, wanted 0 or more")
         if not 0 < self.held_out < 1:
             raise UserError(f"held_out is {self.held_out}, wanted a share between 0 and 1")
+        if self.ranks and min(self.ranks) < 1:
+            raise UserError(f"ranks are {self.ranks}, wanted numbers of 1 or more")
         if self.extremes < 1:
             raise UserError(f"extremes is {self.extremes}, wanted 1 or more samples")

@@ -1,4 +1,4 @@
-"""Fit latent directions to scored samples, by the paper's regression or two methods it compares.
+"""Fit latent directions to scored samples, by the paper's regression or one of other methods.
 
 Each method maps codes X [n, D] and class probabilities Y [n, E] to a linear score per class,
 score_e(w) = coefficients[e] · w + intercepts[e]; the direction is the unit vector along
@@ -16,8 +16,10 @@ import scipy.stats
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.svm import LinearSVC
 
+from emojax.latents import hosvd
 from emojax.latents.directions import Directions
 from emojax.latents.fit_config import FitConfig
+from emojax.latents.structured_codes import StructuredCodes
 from emojax.runtime.choices import NEUTRAL, FitMethod
 from emojax.runtime.errors import UserError
 from emojax.store.score_table import Scored
@@ -30,7 +32,7 @@ class Linear(NamedTuple):
     """Linear scores of E classes, float64.
 
     Attributes:
-        coefficients: [E, D].
+        coefficients: [E, D], or [E, L, D] where every layer of W+ has its own.
         intercepts: [E].
         facts: settings and results of the method, JSON-able, for the metadata.
     """
@@ -81,28 +83,38 @@ def svr_config(x: np.ndarray, config: FitConfig) -> SVRConfig:
     )
 
 
-def fit(scored: Scored, config: FitConfig) -> Directions:
+def fit(scored: Scored, config: FitConfig, structured: StructuredCodes | None = None) -> Directions:
     """Fit one direction per class on most of the samples and validate it on the rest.
 
     Args:
         scored: codes and probabilities.
         config: method and split.
+        structured: what method "tensor" decomposes; its emotions get a direction.
 
     Returns:
-        Directions in W. Their metadata holds method, samples, r2 and spearman by name, what
-        `opposition` returns, and the settings of the run that scored the samples.
+        Directions in W, of method "tensor" in W+. Their metadata holds method, samples, r2 and
+        spearman by name, what `opposition` returns, and the settings of the run that scored the
+        samples.
 
     Raises:
         UserError: too few samples, or a class whose probability never changes.
     """
     names = tuple(name.lower() for name in scored.settings.classes)
     codes, probabilities = scored.codes.astype(np.float32, copy=False), scored.probabilities
+    if structured is not None:
+        names, probabilities = _of_emotions(structured, names, probabilities)
     train = _training_size(names, probabilities, config)
     x, y = codes[:train], probabilities[:train]
-    found = _METHODS[config.method](x, y, config)
+    if structured is not None:
+        found = tensor(x, structured, config)
+    else:
+        found = _METHODS[config.method](x, y, config)
     quality = validate(found, x, y, codes[train:], probabilities[train:], config.method)
     mean = x.mean(0, dtype=np.float64)
-    units = found.coefficients / np.linalg.norm(found.coefficients, axis=1, keepdims=True)
+    flat = found.coefficients.reshape(len(names), -1)
+    units = found.coefficients / np.linalg.norm(flat, axis=1).reshape(
+        -1, *[1] * (found.coefficients.ndim - 1)
+    )
     metadata = {
         "method": config.method,
         **found.facts,
@@ -110,11 +122,11 @@ def fit(scored: Scored, config: FitConfig) -> Directions:
         "held_out": len(codes) - train,
         "r2": dict(zip(names, quality.r2.tolist(), strict=True)),
         "spearman": dict(zip(names, quality.spearman.tolist(), strict=True)),
-        **opposition(names, found.coefficients),
+        **opposition(names, flat),
         "generator_sha256": scored.settings.generator_sha256,
         "scores": dataclasses.asdict(scored.settings),
     }
-    sigma = _deviations(x, mean, units)
+    sigma = _deviations(x, mean, _in_w(units))
     return Directions(names, found.coefficients, found.intercepts, mean, sigma, metadata)
 
 
@@ -229,7 +241,55 @@ def components(x: np.ndarray, y: np.ndarray, _config: FitConfig) -> Linear:
     return Linear(coefficients, target - coefficients @ mean, facts)
 
 
+def tensor(x: np.ndarray, structured: StructuredCodes, config: FitConfig) -> Linear:
+    """Return the direction of each emotion of structured codes by HOSVD, in W+.
+
+    Scores are 0 at the mean code, and no probabilities.
+
+    Raises:
+        UserError: the ranks do not fit the codes.
+    """
+    layers, width, *shape = structured.codes.shape
+    if width != x.shape[1]:
+        raise UserError(f"the faces have codes of {width} numbers, the scored ones {x.shape[1]}")
+    try:
+        codes = structured.codes.reshape(layers * width, *shape)
+        found = hosvd.decompose(codes, config.ranks, config.truncation)
+    except ValueError as error:
+        raise UserError(f"the codes cannot be decomposed: {error}") from error
+    coefficients = found.emotions().reshape(-1, layers, width)
+    facts = {
+        "modes": shape,
+        "of": structured.origin,
+        "ranks": list(found.core.shape),
+        "truncation": config.truncation if config.ranks else "none",
+    }
+    return Linear(coefficients, -_in_w(coefficients) @ x.mean(0, dtype=np.float64), facts)
+
+
+def _of_emotions(
+    structured: StructuredCodes, names: tuple[str, ...], probabilities: np.ndarray
+) -> tuple[tuple[str, ...], np.ndarray]:
+    """Return the names of structured codes, and their columns of the probabilities.
+
+    Raises:
+        UserError: an emotion that the classifier does not know.
+    """
+    if unknown := [name for name in structured.emotions if name not in names]:
+        raise UserError(
+            f"the faces show {unknown[0]!r:.60}, which was not scored: wanted {', '.join(names)}"
+        )
+    return structured.emotions, probabilities[:, [names.index(n) for n in structured.emotions]]
+
+
+def _in_w(coefficients: np.ndarray) -> np.ndarray:
+    """Return coefficients [E, D] for codes of W, which are the same in all layers."""
+    return coefficients.sum(1) if coefficients.ndim == 3 else coefficients
+
+
 _METHODS = {"svr": regression, "extremes": extremes, "pca": components}
+UNSCALED = ("extremes", "tensor")
+"""Methods whose scores are no probabilities."""
 
 
 def validate(
@@ -242,8 +302,8 @@ def validate(
 ) -> Quality:
     """Compare linear scores with the probabilities of held-out samples.
 
-    Scores of method "extremes" are no probabilities: a straight line, fitted by least squares to
-    the training samples, maps them to probabilities first.
+    Where scores are no probabilities, a straight line, fitted by least squares to the training
+    samples, maps them to probabilities first.
 
     Args:
         found: the method's result.
@@ -253,9 +313,10 @@ def validate(
         held_y: [m, E] held-out probabilities.
         method: the method.
     """
-    predicted = held_x @ found.coefficients.T + found.intercepts
-    if method == "extremes":
-        scores = x @ found.coefficients.T + found.intercepts
+    coefficients = _in_w(found.coefficients)
+    predicted = held_x @ coefficients.T + found.intercepts
+    if method in UNSCALED:
+        scores = x @ coefficients.T + found.intercepts
         centred = scores - scores.mean(0)
         slope = (centred * (y - y.mean(0))).sum(0) / (centred**2).sum(0)
         predicted = y.mean(0) + slope * (predicted - scores.mean(0))

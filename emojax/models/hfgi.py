@@ -10,13 +10,14 @@ Source: Wang et al. 2022, Tengfei-Wang/HFGI `models/encoders/psp_encoders.py` (`
 
 import dataclasses
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
 
 from emojax.models import irse
+from emojax.models.stylegan2 import After
 from emojax.nn.equal_conv import EqualConv
 from emojax.nn.layers import leaky_relu
 from emojax.nn.pooling import resample
@@ -140,9 +141,7 @@ class HFGI(nnx.Module):
         self.aligner = Aligner(config.aligner, **common)
         self.consultation = Consultation(config.consultation, config.channels, **common)
 
-    def __call__(
-        self, distortion: jax.Array, pictures: jax.Array
-    ) -> dict[int, Callable[[jax.Array], jax.Array]]:
+    def __call__(self, distortion: jax.Array, pictures: jax.Array) -> After:
         """Return what the generator's features become, as `Synthesis` takes it.
 
         Args:

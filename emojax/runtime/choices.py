@@ -43,8 +43,11 @@ Normaliser = Literal["reinvert", "none", "subspace", "subspace-scores"]
 Projection = Literal["plain", "plane", "layer"]
 """How Equation 2 removes the neutral coordinate, see `emojax.latents.arithmetic.neutralise`."""
 
-FitMethod = Literal["svr", "extremes", "pca"]
+FitMethod = Literal["svr", "extremes", "pca", "tensor"]
 """How directions are fitted to scored samples, see `emojax.latents.fit_directions`."""
+
+Truncation = Literal["sequential", "classical"]
+"""How a decomposition is cut to fewer ranks, see `emojax.latents.hosvd.decompose`."""
 
 Unit = Literal["norm", "layer", "sigma"]
 """What k counts, see `emojax.latents.directions.Directions.unit_lengths`."""

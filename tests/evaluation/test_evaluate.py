@@ -435,3 +435,18 @@ def test_several_targets_of_a_folder(tmp_path):
     assert [file.name for file in found["happiness"]] == ["happiness_01.png", "happiness_02.png"]
     with pytest.raises(UserError, match="holds 2 pictures of fear: wanted 1, see --targets-per-"):
         inputs.target_files(tmp_path, EMOTIONS)
+
+
+def test_several_directions_stand_side_by_side(folder, tmp_path):
+    files = tmp_path / "svr.npz", tmp_path / "tensor.npz"
+    small_world.directions(4).save(files[0])
+    small_world.directions(5).save(files[1])
+    chosen = {"inverters": ("psp",), "normalisers": ("none",), "directions": files}
+    evaluate.main(options(folder, tmp_path / "out", **chosen))
+    rows = rows_of(tmp_path / "out")
+    one, other = (rows["psp", f"none-{name}", "all"] for name in ("svr", "tensor"))
+    assert one["psnr"] != other["psnr"]
+    (tmp_path / "b").mkdir()
+    files[0].rename(tmp_path / "b" / "tensor.npz")
+    with pytest.raises(UserError, match="two files of one name"):
+        options(folder, tmp_path / "o", directions=(tmp_path / "b/tensor.npz", files[1])).check()

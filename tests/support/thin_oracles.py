@@ -46,6 +46,7 @@ CASES = [
     "pggan_celebahq1024",
     "pggan_ganzoo256",
     "dcgan64",
+    "tensorgan_hosvd",
 ]
 
 LEAN = ("stylegan1_", "pggan_", "dcgan64")
