@@ -11,7 +11,7 @@ import numpy as np
 
 from emojax.latents.directions import Directions
 from emojax.models.efficientnet import EmotionNet
-from emojax.models.stylegan2 import Generator
+from emojax.models.generator import Generator
 from emojax.runtime import devices, xla_options
 from emojax.runtime.batching import in_batches
 from emojax.scoring import scorer

@@ -32,7 +32,7 @@ from emojax.store.reader.contents import Kind, reading
 from emojax.store.reader.npy import read_npy
 
 if TYPE_CHECKING:
-    from emojax.models.stylegan2 import GeneratorConfig
+    from emojax.models.generator import Config
 
 LONGEST_NAME = 60
 """Characters of a direction's name."""
@@ -132,7 +132,7 @@ def read(file: Path) -> dict[str, np.ndarray]:
     )
 
 
-def shaped(array: np.ndarray, name: str, config: "GeneratorConfig") -> np.ndarray:
+def shaped(array: np.ndarray, name: str, config: "Config") -> np.ndarray:
     """Bring (D), (1,D), (L,D), (1,L,D) or (1,L·D) to float64 [D], or [L,D] where layers differ.
 
     Raises:
@@ -153,7 +153,7 @@ def shaped(array: np.ndarray, name: str, config: "GeneratorConfig") -> np.ndarra
     return rows[0] if (rows == rows[0]).all() else rows
 
 
-def stacked(arrays: Mapping[str, np.ndarray], config: "GeneratorConfig") -> np.ndarray:
+def stacked(arrays: Mapping[str, np.ndarray], config: "Config") -> np.ndarray:
     """Return published arrays as coefficients [E, D], or [E, L, D] if one differs between layers.
 
     Raises:

@@ -21,7 +21,7 @@ from convert.report import file_source, save
 from convert.rules import Rule, apply, conv, expected, linear, norm
 from emojax.runtime.cli import cli
 from emojax.runtime.errors import UserError
-from emojax.store.parts import GENERATOR, HYPERSTYLE, W_ENCODER
+from emojax.store.parts import HYPERSTYLE, STYLEGAN2, W_ENCODER
 
 if TYPE_CHECKING:
     from emojax.models.hyperstyle import HypernetConfig
@@ -97,7 +97,7 @@ def convert(
         layers = ",".join(map(str, sorted(blocks)))
     try:
         indices = tuple(int(layer) for layer in layers.split(","))
-        n_deltas = GENERATOR.config_class()(channels).n_deltas
+        n_deltas = STYLEGAN2.config_class()(channels).n_deltas
         config = HYPERSTYLE.config_class()(indices, n_deltas=n_deltas, channels=channels)
     except ValueError as error:
         raise UserError(f"layers_to_tune {layers!r:.200} cannot be refined: {error}") from error

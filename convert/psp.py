@@ -24,7 +24,7 @@ from convert.rules import Ignored, Rule, apply, conv, expected, linear, norm
 from emojax.runtime.cli import cli
 from emojax.runtime.errors import UserError
 from emojax.store.bundle import Bundle
-from emojax.store.parts import GENERATOR, PSP, Part
+from emojax.store.parts import GENERATOR, PSP, STYLEGAN2, Part
 
 if TYPE_CHECKING:
     from emojax.models import psp
@@ -222,7 +222,7 @@ def generator_config(saved: Saved, bundle: Bundle) -> "GeneratorConfig":
     """
     if found := saved.decoder:
         return stylegan.config_of(found)
-    return bundle.config(GENERATOR)
+    return bundle.config(STYLEGAN2)
 
 
 def settle_generator(options: Options, saved: Saved) -> str:

@@ -21,6 +21,7 @@ COMMANDS = {
     "evaluate": "measure transfers to many faces: Table I",
     "figures": "draw the paper's figures, and a page that shows them",
     "fid": "Fréchet and kernel distance between two sets of pictures",
+    "export": "write a stage as a program that jax runs without emojax",
     "fetch": "get the published networks by name, as one bundle",
     "doctor": "what is installed, which bundles exist, what they lack",
     "convert": "make a bundle of published PyTorch files",

@@ -102,7 +102,8 @@ def dcgan(state: State, z: torch.Tensor) -> torch.Tensor:
     """pytorch/examples' DCGAN with its running statistics."""
     x = F.conv_transpose2d(z[:, :, None, None], state["main.0.weight"])
     for i in (1, 4, 7, 10):
-        names = ("running_mean", "running_var", "weight", "bias")
-        x = F.relu(F.batch_norm(x, *(state[f"main.{i}.{name}"] for name in names)))
+        mean, var = state[f"main.{i}.running_mean"], state[f"main.{i}.running_var"]
+        x = F.batch_norm(x, mean, var, state[f"main.{i}.weight"], state[f"main.{i}.bias"])
+        x = F.relu(x)
         x = F.conv_transpose2d(x, state[f"main.{i + 2}.weight"], stride=2, padding=1)
     return torch.tanh(x)

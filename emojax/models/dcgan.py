@@ -71,7 +71,7 @@ class Statistics(NamedTuple):
 
     mean: jax.Array
     var: jax.Array
-    count: int
+    values: int
 
 
 class BatchNorm(nnx.Module):

@@ -189,11 +189,11 @@ def test_batch_statistics_tell_as_the_original_updates_its_own():
     golden, case = oracles.golden("dcgan64"), "dcgan64"
     model = network(case)
     found = dcgan.statistics(dcgan_layers(model, dcgan_codes()["z"])[1]["convs.0"])
-    unbiased = found.var * found.count / (found.count - 1)
+    unbiased = found.var * found.values / (found.values - 1)
     stepped = 0.9 * model.synthesis.norms[0].var[...] + 0.1 * unbiased
     if "z_batch/running_var_1" in golden:  # whole recordings only
         assert oracles.rel_err(np.asarray(stepped), golden["z_batch/running_var_1"]) <= 1e-6
-    assert found.count == 4 * 4 * 4
+    assert found.values == 4 * 4 * 4
 
 
 @pytest.mark.parametrize("case", CASES)
