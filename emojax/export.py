@@ -102,7 +102,7 @@ def exported(function: "Callable[..., jax.Array]", inputs: Sequence[tuple[int, .
 
     (count,) = export.symbolic_shape("n")
     shapes = [jax.ShapeDtypeStruct((count, *shape), jnp.float32) for shape in inputs]
-    return export.export(jax.jit(rows), platforms=PLATFORMS)(*shapes).serialize()
+    return bytes(export.export(jax.jit(rows), platforms=PLATFORMS)(*shapes).serialize())
 
 
 def _stage(
