@@ -129,7 +129,7 @@ def wait(process: subprocess.Popen) -> Ended:
             return Ended(process.returncode, said)
         except subprocess.TimeoutExpired as error:
             now = processor_seconds(process.pid)
-            if now > used + 0.5:
+            if abs(now - used) > 0.5:  # less, too: of a process that has ended nothing is counted
                 used, since = now, time.monotonic()
             if time.monotonic() > since + IDLE:
                 kill(process)
