@@ -56,7 +56,11 @@ def check_picture(case: str, call: str, port: Any) -> None:
     step = 64 // area.shape[-1]
     assert oracles.rel_err(means[: len(area), :, ::step, ::step], area) <= allowed
     for (y, x), crop in zip(golden[f"{call}/crop_yx"], golden[f"{call}/crops"], strict=True):
-        assert oracles.rel_err(port[:, :, y : y + 24, x : x + 24], crop) <= allowed
+        found = port[: crop.shape[0], :, y : y + 24, x : x + 24]
+        # a dark corner against the whole picture: torch's error was recorded over all of it
+        least = np.sqrt(np.square(port).mean() * crop.size)
+        size = max(np.linalg.norm(np.float64(crop)), least)
+        assert np.linalg.norm(found - crop) / size <= allowed
 
 
 def truncated(case: str, name: str) -> tuple[float, int | None]:
