@@ -23,7 +23,7 @@ from emojax.runtime import compile_cache
 from emojax.runtime.byte_progress import as_text
 from emojax.runtime.cli import cli
 from emojax.runtime.errors import UserError
-from emojax.store import bundle
+from emojax.store import bundle, roots
 from emojax.store.parts import PARTS
 
 PACKAGES = ("jax", "jaxlib", "flax", "orbax-checkpoint", "numpy", "pillow", "tensorflow-datasets")
@@ -56,7 +56,7 @@ def main(options: Options) -> None:
         "cache": str(compile_cache.cache_folder().expanduser()),
         "home": _home(),
         "downloads": _downloads(),
-        "search_path": [str(folder.absolute()) for folder in bundle.search_path()],
+        "search_path": [str(folder.absolute()) for folder in roots.search_path()],
         "bundles": {name: _bundle(name) for name in bundle.names()},
         "devices": _devices(),
     }
@@ -99,7 +99,7 @@ def _compiled_programs() -> dict[str, Any]:
 
 def _home() -> dict[str, Any]:
     """Return the bundle home, and the bytes that are free on its disk."""
-    home = bundle.home()
+    home = roots.home()
     if home is None:
         return {"folder": None, "free": None}
     there = next(
@@ -111,7 +111,7 @@ def _home() -> dict[str, Any]:
 def _downloads() -> dict[str, int]:
     """Return the bytes in each folder in which 'emojax fetch' was interrupted."""
     found = {}
-    for root in bundle.search_path():
+    for root in roots.search_path():
         folder = root / bundle.DOWNLOADS
         sizes = [file.stat().st_size for file in folder.glob("*") if file.is_file()]
         if sum(sizes) > SMALL:

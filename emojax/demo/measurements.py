@@ -19,7 +19,7 @@ from emojax.runtime.choices import InverterName
 from emojax.runtime.progress import progress
 from emojax.scoring import classifier
 from emojax.store.bundle import Bundle
-from emojax.store.parts import ATTRIBUTES, EMOTION, GENERATOR
+from emojax.store.parts import ATTRIBUTES, EMOTION, STYLEGAN2
 
 SEED = 1_000_003
 """Of the held-out faces; training uses seeds from the user's own upwards."""
@@ -37,7 +37,7 @@ def measure(bundle: Bundle, samples: int) -> dict[str, Any]:
         bundle: with all parts.
         samples: held-out faces for each number, a multiple of `BATCH`.
     """
-    generator, emotion = bundle.load(GENERATOR), bundle.load(EMOTION)
+    generator, emotion = bundle.load(STYLEGAN2), bundle.load(EMOTION)
     found: dict[str, Any] = {}
     found |= _generator(generator, emotion, samples)
     found["classifier_on_drawn"] = _classifier(emotion, generator.config.size, samples)
@@ -116,7 +116,7 @@ def _directions(bundle: Bundle, generator: Generator, samples: int) -> dict[str,
     which the emotion's weight is below 0.5 count. Each emotion has the step that is right most
     often.
     """
-    found = directions.load(bundle, bundle.sha256(GENERATOR))
+    found = directions.load(bundle, bundle.sha256(STYLEGAN2))
     attributes = bundle.load(ATTRIBUTES)
     codes_of = jax.jit(lambda model, z: model.w_plus(model.mapping(z)))
     right, counted = np.zeros((len(EMOTIONS), len(STEPS))), np.zeros((len(EMOTIONS), 1))

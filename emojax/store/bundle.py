@@ -4,7 +4,7 @@
     checkpoints/ffhq/generator/weights/         Orbax checkpoint of the flat table
     checkpoints/ffhq/directions.npz             and other files that belong to the networks
 
-Bundles lie under `checkpoints` in the current folder, in the user's data folder (`home`), in a
+Bundles lie under `checkpoints` in the current folder, in the user's data folder, in a
 checkout, or in the installed package. A bundle given by name is the union of the folders of that
 name in these places, and of each part the first is taken; a bundle given as a path is that folder
 alone, one given by its address in an object store is copied (`emojax.store.bundle_copy`). This
@@ -13,7 +13,6 @@ module imports no JAX until a network is loaded or saved.
 
 import dataclasses
 import os
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
@@ -21,11 +20,12 @@ from typing import Any, cast
 from emojax.runtime.choices import DEFAULT_BUNDLE
 from emojax.runtime.errors import UserError, shortened
 from emojax.runtime.files import make_folder, replacing_folder
-from emojax.store import bundle_copy, metadata
+from emojax.store import bundle_copy, metadata, roots
 from emojax.store.metadata import Metadata
 from emojax.store.parts import GENERATOR, PARTS, ConfigT, NetworkT, Part
 from emojax.store.place import is_address
 from emojax.store.reader.contents import shown
+from emojax.store.roots import CHECKPOINTS
 
 DEFAULT = DEFAULT_BUNDLE
 """Name of the embedded bundle, which commands use without `--bundle`."""
@@ -36,15 +36,10 @@ PUBLISHED = "ffhq"
 SAMPLES = "samples"
 """Name of the folder in a bundle with aligned pictures to try it on."""
 
-CHECKPOINTS = "checkpoints"
-"""Name of the folder that holds bundles."""
-
 DOWNLOADS = ".downloads"
 """Name of the folder beside bundles for published files on their way."""
 
 METADATA = metadata.FILE
-
-_PACKAGE = Path(__file__).parents[1]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -231,7 +226,7 @@ class Bundle:
 
 
 def find(name: str | os.PathLike[str]) -> Bundle:
-    """Find a bundle by name in `search_path` (and in the current folder), by path or by address.
+    """Find a bundle by name in `roots.search_path` and the current folder, by path or by address.
 
     Raises:
         UserError: there is none; lists those that exist.
@@ -250,7 +245,11 @@ def find(name: str | os.PathLike[str]) -> Bundle:
 def names() -> list[str]:
     """Return the names of the bundles that `find` knows without a path, sorted."""
     return sorted(
-        {file.parent.parent.name for root in search_path() for file in root.glob(f"*/*/{METADATA}")}
+        {
+            file.parent.parent.name
+            for root in roots.search_path()
+            for file in root.glob(f"*/*/{METADATA}")
+        }
     )
 
 
@@ -276,49 +275,8 @@ def look_up(name: str | os.PathLike[str]) -> Bundle:
     folders = [given]
     if _is_name(given):
         here = folders if _holds_parts(given) else []
-        folders = [*here, *(root / given for root in search_path())]
+        folders = [*here, *(root / given for root in roots.search_path())]
     return Bundle(str(name), tuple(folder for folder in folders if os.path.isdir(folder)))
-
-
-def search_path() -> list[Path]:
-    """Return the folders that bundles are looked for in, in this order; those that exist.
-
-    `checkpoints` in the current folder, in `home`, in the checkout that this file is part of, and
-    in the installed package.
-    """
-    roots = [Path()]
-    if user := home():
-        roots.append(user)
-    if os.path.isfile(_PACKAGE.parent / "pyproject.toml"):
-        roots.append(_PACKAGE.parent)
-    roots.append(_PACKAGE)
-    found: dict[str, Path] = {}
-    for root in roots:
-        folder = root / CHECKPOINTS
-        if os.path.isdir(folder):
-            found.setdefault(os.path.realpath(folder), folder)
-    return list(found.values())
-
-
-def home() -> Path | None:
-    """Return the folder in which bundles are kept for use from every other folder.
-
-    `EMOJAX_HOME` where it is set; else `emojax` in the user's data folder: `$XDG_DATA_HOME` or
-    `~/.local/share` on Linux, `~/Library/Application Support` on macOS, `%LOCALAPPDATA%` on
-    Windows. None where there is no such folder, as for a user without a home.
-    """
-    try:
-        if chosen := os.environ.get("EMOJAX_HOME"):
-            return Path(chosen).expanduser()
-        if sys.platform == "darwin":
-            data = Path.home() / "Library" / "Application Support"
-        elif sys.platform == "win32":
-            data = Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
-        else:
-            data = Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share")
-    except RuntimeError:
-        return None
-    return data / "emojax"
 
 
 def destination(name: str, checkpoints: Path | None = None) -> Path:
@@ -326,7 +284,7 @@ def destination(name: str, checkpoints: Path | None = None) -> Path:
 
     A path is that folder. A bundle that exists is added to where it is, in the first of its
     folders, but never in the installed package. A new one is made under `checkpoints` in the
-    current folder where there is such a folder, else in `home`.
+    current folder where there is such a folder, else in `roots.home`.
 
     Args:
         name: of the bundle, or the path of its folder.
@@ -344,13 +302,13 @@ def destination(name: str, checkpoints: Path | None = None) -> Path:
         return checkpoints / name
     if not _is_name(Path(name)):
         return Path(name)
-    installed = os.path.realpath(_PACKAGE / CHECKPOINTS)
+    installed = os.path.realpath(roots.PACKAGE / CHECKPOINTS)
     for folder in look_up(name).folders:
         if _holds_parts(folder) and os.path.realpath(folder.parent) != installed:
             return folder
     if os.path.isdir(CHECKPOINTS):
         return Path(CHECKPOINTS, name)
-    if user := home():
+    if user := roots.home():
         return user / CHECKPOINTS / name
     raise UserError(
         "there is no data folder of this user to keep bundles in: set EMOJAX_HOME to a folder, or "

@@ -9,7 +9,7 @@ import pytest
 
 from emojax.models.stylegan2 import Generator, GeneratorConfig
 from emojax.runtime.errors import UserError
-from emojax.store import bundle
+from emojax.store import bundle, roots
 from emojax.store.parts import ATTRIBUTES, EMOTION, GENERATOR, INCEPTION, INVERTER_PARTS, PARTS
 from tests.support import small_world
 
@@ -84,7 +84,7 @@ def test_new_parts_go_where_the_bundle_is(here):
 
 def test_nothing_is_written_into_the_installed_package(here, monkeypatch):
     (here / "package" / "checkpoints").mkdir(parents=True)
-    monkeypatch.setattr(bundle, "_PACKAGE", here / "package")
+    monkeypatch.setattr(roots, "PACKAGE", here / "package")
     stand_in(here / "package" / "checkpoints" / bundle.DEFAULT, "generator")
     assert bundle.find(bundle.DEFAULT).has(GENERATOR)
     home = here.parent / "home" / "checkpoints"
@@ -110,7 +110,7 @@ def test_the_home_is_the_users_data_folder(tmp_path, monkeypatch, platform, vari
     if variable:
         monkeypatch.setenv(variable, str(tmp_path / "data"))
     expected = wanted.replace("~", str(tmp_path / "user")).replace("data/", f"{tmp_path}/data/")
-    assert bundle.home() == Path(expected if "/" in wanted else tmp_path / wanted)
+    assert roots.home() == Path(expected if "/" in wanted else tmp_path / wanted)
 
 
 def test_a_user_without_a_home_has_the_embedded_bundle(here, monkeypatch):
