@@ -55,7 +55,7 @@ class TransferTab:
     def _photographs(self) -> None:
         self.photos, self.crops, self.examples = {}, {}, {}
         with gr.Row():
-            for place, label in zip(PLACES, ("Whose face", "Whose expression"), strict=True):
+            for place, label in zip(PLACES, ("Face", "Expression"), strict=True):
                 with gr.Column(min_width=140):
                     self.photos[place] = photo_input(label, 220, f"transfer-{place}")
                     self.crops[place] = gr.HTML(
