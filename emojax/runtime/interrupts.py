@@ -6,7 +6,7 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator
-from types import TracebackType
+from types import FrameType, TracebackType
 
 
 def quiet_start() -> None:
@@ -36,19 +36,48 @@ class Terminated(KeyboardInterrupt):
 
 @contextlib.contextmanager
 def terminated() -> Iterator[None]:
-    """Raise `Terminated` in the main thread when SIGTERM comes; elsewhere does nothing."""
+    """Raise `Terminated` in the main thread when SIGTERM comes; elsewhere does nothing.
+
+    SIGTERM, and SIGINT where it is Python's own, wait while a module of C or C++ starts: an
+    exception in there ends in an abort.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
 
-    def handler(*_: object) -> None:
-        raise Terminated
+    def handler(number: int, frame: FrameType | None) -> None:
+        if _starts_extension(frame):
+            _soon(signal.Signals(number))
+        elif number == signal.SIGTERM:
+            raise Terminated
+        else:
+            raise KeyboardInterrupt
 
-    before = signal.signal(signal.SIGTERM, handler)
+    before = {signal.SIGTERM: signal.signal(signal.SIGTERM, handler)}
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        before[signal.SIGINT] = signal.signal(signal.SIGINT, handler)
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, each in before.items():
+            signal.signal(number, each)
+
+
+def _starts_extension(frame: FrameType | None) -> bool:
+    """Whether Python runs on behalf of a module of C or C++ that is being imported."""
+    while frame is not None:
+        code = frame.f_code
+        if code.co_qualname.startswith("ExtensionFileLoader.") and "importlib" in code.co_filename:
+            return True
+        frame = frame.f_back
+    return False
+
+
+def _soon(kind: signal.Signals) -> None:
+    """Send the main thread a signal a moment later."""
+    again = threading.Timer(0.02, _interrupt, [kind])
+    again.daemon = True
+    again.start()
 
 
 @contextlib.contextmanager
@@ -87,10 +116,7 @@ def never_lost() -> Iterator[None]:
     def hook(unraisable: "sys.UnraisableHookArgs") -> None:
         if issubclass(unraisable.exc_type, KeyboardInterrupt):
             # a moment later: raised right here, it would be lost in this hook
-            kind = signal.SIGTERM if issubclass(unraisable.exc_type, Terminated) else signal.SIGINT
-            again = threading.Timer(0.02, _interrupt, [kind])
-            again.daemon = True
-            again.start()
+            _soon(signal.SIGTERM if issubclass(unraisable.exc_type, Terminated) else signal.SIGINT)
         else:
             before(unraisable)
 

@@ -241,7 +241,7 @@ def test_flags_are_checked_first(server, here, capsys, flags, sentence):
     [
         (("name = ", "nom = "), "KeyError('name')"),
         (('"generator.pt"', '"../generator.pt"'), "is not the name of a file"),
-        (('"generator"', '"gan"'), "holds is 'gan', wanted generator, psp, psp_w, e4e"),
+        (('"generator"', '"gan"'), "holds is 'gan', wanted generator, stylegan1, pggan"),
         (("http://", "file://"), "is not an address"),
         (('sha256 = "', 'sha256 = "x'), "sha256 is not hexadecimal"),
         (("[licences]", "[licences"), "TOMLDecodeError"),

@@ -115,7 +115,7 @@ GENERATORS = {
 }
 
 ENCODERS = {
-    "opts that are a list": (encoder(opts=[1]), "wanted a pSp, e4e or HyperStyle file"),
+    "opts that are a list": (encoder(opts=[1]), "wanted a file of pSp, e4e, HyperStyle or HFGI"),
     "integer keys": (encoder(state_dict={1: MEAN}), "names a tensor by an int"),
     "a type that is a list": (encoder({"encoder_type": nested(200)}), "encoder_type .* is a list"),
     "a type without end": (encoder({"encoder_type": doubled()}), "encoder_type .* is a list"),

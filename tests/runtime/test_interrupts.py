@@ -2,6 +2,7 @@
 
 import signal
 import threading
+import time
 
 import pytest
 
@@ -45,3 +46,29 @@ def test_other_threads_leave_signals_alone():
     thread.start()
     thread.join()
     assert found == [before]
+
+
+def test_a_signal_waits_while_a_module_of_c_starts():
+    """Python runs inside of such a module's start; a frame of its loader stands for that here."""
+    done = []
+
+    def start():
+        signal.raise_signal(signal.SIGINT)
+        done.append("started")
+
+    loader = compile(
+        "def exec_module(start): start()", "<frozen importlib._bootstrap_external>", "exec"
+    )
+    namespace = {}
+    exec(loader, namespace)
+    function = namespace["exec_module"]
+    function.__code__ = function.__code__.replace(co_qualname="ExtensionFileLoader.exec_module")
+
+    def work():
+        with interrupts.terminated():
+            function(start)
+            time.sleep(5)
+
+    with pytest.raises(KeyboardInterrupt):
+        work()
+    assert done == ["started"]
