@@ -73,6 +73,7 @@ def test_the_report_is_a_readable_table():
     assert "PSNR on the photo domain           " in text
 
 
+@pytest.mark.slow
 def test_directions_of_a_new_bundle_are_fitted_to_its_own_faces(tmp_path, monkeypatch):
     for name, few in {"FACES": 4, "OTHERS": 8, "STEPS": 2}.items():
         monkeypatch.setattr(usable_range, name, few)

@@ -213,6 +213,7 @@ def test_attributes_are_named_one_by_one():
     np.testing.assert_array_equal(table[:, column], faces.action_units[:, 8, 1])
 
 
+@pytest.mark.slow
 @jax.default_prng_impl("rbg")  # quick to compile, for some hundred shapes of parameters
 def test_every_stage_has_a_scalar_loss():
     generator = generating.SupervisedGenerator(TINY, rngs=nnx.Rngs(0)).generator

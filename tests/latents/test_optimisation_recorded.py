@@ -77,6 +77,7 @@ def test_noise_is_scaled_as_each_original_does():
 step = jax.jit(projection.step, static_argnames="schedule")
 
 
+@pytest.mark.slow
 def test_nvlabs_steps():
     schedule, made = Schedule(steps=12), generator("nvlabs")
     golden, count = oracles.golden(CASE), len(made.config.noise_sizes)
@@ -138,6 +139,7 @@ def test_rosinality_steps():
     near("C_final_noise.6", state.variables.noise[6].transpose(0, 3, 1, 2), floor=1e-5)
 
 
+@pytest.mark.slow
 def test_pivotal_tuning_steps():
     made, golden = generator("nvlabs"), oracles.golden(CASE)
     distance = Perceptual(lpips("lpips_alex"))

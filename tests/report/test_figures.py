@@ -70,6 +70,7 @@ def options(folder, out, *, common=None, **changes):
     return figures.Options(out=out, common=shared, **changes)
 
 
+@pytest.mark.slow
 def test_all_figures_of_given_faces(folder, evaluated, tmp_path, capsys):
     scores = write_scores(tmp_path / "scores", folder)
     for place, names in {"faces": ("a", "b"), "eight": ("anger", "neutral")}.items():
