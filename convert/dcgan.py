@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from convert import systems
-from convert.generators import PICTURES, check_sizes
+from convert.generators import PICTURES, check_sizes, sizes
 from convert.options import Options
 from convert.reader import schema
 from convert.report import file_source, save
@@ -74,8 +74,7 @@ def main(options: Options) -> None:
     saved = systems.load(options.file, "dcgan")
     config, table, ignored = convert(schema.table(saved, str(options.file)))
     source = file_source(options.file, "pytorch/examples", "the state dict", ignored) | PICTURES
-    facts = {"resolution": f"{config.size}²", "channels": " ".join(map(str, config.channels))}
-    save(folder, DCGAN, config, table, source, **facts)
+    save(folder, DCGAN, config, table, source, **sizes(config))
 
 
 if __name__ == "__main__":

@@ -25,6 +25,9 @@ MOST_LAYERS = 64
 PICTURES = {"pictures": "photographs"}
 """What `Bundle.shows` says of the published generators."""
 
+LOWER = "ToRGB of lower resolutions, of use while the network grew"
+"""Why a tensor of a grown network is left out."""
+
 WIDEST = 8192
 """Channels of a layer; the published networks have at most 512."""
 
@@ -107,6 +110,22 @@ def averaged(part: Part[Any, Any], config: Any, table: "Arrays") -> tuple[np.nda
     average = jax.jit(mean_latent, static_argnames="samples")
     mean = np.asarray(average(model, jax.random.key(0), samples=MEAN_SAMPLES))
     return mean, f"{MEAN_SAMPLES} mapped samples, seed 0"
+
+
+def sizes(config: Any) -> dict[str, str]:
+    """Return what a converter prints of a generator's size."""
+    return {"resolution": f"{config.size}²", "channels": " ".join(map(str, config.channels))}
+
+
+def mapped_sizes(config: Any, origin: str) -> dict[str, str]:
+    """Return what a converter prints of a generator with a mapping network.
+
+    Args:
+        config: the network's.
+        origin: where the mean code is from.
+    """
+    style = f"{config.style_dim} wide, {config.n_mlp} mapping layers"
+    return sizes(config) | {"style": style, "mean_latent": f"from {origin}"}
 
 
 def facts_of(table: "Arrays", origin: str) -> dict[str, Any]:

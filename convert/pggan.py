@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from convert import systems
-from convert.generators import PICTURES, check_sizes
+from convert.generators import LOWER, PICTURES, check_sizes, sizes
 from convert.options import Options
 from convert.reader import schema
 from convert.report import file_source, save
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from emojax.models.pggan import ProgressiveGANConfig, Variant
     from emojax.store.weights import Array
 
-LOWER = "ToRGB of lower resolutions, of use while the network grew"
 IGNORED: "dict[Variant, list[Ignored]]" = {
     "nvidia": [
         Ignored(r"output\d+\.(weight|bias)", LOWER),
@@ -151,8 +150,7 @@ def main(options: Options) -> None:
     config, table, ignored = convert(found)
     layout = {"nvidia": "genforce", "gan_zoo": "pytorch_GAN_zoo"}[found.variant]
     source = file_source(options.file, layout, found.where, ignored) | PICTURES
-    facts = {"resolution": f"{config.size}²", "channels": " ".join(map(str, config.channels))}
-    save(folder, PGGAN, config, table, source, **facts)
+    save(folder, PGGAN, config, table, source, **sizes(config))
 
 
 if __name__ == "__main__":

@@ -23,6 +23,7 @@ from convert.generators import (
     check_sizes,
     constant,
     facts_of,
+    mapped_sizes,
     numbers,
 )
 from convert.options import Options
@@ -245,17 +246,7 @@ def main(options: Options) -> None:
     config, table, ignored, origin = convert(found)
     source = file_source(options.file, found.layout, found.where, ignored)
     source |= facts_of(table, origin)
-    save(
-        folder,
-        STYLEGAN2,
-        config,
-        table,
-        source,
-        resolution=f"{config.size}²",
-        channels=" ".join(map(str, config.channels)),
-        style=f"{config.style_dim} wide, {config.n_mlp} mapping layers",
-        mean_latent=f"from {origin}",
-    )
+    save(folder, STYLEGAN2, config, table, source, **mapped_sizes(config, origin))
 
 
 def _linear(target: str, source: str) -> list[Rule]:

@@ -18,7 +18,16 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from convert import systems
-from convert.generators import averaged, check_filters, check_sizes, constant, facts_of, numbers
+from convert.generators import (
+    LOWER,
+    averaged,
+    check_filters,
+    check_sizes,
+    constant,
+    facts_of,
+    mapped_sizes,
+    numbers,
+)
 from convert.options import Options
 from convert.reader import schema
 from convert.report import file_source, save
@@ -120,7 +129,12 @@ def _lernapparat(index: int) -> Names:
 
 
 BLUR = "the fixed [1, 2, 1] filter, checked"
-LOWER = "ToRGB of lower resolutions, of use while the network grew"
+KEPT = (
+    Ignored(r"synthesis\.layer\d+\.blur\.kernel", BLUR),
+    Ignored(r"truncation\.w_avg", "the mean latent, kept as latent_avg"),
+    Ignored(r"synthesis\.lod", "how far the network has grown: to its full size"),
+)
+"""What genforce's and InterfaceGAN's files hold beside the weights."""
 LAYOUTS = {
     "genforce": Layout(
         "nvidia",
@@ -132,9 +146,7 @@ LAYOUTS = {
         mean="truncation.w_avg",
         ignored=(
             Ignored(r"synthesis\.output\d+\.(weight|bias)", LOWER),
-            Ignored(r"synthesis\.layer\d+\.blur\.kernel", BLUR),
-            Ignored(r"truncation\.w_avg", "the mean latent, kept as latent_avg"),
-            Ignored(r"synthesis\.lod", "how far the network has grown: to its full size"),
+            *KEPT,
         ),
     ),
     "interfacegan": Layout(
@@ -148,9 +160,7 @@ LAYOUTS = {
         fused=lambda kernel: kernel,  # [k, k, in, out] already
         ignored=(
             Ignored(r"synthesis\.output\d+\.(conv\.weight|bias)", LOWER),
-            Ignored(r"synthesis\.layer\d+\.blur\.kernel", BLUR),
-            Ignored(r"truncation\.w_avg", "the mean latent, kept as latent_avg"),
-            Ignored(r"synthesis\.lod", "how far the network has grown: to its full size"),
+            *KEPT,
             Ignored(r"truncation\.truncation", "psi by layer, which is chosen when drawing"),
         ),
     ),
@@ -303,18 +313,8 @@ def main(options: Options) -> None:
     source = file_source(options.file, found.layout, found.where, ignored)
     source |= facts_of(table, origin)
     noise = "from the file" if "noise" in LAYOUTS[found.layout].layer(0) else "drawn, seed 0"
-    save(
-        folder,
-        STYLEGAN1,
-        config,
-        table,
-        source,
-        resolution=f"{config.size}²",
-        channels=" ".join(map(str, config.channels)),
-        style=f"{config.style_dim} wide, {config.n_mlp} mapping layers",
-        mean_latent=f"from {origin}",
-        noise=noise,
-    )
+    facts = mapped_sizes(config, origin) | {"noise": noise}
+    save(folder, STYLEGAN1, config, table, source, **facts)
 
 
 if __name__ == "__main__":

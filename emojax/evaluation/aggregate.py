@@ -8,8 +8,8 @@ import numpy as np
 from emojax.evaluation import standard_errors, unit_judge
 from emojax.evaluation.ground_truth import GroundTruth
 from emojax.evaluation.inputs import Targets
-from emojax.evaluation.run import ORIGINAL, SOURCES, TRUTH
-from emojax.evaluation.table import ALL, Row
+from emojax.evaluation.run import SOURCES, TRUTH
+from emojax.evaluation.table import ALL, ORIGINAL, Row
 from emojax.metrics.comparison import TITLES as MEASURES
 from emojax.metrics.emotion_score import emotion_score
 from emojax.metrics.fid import Gaussian, Moments, frechet_distance, kernel_distance

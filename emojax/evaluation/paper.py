@@ -7,13 +7,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from emojax.evaluation.table import ALL, Claim, PaperRow, Row
+from emojax.evaluation.table import ALL, ORIGINAL, Claim, PaperRow, Row
 from emojax.latents.directions import Directions
 from emojax.runtime.choices import EMOTIONS
 
 METHOD = "reinvert"
 """The paper's normaliser."""
-ORIGINAL = "original"
 SCORES = {
     "hyperstyle": (0.371, 0.707, 0.539, 0.541, 0.733, 0.770, 0.778, 0.123),
     "psp": (0.401, 0.712, 0.565, 0.410, 0.961, 0.587, 0.644, 0.086),

@@ -22,6 +22,7 @@ import numpy as np
 from emojax.evaluation.ground_truth import GroundTruth, LabelledFaces
 from emojax.evaluation.inputs import Sources, Targets, resized
 from emojax.evaluation.judges import Judges, compare, measure
+from emojax.evaluation.table import ORIGINAL
 from emojax.faces import images
 from emojax.latents import inversion, normalisers
 from emojax.latents.codes import Inversion
@@ -33,8 +34,6 @@ SOURCES = "sources"
 """Part of the store: measurements of the sources."""
 TRUTH = "truth"
 """Part of the store: measurements of the true pictures."""
-ORIGINAL = "original"
-"""Measurements of an inverter's reconstructions, in the inverter's part of the store."""
 CHANGE = "change "
 """Beginning of the names of what faces change in the generator, there."""
 

@@ -15,6 +15,8 @@ _KIND = Kind("a table of 'emojax evaluate'", "make it with 'emojax evaluate'")
 
 ALL = "all"
 """Stands in place of an emotion where a value is the mean over the targets."""
+ORIGINAL = "original"
+"""Stands in place of a normaliser in the row of an inverter's reconstructions."""
 JSON = "table.json"
 """Name of the file that `read` reads."""
 
@@ -151,7 +153,7 @@ def markdown(table: ResultTable) -> str:
         "Target emotion top-1 by target:",
         _aligned(*_by_target(table)),
     ]
-    if errors := _with_errors(table, [row for row in table.overall if row.result != "original"]):
+    if errors := _with_errors(table, [row for row in table.overall if row.result != ORIGINAL]):
         parts += ["Standard errors, over sources and over targets:", _aligned(*errors)]
     if errors := _with_errors(table, table.differences, differences=True):
         said = (

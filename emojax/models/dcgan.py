@@ -24,7 +24,7 @@ EPSILON = 1e-5
 
 
 @dataclasses.dataclass(frozen=True)
-class DCGANConfig:
+class DCGANConfig(generator.UnmappedConfig):
     """Dimensions of a generator.
 
     Attributes:
@@ -39,31 +39,6 @@ class DCGANConfig:
     def size(self) -> int:
         """Height and width of the picture in pixels."""
         return 4 * 2 ** len(self.channels)
-
-    @property
-    def resolutions(self) -> tuple[int, ...]:
-        """The full size only."""
-        return (self.size,)
-
-    @property
-    def n_latent(self) -> int:
-        """Rows of a code: one, since there are no styles."""
-        return 1
-
-    @property
-    def style_dim(self) -> int:
-        """Length of a code, which is z."""
-        return self.z_dim
-
-    @property
-    def noise_sizes(self) -> tuple[int, ...]:
-        """There are no noise inputs."""
-        return ()
-
-    @property
-    def truncates(self) -> bool:
-        """There is no mean code that a truncation could be towards."""
-        return False
 
 
 class Statistics(NamedTuple):
@@ -156,7 +131,7 @@ class Synthesis(nnx.Module):
         yield "tanh", jnp.tanh(x)
 
 
-class DCGAN(nnx.Module):
+class DCGAN(generator.Unmapped):
     """The synthesis network; a code is z itself."""
 
     def __init__(self, config: DCGANConfig, *, rngs: nnx.Rngs) -> None:
@@ -166,22 +141,3 @@ class DCGAN(nnx.Module):
     def mapping(self, z: jax.Array) -> jax.Array:
         """Return z [B, z_dim]."""
         return z
-
-    def w_plus(
-        self, w: jax.Array, *, truncation: float | jax.Array = 1.0, cutoff: int | None = None
-    ) -> jax.Array:
-        """Return codes [B, 1, D] of [B, D]; see `generator.untruncated`."""
-        return generator.untruncated(w, truncation, cutoff)
-
-    def __call__(
-        self,
-        z: jax.Array,
-        *,
-        truncation: float | jax.Array = 1.0,
-        cutoff: int | None = None,
-        noise: Noise = "const",
-        resolution: int | None = None,
-    ) -> jax.Array:
-        """Synthesise pictures [B, S, S, 3] from z [B, z_dim]; see `Synthesis`."""
-        w_plus = self.w_plus(self.mapping(z), truncation=truncation, cutoff=cutoff)
-        return self.synthesis(w_plus, noise=noise, resolution=resolution)

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 import jax
 import jax.numpy as jnp
+from flax import nnx
 
 Noise = Sequence[jax.Array] | str
 
@@ -93,6 +94,93 @@ class Generator(Protocol):
     ) -> jax.Array:
         """Synthesise pictures [B, r, r, 3] from z [B, z_dim]."""
         ...
+
+
+class Called(nnx.Module):
+    """A generator's call, by its mapping, `w_plus` and synthesis."""
+
+    def __call__(
+        self: Generator,
+        z: jax.Array,
+        *,
+        truncation: float | jax.Array = 1.0,
+        cutoff: int | None = None,
+        noise: Noise = "const",
+        resolution: int | None = None,
+    ) -> jax.Array:
+        """Synthesise pictures [B, r, r, 3] from z [B, z_dim]; see `w_plus` and `synthesis`."""
+        w_plus = self.w_plus(self.mapping(z), truncation=truncation, cutoff=cutoff)
+        return self.synthesis(w_plus, noise=noise, resolution=resolution)
+
+
+class Mapped(Called):
+    """A generator with a mapping network and the mean latent `latent_avg` [D]."""
+
+    config: Any
+    latent_avg: nnx.Variable
+
+    def w_plus(
+        self, w: jax.Array, *, truncation: float | jax.Array = 1.0, cutoff: int | None = None
+    ) -> jax.Array:
+        """Broadcast codes to W+ and apply the truncation trick.
+
+        Args:
+            w: [B, D], or [B, L, D], which is only truncated.
+            truncation: ψ in latent_avg + ψ (w - latent_avg); 1 leaves w unchanged.
+            cutoff: number of layers to truncate, the first ones; None for all. StyleGAN's pictures
+                have ψ 0.7 and 8.
+
+        Returns:
+            [B, L, D].
+        """
+        w_plus = repeated(w, self.config.n_latent)
+        return truncated(w_plus, self.latent_avg[...], truncation, cutoff)
+
+
+class Unmapped(Called):
+    """A generator without a mapping network: a code is z."""
+
+    def w_plus(
+        self, w: jax.Array, *, truncation: float | jax.Array = 1.0, cutoff: int | None = None
+    ) -> jax.Array:
+        """Return codes [B, 1, D] of [B, D]; see `untruncated`."""
+        return untruncated(w, truncation, cutoff)
+
+
+class UnmappedConfig:
+    """What the configs of generators without a mapping network have in common; see `Config`."""
+
+    z_dim: int
+
+    @property
+    def size(self) -> int:
+        """Height and width of the picture in pixels."""
+        raise NotImplementedError
+
+    @property
+    def resolutions(self) -> tuple[int, ...]:
+        """The full size only: lower ToRGB layers were trained with other features below them."""
+        return (self.size,)
+
+    @property
+    def n_latent(self) -> int:
+        """Rows of a code: one, since there are no styles."""
+        return 1
+
+    @property
+    def style_dim(self) -> int:
+        """Length of a code, which is z."""
+        return self.z_dim
+
+    @property
+    def noise_sizes(self) -> tuple[int, ...]:
+        """There are no noise inputs."""
+        return ()
+
+    @property
+    def truncates(self) -> bool:
+        """There is no mean code that a truncation could be towards."""
+        return False
 
 
 def repeated(w: jax.Array, layers: int) -> jax.Array:

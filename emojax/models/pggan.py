@@ -9,7 +9,7 @@ by the constant of the equalised learning rate too, and gives ToRGB the gain √
 import dataclasses
 import itertools
 from collections.abc import Iterator
-from typing import Literal
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -18,16 +18,15 @@ from flax import nnx
 
 from emojax.models import generator
 from emojax.models.generator import Noise
-from emojax.nn import transposed_conv
 from emojax.nn import window as windows
-from emojax.nn.conv import conv
+from emojax.nn.equal_conv import EqualConv
 from emojax.nn.layers import SQRT2, dot, leaky_relu, pixel_norm
 
 Variant = Literal["nvidia", "gan_zoo"]
 
 
 @dataclasses.dataclass(frozen=True)
-class ProgressiveGANConfig:
+class ProgressiveGANConfig(generator.UnmappedConfig):
     """Dimensions of a generator, and which published function it computes.
 
     Attributes:
@@ -50,73 +49,9 @@ class ProgressiveGANConfig:
         return 4 * 2 ** (len(self.channels) - 1)
 
     @property
-    def resolutions(self) -> tuple[int, ...]:
-        """The full size only: lower ToRGB layers were trained with other features below them."""
-        return (self.size,)
-
-    @property
-    def n_latent(self) -> int:
-        """Rows of a code: one, since there are no styles."""
-        return 1
-
-    @property
-    def style_dim(self) -> int:
-        """Length of a code, which is z."""
-        return self.z_dim
-
-    @property
-    def noise_sizes(self) -> tuple[int, ...]:
-        """There are no noise inputs."""
-        return ()
-
-    @property
-    def truncates(self) -> bool:
-        """There is no mean code: z is normalised."""
-        return False
-
-    @property
     def equalises_bias(self) -> bool:
         """Whether biases are multiplied by the constant of the equalised learning rate."""
         return self.variant == "gan_zoo"
-
-
-class Equalised(nnx.Module):
-    """Convolution with equalised learning rate and bias; 3x3, or 1x1 for ToRGB.
-
-    Args:
-        config: the generator's.
-        size: of the kernel.
-        inputs: channels of the input.
-        outputs: channels of the output.
-        gain: of the weight.
-        rngs: for the initial weights.
-    """
-
-    def __init__(
-        self,
-        config: ProgressiveGANConfig,
-        size: int,
-        inputs: int,
-        outputs: int,
-        gain: float,
-        *,
-        rngs: nnx.Rngs,
-    ) -> None:
-        self.scale = gain / np.sqrt(size * size * inputs)
-        self.bias_scale = self.scale if config.equalises_bias else 1.0
-        self.weight = nnx.Param(jax.random.normal(rngs.params(), (size, size, inputs, outputs)))
-        self.bias = nnx.Param(jnp.zeros((outputs,)))
-
-    def __call__(self, x: jax.Array, *, up: bool = False) -> jax.Array:
-        """Map [B, H, W, I] to [B, H, W, O], or after nearest upsampling to twice the size."""
-        kernel = self.weight[...] * np.float32(self.scale)
-        if up:
-            y = transposed_conv.transposed(x, transposed_conv.nearest_kernel(kernel))
-        elif len(kernel) == 1:
-            y = x @ kernel[0, 0]
-        else:
-            y = conv(x, kernel, padding=1)
-        return y + self.bias[...] * np.float32(self.bias_scale)
 
 
 class First(nnx.Module):
@@ -151,10 +86,11 @@ class Synthesis(nnx.Module):
         pairs = [(channels[0], channels[0])]
         for before, after in itertools.pairwise(channels):
             pairs += [(before, after), (after, after)]
-        self.convs = nnx.List(Equalised(config, 3, *pair, SQRT2, rngs=rngs) for pair in pairs)
+        common: Any = {"equalises_bias": config.equalises_bias, "rngs": rngs}
+        self.convs = nnx.List(EqualConv(*pair, gain=SQRT2, **common) for pair in pairs)
         gain = SQRT2 if config.variant == "gan_zoo" else 1.0
         self.to_rgbs = nnx.List(
-            Equalised(config, 1, width, 3, gain, rngs=rngs) for width in channels[-2:]
+            EqualConv(width, 3, size=1, gain=gain, **common) for width in channels[-2:]
         )
 
     def __call__(
@@ -198,7 +134,7 @@ class Synthesis(nnx.Module):
             yield x, leaky_relu(x, gain=1.0)
 
 
-class ProgressiveGAN(nnx.Module):
+class ProgressiveGAN(generator.Unmapped):
     """The synthesis network; a code is z, normalised."""
 
     def __init__(self, config: ProgressiveGANConfig, *, rngs: nnx.Rngs) -> None:
@@ -208,22 +144,3 @@ class ProgressiveGAN(nnx.Module):
     def mapping(self, z: jax.Array) -> jax.Array:
         """Return z [B, z_dim] on the sphere of root mean square 1, where the codes are."""
         return pixel_norm(z)
-
-    def w_plus(
-        self, w: jax.Array, *, truncation: float | jax.Array = 1.0, cutoff: int | None = None
-    ) -> jax.Array:
-        """Return codes [B, 1, D] of [B, D]; see `generator.untruncated`."""
-        return generator.untruncated(w, truncation, cutoff)
-
-    def __call__(
-        self,
-        z: jax.Array,
-        *,
-        truncation: float | jax.Array = 1.0,
-        cutoff: int | None = None,
-        noise: Noise = "const",
-        resolution: int | None = None,
-    ) -> jax.Array:
-        """Synthesise pictures [B, S, S, 3] from z [B, z_dim]; see `Synthesis`."""
-        w_plus = self.w_plus(self.mapping(z), truncation=truncation, cutoff=cutoff)
-        return self.synthesis(w_plus, noise=noise, resolution=resolution)

@@ -265,7 +265,7 @@ class Synthesis(nnx.Module):
         return noise[index]
 
 
-class StyleGAN1(nnx.Module):
+class StyleGAN1(generator.Mapped):
     """Mapping network, synthesis network and the mean latent `latent_avg` [D]."""
 
     def __init__(self, config: StyleGAN1Config, *, rngs: nnx.Rngs) -> None:
@@ -273,30 +273,3 @@ class StyleGAN1(nnx.Module):
         self.mapping = Mapping(config, rngs=rngs)
         self.synthesis = Synthesis(config, rngs=rngs)
         self.latent_avg = nnx.Variable(jnp.zeros((config.style_dim,)))
-
-    def w_plus(
-        self, w: jax.Array, *, truncation: float | jax.Array = 1.0, cutoff: int | None = None
-    ) -> jax.Array:
-        """Broadcast codes [B, D] to W+ [B, L, D] and apply the truncation trick.
-
-        Args:
-            w: [B, D], or [B, L, D], which is only truncated.
-            truncation: ψ in latent_avg + ψ (w - latent_avg); 1 leaves w unchanged.
-            cutoff: number of layers to truncate, the first ones; None for all. NVIDIA's pictures
-                have ψ 0.7 and 8.
-        """
-        w_plus = generator.repeated(w, self.config.n_latent)
-        return generator.truncated(w_plus, self.latent_avg[...], truncation, cutoff)
-
-    def __call__(
-        self,
-        z: jax.Array,
-        *,
-        truncation: float | jax.Array = 1.0,
-        cutoff: int | None = None,
-        noise: Noise = "const",
-        resolution: int | None = None,
-    ) -> jax.Array:
-        """Synthesise pictures [B, S, S, 3] from z [B, z_dim]; see `w_plus` and `Synthesis`."""
-        w_plus = self.w_plus(self.mapping(z), truncation=truncation, cutoff=cutoff)
-        return self.synthesis(w_plus, noise=noise, resolution=resolution)

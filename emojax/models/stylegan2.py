@@ -276,7 +276,7 @@ class Synthesis(nnx.Module):
             yield f"skips.{i}", skip
 
 
-class Generator(nnx.Module):
+class Generator(generator.Mapped):
     """Mapping network, synthesis network and the mean latent `latent_avg` [D]."""
 
     def __init__(self, config: GeneratorConfig, *, rngs: nnx.Rngs) -> None:
@@ -284,35 +284,6 @@ class Generator(nnx.Module):
         self.mapping = Mapping(config, rngs=rngs)
         self.synthesis = Synthesis(config, rngs=rngs)
         self.latent_avg = nnx.Variable(jnp.zeros((config.style_dim,)))
-
-    def w_plus(
-        self, w: jax.Array, *, truncation: float | jax.Array = 1.0, cutoff: int | None = None
-    ) -> jax.Array:
-        """Broadcast codes to W+ and apply the truncation trick.
-
-        Args:
-            w: [B, D], or [B, L, D], which is only truncated.
-            truncation: ψ in latent_avg + ψ (w - latent_avg); 1 leaves w unchanged.
-            cutoff: number of layers to truncate, the first ones; None for all.
-
-        Returns:
-            [B, L, D].
-        """
-        w_plus = generator.repeated(w, self.config.n_latent)
-        return generator.truncated(w_plus, self.latent_avg[...], truncation, cutoff)
-
-    def __call__(
-        self,
-        z: jax.Array,
-        *,
-        truncation: float | jax.Array = 1.0,
-        cutoff: int | None = None,
-        noise: Noise = "const",
-        resolution: int | None = None,
-    ) -> jax.Array:
-        """Synthesise pictures [B, r, r, 3] from z [B, z_dim]; see `w_plus` and `Synthesis`."""
-        w_plus = self.w_plus(self.mapping(z), truncation=truncation, cutoff=cutoff)
-        return self.synthesis(w_plus, noise=noise, resolution=resolution)
 
 
 def mix(first: jax.Array, second: jax.Array, index: int) -> jax.Array:
