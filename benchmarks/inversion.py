@@ -54,7 +54,7 @@ class Options:
     torch_batch: int = 0
     """Faces of a PyTorch batch in HyperStyle, which takes 3 GB each; 0 for --batch."""
     bfloat16: bool = False
-    """Compute emojax's convolutions in bfloat16."""
+    """Compute in bfloat16: emojax its convolutions, PyTorch under its autocast."""
     torch: bool = True
     """Also time PyTorch."""
 
@@ -180,8 +180,13 @@ def _compare(
     Pictures are on the device before, and results stay there. emojax runs once before, to compile;
     PyTorch compiles nothing, so its first call counts.
     """
+
+    def autocast() -> torch.Tensor:
+        with torch.autocast(device(), torch.bfloat16, enabled=options.bfloat16):
+            return theirs()
+
     calls: dict[str, Callable[[], jax.Array | torch.Tensor]]
-    calls = {"emojax": ours, "torch": theirs} if options.torch else {"emojax": ours}
+    calls = {"emojax": ours, "torch": autocast} if options.torch else {"emojax": ours}
     results = {"emojax": machine.ready(ours())}
     least = dict.fromkeys(calls, np.inf)
     for _ in range(options.repeats):
