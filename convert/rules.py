@@ -6,7 +6,6 @@ is applied.
 """
 
 import dataclasses
-import functools
 import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -48,7 +47,7 @@ class Ignored(NamedTuple):
     reason: str
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
+@dataclasses.dataclass(eq=False)
 class Converted:
     """A tensor of the network, computed from the published one each time `np.asarray` asks for it.
 
@@ -60,12 +59,14 @@ class Converted:
         source: the published array.
         transform: to the network's layout.
         shape: of the result.
+        finite: whether it was computed before, and found to hold neither NaN nor infinity.
     """
 
     key: str
     source: np.ndarray
     transform: Callable[[np.ndarray], np.ndarray]
     shape: tuple[int, ...]
+    finite: bool = False
 
     @property
     def dtype(self) -> np.dtype:
@@ -79,10 +80,11 @@ class Converted:
             UserError: it holds NaN, infinity, or a number that float32 has no room for.
         """
         array = self.transform(self.source)
-        if not all_finite(array):
+        if not (self.finite or all_finite(array)):
             raise UserError(
                 f"{self.key} holds NaN or infinity: download the file again and compare its SHA-256"
             )
+        self.finite = True
         view = np.may_share_memory(array, self.source)
         array = np.array(array, dtype, order="C", copy=True if view else None)
         release(self.source)
@@ -124,14 +126,9 @@ def norm(target: str, source: str) -> list[Rule]:
 
 def expected(part: Part[Any, ConfigT], config: ConfigT) -> "dict[str, Shaped]":
     """Return the table that a part's network has under a config: shapes in place of arrays."""
-    return dict(_expected(part, config))
-
-
-@functools.lru_cache(maxsize=8)  # a decoder is looked at more than once
-def _expected(part: Part[Any, Any], config: Any) -> "dict[str, Shaped]":
     from emojax.store import weights  # late: imports JAX, for which `--help` must not wait
 
-    return weights.flatten(weights.abstract(part.network_class(), config))
+    return dict(weights.shapes(part.network_class(), config))
 
 
 def apply(

@@ -352,8 +352,7 @@ def save(
     from emojax.store.fingerprint import inspect
 
     network: Any = part.network_class()
-    expected = weights.flatten(weights.abstract(network, config))
-    if found := weights.problems(expected, arrays):
+    if found := weights.problems(weights.shapes(network, config), arrays):
         raise weights.mismatch(f"{part.name} not written", found)
     checked = inspect(arrays)
     if checked.not_finite:

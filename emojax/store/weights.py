@@ -13,9 +13,11 @@ the new release too.
 
 import contextlib
 import dataclasses
+import functools
 import math
 import mmap
 import shutil
+import types
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
@@ -80,6 +82,12 @@ class OneKey:
 def abstract(build: Callable[..., Model], config: object) -> Model:
     """Return `build(config, rngs=...)` with shapes and dtypes in place of arrays."""
     return nnx.eval_shape(lambda: build(config, rngs=OneKey()))
+
+
+@functools.lru_cache(maxsize=8)  # a converter asks twice or more, and building takes 0.2 s
+def shapes(build: Callable[..., nnx.Module], config: object) -> Mapping[str, Shaped]:
+    """Return the variables of `build(config, rngs=...)` by dotted name, as shapes and dtypes."""
+    return types.MappingProxyType(flatten(abstract(build, config)))
 
 
 def flatten(model: nnx.Module) -> dict[str, Shaped]:
