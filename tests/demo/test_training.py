@@ -83,7 +83,13 @@ def test_two_processes_do_not_train_in_one_folder(tmp_path):
     sentence = r"another process is training in .*small: wait"
     with alone(tmp_path / "small", "training"), pytest.raises(UserError, match=sentence):
         fit(small_stage(3), tmp_path, 0)
-    fit(small_stage(3), tmp_path, 0)
+    trained = fit(small_stage(3), tmp_path, 0)
+    with alone(tmp_path / "small", "training"):  # one that has ended is only read
+        found = fit(small_stage(3), tmp_path, 0)
+        with pytest.raises(UserError, match=sentence):
+            fit(small_stage(4), tmp_path, 0)
+    for a, b in zip(values(trained), values(found), strict=True):
+        np.testing.assert_array_equal(a, b)
 
 
 def test_damaged_progress_is_one_sentence(tmp_path):

@@ -98,8 +98,24 @@ def fit(
             damaged.
     """
     place = make_folder(folder / stage.name)
-    with writing(place), alone(place, "training"):
-        return _fit(stage, place, seed, save_every, plain)
+    with writing(place):
+        # one that has ended is only read, so that stages beside each other can have it
+        if (found := _finished(stage, place, plain)) is not None:
+            return found
+        with alone(place, "training"):
+            return _fit(stage, place, seed, save_every, plain)
+
+
+def _finished(stage: Stage, place: Path, plain: bool) -> nnx.Module | None:
+    """Return a network whose training has ended; None if it has not, or is that of another one."""
+    if _progress(place).step < stage.steps:
+        return None
+    graph, first = _fresh(stage.model, _optimiser(stage))
+    start, _, state = _resume(place, first)
+    if not start:
+        return None
+    with progress(stage.name, stage.steps, "steps", done=start, plain=plain):
+        return _merged(graph, state)
 
 
 def _fit(stage: Stage, place: Path, seed: int, save_every: float, plain: bool) -> nnx.Module:
@@ -107,6 +123,8 @@ def _fit(stage: Stage, place: Path, seed: int, save_every: float, plain: bool) -
     optimiser = _optimiser(stage)
     graph, first = _fresh(stage.model, optimiser)
     start, seconds, first = _resume(place, first)
+    if start:
+        _remove_all_but(place / f"step-{start}")  # a kill may have come before the last call
     _trim_log(place, start)
     if start == 0 and stage.begin:
         graph, first = _fresh(stage.begin(stage.model), optimiser)
@@ -278,7 +296,6 @@ def _resume(place: Path, state: State) -> tuple[int, float, State]:
     about = _progress(place)
     if not about.step:
         return 0, 0.0, state
-    _remove_all_but(place / f"step-{about.step}")  # a kill may have come before the last call
     stored = weights.read(place / f"step-{about.step}")
     leaves, tree = jax.tree.flatten(state)
     if len(stored) != len(leaves):
