@@ -11,6 +11,7 @@ import gradio as gr
 
 from emojax import Pipeline, UserError, VideoEdit, edit_video
 from emojax.film import reading
+from emojax.film.editing import EditedVideo
 from emojax.page import widgets
 from emojax.page.edit_tab import AT_ONCE, SLOW
 from emojax.page.photo_input import photo_input
@@ -108,12 +109,13 @@ class FilmTab:
             given = reading.describe(driver) if driver and change.driver else None
             total = reading.steps(reading.describe(film or ""), given)
             told = _Bounded(total, shown, self.site.worker.give_way)
-            files = await self.site.worker.run_long(_edited, self.pipe, str(film), change, told)
+            done = await self.site.worker.run_long(_edited, self.pipe, str(film), change, told)
         except UserError as error:
             return [widgets.problem(error, film), gr.skip(), gr.skip(), gr.skip()]
         command = film_command(Path(film or "").name, flag, self.pipe.settings)
+        files = [str(done.file), str(done.preview)]
         return [
-            "",
+            _doubts(done, film, photo, driver),
             _player(Path(files[1])),
             gr.update(value=files, visible=True),
             widgets.code(command),
@@ -165,12 +167,19 @@ class _Bounded:
         self.doing = doing
 
 
-def _edited(pipe: Pipeline, film: str, change: VideoEdit, shown: _Bounded) -> list[str]:
-    """Edit a film; returns the files of the result and of both side by side."""
+def _edited(pipe: Pipeline, film: str, change: VideoEdit, shown: _Bounded) -> EditedVideo:
+    """Edit a film in a folder of its own, with both side by side."""
     folder = Path(tempfile.mkdtemp(prefix="film-"))
-    files = folder / "edited.mp4", folder / "before-and-after.mp4"
-    edit_video(pipe, film, files[0], change, preview=files[1], shown=shown)
-    return [str(each) for each in files]
+    beside = folder / "before-and-after.mp4"
+    return edit_video(pipe, film, folder / "edited.mp4", change, preview=beside, shown=shown)
+
+
+def _doubts(done: EditedVideo, *given: str | None) -> str:
+    """Return what warns of faces that the bundle cannot draw well, as a box; files by name."""
+    said = " ".join(done.warnings)
+    for file in filter(None, given):
+        said = said.replace(file, Path(file).name)
+    return widgets.note(said)
 
 
 def _change(
