@@ -34,6 +34,20 @@ class Terminated(KeyboardInterrupt):
     """The process was asked to end by SIGTERM; passes wherever a Ctrl-C does."""
 
 
+_raised: list[type[KeyboardInterrupt]] = []
+"""What `terminated` has raised and the command has not ended with."""
+
+
+def still_wanted() -> None:
+    """Raise a Ctrl-C or `Terminated` again if the command goes on after it.
+
+    Libraries that call Python from C may take the exception for a failure of what they called.
+    Progress calls this between pieces of work; clean-up after the exception reports no progress.
+    """
+    if _raised and threading.current_thread() is threading.main_thread():
+        raise _raised[-1]
+
+
 @contextlib.contextmanager
 def terminated() -> Iterator[None]:
     """Raise `Terminated` in the main thread when SIGTERM comes; elsewhere does nothing.
@@ -48,10 +62,9 @@ def terminated() -> Iterator[None]:
     def handler(number: int, frame: FrameType | None) -> None:
         if _starts_extension(frame):
             _soon(signal.Signals(number))
-        elif number == signal.SIGTERM:
-            raise Terminated
         else:
-            raise KeyboardInterrupt
+            _raised.append(Terminated if number == signal.SIGTERM else KeyboardInterrupt)
+            raise _raised[-1]
 
     before = {signal.SIGTERM: signal.signal(signal.SIGTERM, handler)}
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
@@ -59,6 +72,7 @@ def terminated() -> Iterator[None]:
     try:
         yield
     finally:
+        _raised.clear()
         for number, each in before.items():
             signal.signal(number, each)
 

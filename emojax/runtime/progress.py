@@ -14,6 +14,8 @@ from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import Protocol
 
+from emojax.runtime.interrupts import still_wanted
+
 EVERY = 30.0
 """Seconds between plain lines."""
 
@@ -44,9 +46,11 @@ def progress(
         done: units that an earlier run finished; they do not count for the rate.
         plain: plain lines on a terminal too, for processes that share one.
     """
+    still_wanted()
     shown = _Bar if sys.stderr.isatty() and not plain else _Lines
     with shown(doing, total, unit, done) as inside, _compilations(inside.compiling):
         yield inside
+        still_wanted()
 
 
 class _Lines:
@@ -73,6 +77,7 @@ class _Lines:
             self._say(f"{self._counted()} in {seconds:.1f} s")
 
     def advance(self, count: int = 1) -> None:
+        still_wanted()
         self.done += count
         if time.monotonic() - self.said >= EVERY:
             rate = (self.done - self.before) / (time.monotonic() - self.start)
@@ -133,6 +138,7 @@ class _Bar:
         self.display.stop()
 
     def advance(self, count: int = 1) -> None:
+        still_wanted()
         self.done += count
         rate = (self.done - self.before) / max(time.monotonic() - self.start, 1e-9)
         left = f"{_clock((self.total - self.done) / rate)} left" if self.total else ""

@@ -1,5 +1,6 @@
 """Signals that wait while a library works that must not be interrupted."""
 
+import contextlib
 import signal
 import threading
 import time
@@ -7,6 +8,7 @@ import time
 import pytest
 
 from emojax.runtime import interrupts
+from emojax.runtime.progress import progress
 
 
 def test_a_signal_waits_for_the_end_of_the_block():
@@ -72,3 +74,22 @@ def test_a_signal_waits_while_a_module_of_c_starts():
     with pytest.raises(KeyboardInterrupt):
         work()
     assert done == ["started"]
+
+
+@pytest.mark.parametrize(
+    ("number", "kind"),
+    [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, interrupts.Terminated)],
+)
+def test_a_signal_that_a_library_drops_is_raised_again_by_the_progress(number, kind):
+    def work():
+        with interrupts.terminated(), progress("drawing", 3, "faces") as shown:
+            shown.advance()
+            with contextlib.suppress(BaseException):  # as C code does that calls Python
+                signal.raise_signal(number)
+            shown.advance()
+
+    with pytest.raises(KeyboardInterrupt) as caught:
+        work()
+    assert caught.type is kind
+    with progress("drawing") as shown:  # what was raised is forgotten with the command
+        shown.advance()
