@@ -4,10 +4,11 @@
     emojax convert ~/Downloads/*.pt --name ffhq
 
 Each file is recognised by what is in it, whatever its name: StyleGAN2 and the generators before it,
-pSp or e4e, HyperStyle and its W encoder, HFGI, HSEmotion, the Inception of FID, ArcFace, the
-networks of LPIPS. All are looked at before anything is written. Nothing in a file is executed.
-`emojax convert KIND FILE` converts one kind and has more flags; `emojax convert` lists the kinds.
-`python -m convert.file_set` does the same.
+pSp or e4e, HyperStyle and its W encoder, HFGI, DualStyleGAN, HSEmotion, the Inception of FID,
+ArcFace, the networks of LPIPS. All are looked at before anything is written. Nothing in a file is
+executed. DualStyleGAN's encoder is laid out as pSp's and taken for one: give that to 'emojax
+convert dualstylegan'. `emojax convert KIND FILE` converts one kind and has more flags; `emojax
+convert` lists the kinds. `python -m convert.file_set` does the same.
 """
 
 import dataclasses
@@ -22,6 +23,7 @@ import tyro
 from convert import (
     arcface,
     dcgan,
+    dualstylegan,
     emotion,
     hfgi,
     hyperstyle,
@@ -59,6 +61,10 @@ ALONE = {"emotion": emotion, "inception": inception, "identity": arcface} | dict
     lpips.PARTS, lpips
 )
 """Converters of parts that need no other part, by the name of the part."""
+
+
+STYLE_PARTS = ("dualstylegan", "style_sampler", "styles")
+"""What DualStyleGAN's converter makes of files that tell it from others."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -130,7 +136,7 @@ def system_of(file: Path) -> System:
     if system is None:
         raise UserError(
             f"{file} holds no network that is known here: wanted published files of StyleGAN2, "
-            "StyleGAN, ProgressiveGAN, DCGAN, pSp, e4e, HyperStyle, HFGI, HSEmotion, "
+            "StyleGAN, ProgressiveGAN, DCGAN, pSp, e4e, HyperStyle, HFGI, DualStyleGAN, HSEmotion, "
             "FID's Inception, ArcFace or LPIPS"
         )
     if not system.parts:
@@ -211,6 +217,8 @@ def steps(chosen: Mapping[str, Path], target: Target) -> Iterator[Step]:
         yield Step((file, other), partial(hyperstyle.main, both))
     if file := chosen.get("hfgi"):
         yield Step((file,), partial(hfgi.main, hfgi.Options(file, **encoder)))
+    if files := tuple(chosen[part] for part in STYLE_PARTS if part in chosen):
+        yield Step(files, partial(dualstylegan.main, dualstylegan.Options(files, **common)))
     for part, converter in ALONE.items():
         if file := chosen.get(part):
             yield Step((file,), partial(converter.main, converter.Options(file, **common)))

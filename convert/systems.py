@@ -23,9 +23,6 @@ from emojax.store.reader.contents import opened
 BEGINNING = 2**14
 """Bytes that tell a web page, and mostly what it says."""
 
-NPY = b"\x93NUMPY"
-"""First bytes of a `.npy` file."""
-
 Converter = Literal[
     "stylegan",
     "stylegan1",
@@ -34,6 +31,7 @@ Converter = Literal[
     "psp",
     "hyperstyle",
     "hfgi",
+    "dualstylegan",
     "emotion",
     "inception",
     "arcface",
@@ -64,12 +62,15 @@ GENERATOR = System("a StyleGAN2 generator", "stylegan", ("generator",))
 STYLEGAN1 = System("a StyleGAN generator (the first)", "stylegan1", ("generator",))
 PGGAN = System("a ProgressiveGAN generator", "pggan", ("generator",))
 DCGAN = System("a DCGAN generator", "dcgan", ("generator",))
-PSP = System("a pSp encoder", "psp", ("psp",), also=("stylegan",))
+PSP = System("a pSp encoder", "psp", ("psp",), also=("stylegan", "dualstylegan"))
 PSP_W = System("a pSp encoder to W", "psp", ("psp",), also=("stylegan", "hyperstyle"))
 E4E = System("an e4e encoder", "psp", ("psp",), also=("stylegan",))
 W_ENCODER = System("HyperStyle's W encoder", "hyperstyle", ("w_encoder",), also=("stylegan",))
 HYPERSTYLE = System("HyperStyle's hypernetwork", "hyperstyle", ("hyperstyle",), also=("stylegan",))
 HFGI = System("HFGI", "hfgi", ("hfgi_encoder", "hfgi"), also=("stylegan",))
+DUALSTYLEGAN = System("a DualStyleGAN generator", "dualstylegan", ("dualstylegan",))
+STYLE_SAMPLER = System("DualStyleGAN's sampler of styles", "dualstylegan", ("style_sampler",))
+STYLES = System("style codes of DualStyleGAN", "dualstylegan", ("styles",))
 EMOTION = System("an emotion classifier (HSEmotion)", "emotion", ("emotion",))
 INCEPTION = System("the Inception network of FID", "inception", ("inception",))
 IDENTITY = System("ArcFace's IR-SE-50, an identity network", "arcface", ("identity",))
@@ -90,6 +91,8 @@ BY_NAME = {
     "w_encoder": W_ENCODER,
     "hyperstyle": HYPERSTYLE,
     "hfgi": HFGI,
+    "dualstylegan": DUALSTYLEGAN,
+    "style_sampler": STYLE_SAMPLER,
     "emotion": EMOTION,
     "inception": INCEPTION,
     "identity": IDENTITY,
@@ -114,7 +117,12 @@ ENCODERS = {
 ALIGNER = "grid_align.conv_layer1.0.weight"
 """A tensor of HFGI, whose files say that they hold an e4e encoder, which they do."""
 
+STRUCTURE = "res.0.conv.0.weight"
+"""A tensor of DualStyleGAN, whose files hold it where StyleGAN2's hold a generator."""
+
 KEYS = [
+    (DUALSTYLEGAN, {STRUCTURE, "style.1.weight", "generator.conv1.conv.weight"}),
+    (STYLE_SAMPLER, {"color", "structure"}),
     (GENERATOR, {"synthesis.b4.const"}),
     (GENERATOR, {"input.input", "conv1.conv.weight"}),
     (STYLEGAN1, {"synthesis.layer0.const", "mapping.dense0.weight"}),
@@ -150,6 +158,7 @@ WANTED: dict[Converter, str] = {
     "psp": "a pSp or e4e encoder",
     "hyperstyle": "HyperStyle's hypernetwork and its W encoder",
     "hfgi": "HFGI's file, such as ckpt.pt",
+    "dualstylegan": "DualStyleGAN's generator, its encoder, style codes or sampler",
     "emotion": "an HSEmotion classifier",
     "inception": "the Inception network of FID",
     "arcface": "ArcFace's IR-SE-50",
@@ -164,11 +173,14 @@ def system_of(saved: Any) -> System | None:
     if isinstance(saved, np.ndarray):
         return DIRECTIONS
     if isinstance(saved, checkpoint_file.Record):
+        if saved.kind == checkpoint_file.OBJECT:
+            return STYLES
         return _by_names(_module_tensors(saved))
     if not isinstance(saved, Mapping):
         return None
     if "G_ema" in saved or isinstance(saved.get("g_ema"), Mapping):
-        return GENERATOR
+        held = saved.get("g_ema")
+        return DUALSTYLEGAN if isinstance(held, Mapping) and STRUCTURE in held else GENERATOR
     if isinstance(saved.get("state_dict"), Mapping):
         if ALIGNER in saved["state_dict"]:
             return HFGI
@@ -192,8 +204,6 @@ def system_in(file: Path) -> System | None:
     Raises:
         UserError: the file cannot be read.
     """
-    if _beginning(file).startswith(NPY):  # one array: no checkpoint has this form
-        return DIRECTIONS
     return system_of(_loaded(file))
 
 

@@ -12,6 +12,7 @@ from emojax.runtime.errors import UserError
 COMMANDS = {
     "transfer": "give one face the expression of another",
     "edit": "change the emotion of a face",
+    "stylize": "draw a face in the style of an artistic portrait",
     "video": "change the emotion of a face in a video",
     "web": "open a page in the browser: photographs, sliders, faces",
     "invert": "turn photographs into codes, and back into pictures",
@@ -38,6 +39,7 @@ CONVERTERS = {
     "psp": "a pSp or e4e encoder",
     "hyperstyle": "HyperStyle with its W encoder",
     "hfgi": "HFGI: an e4e encoder and what its codes leave out",
+    "dualstylegan": "DualStyleGAN: generator, encoder, style codes, sampler",
     "emotion": "an HSEmotion classifier",
     "inception": "the Inception network of FID",
     "arcface": "ArcFace's IR-SE-50: identity similarity",

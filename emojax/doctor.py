@@ -132,7 +132,7 @@ def _bundle(name: str) -> dict[str, Any]:
                 parts[part.name] = found.metadata(part).source.get("file")
             except UserError as error:
                 parts[part.name] = f"damaged: {error}"
-        elif part.converter and not bundle.is_embedded(name):
+        elif part.converter and part.fetched and not bundle.is_embedded(name):
             missing[part.name] = bundle.fetch_command(name, part)
     if not found.file(FILE):
         missing["directions"] = bundle.directions_command(name)

@@ -2,7 +2,8 @@
 
 `load` reads what torch.save has written since 2017 (the zip format and the legacy stream before
 it, state dicts and whole pickled modules), NVlabs' network pickles, TorchScript archives,
-`.safetensors` and `.npz`. Nothing in a file is executed: see `convert.reader.unpickler`.
+`.safetensors`, `.npz` and `.npy`, also one with a pickled dict. Nothing in a file is executed: see
+`convert.reader.unpickler`.
 
 Arrays are read-only views of the memory-mapped file: only what is read takes memory, the file must
 not change while they are in use, and `release` gives the memory back. The CRC-32 of every record
@@ -26,16 +27,24 @@ import numpy as np
 from convert.reader import schema
 from convert.reader.archives import Archive, read_npz
 from convert.reader.budget import Budget
-from convert.reader.pickle_functions import BUILDS, calls
+from convert.reader.pickle_functions import BUILDS, OBJECT_BUILDS, calls
 from convert.reader.records import Name, Record, Unreadable
 from convert.reader.safetensors import looks_like_safetensors, read_safetensors
 from convert.reader.storages import Storage, StorageId, storage_id, swapped, view_of
 from convert.reader.unpickler import Unpickler
 from emojax.runtime.errors import UserError, shortened
 from emojax.store.reader.contents import opened, shown
+from emojax.store.reader.npy import read_header, read_npy
 
 __all__ = ["Name", "Record", "load", "release", "state_dict"]
 
+NPY = b"\x93NUMPY"
+"""First bytes of a `.npy` file."""
+
+OBJECT = "numpy.ndarray"
+"""Kind of the record that stands for a `.npy` file with one Python object."""
+
+_NPY_HEAD = 2**14  # bytes that hold any header that is read
 _LEGACY_MAGIC = 0x1950A86A20F9469CFC6C  # torch/serialization.py, MAGIC_NUMBER
 _LEGACY_PROTOCOL = 1001
 _MOST_MODULES = 20_000  # in one network; a hostile file can make a few modules look like many
@@ -70,7 +79,8 @@ def load(path: str | Path) -> Any:
         tensors, parameters and NumPy arrays as read-only arrays in native byte order, bfloat16 as
         `ml_dtypes.bfloat16`; instances of other classes as `Record`; functions, classes and dtypes
         as `Name`. Tensors that share a storage share memory. `.npz` and `.safetensors` files
-        give {name: array}.
+        give {name: array}, a `.npy` file its array, or a `Record` of the kind `OBJECT` whose state
+        is the object in it.
 
     Raises:
         UserError: there is no such file, it is damaged or not a checkpoint, or it asks to run
@@ -116,6 +126,8 @@ def _load(file: BinaryIO, mapped: mmap.mmap) -> Any:
         return _load_zip(archive, budget)
     if looks_like_safetensors(mapped):
         return read_safetensors(mapped, budget)
+    if mapped[: len(NPY)] == NPY:
+        return _load_npy(mapped, budget)
     if mapped[:1] not in b"\x80c(}])":  # PROTO, or the first opcode of a protocol 0 or 1 pickle
         raise Unreadable("it begins like no checkpoint, zip archive or pickle")
     stream = cast(BinaryIO, mapped)  # has all of it that is used: read, readline, seek and tell
@@ -146,6 +158,18 @@ def _load_zip(archive: Archive, budget: Budget) -> Any:
     return _unpickle(stream, budget, storage)
 
 
+def _load_npy(mapped: mmap.mmap, budget: Budget) -> np.ndarray | Record:
+    stream = io.BytesIO(mapped[:_NPY_HEAD])
+    _, _, dtype = read_header(stream)
+    if not dtype.hasobject:
+        return read_npy(memoryview(mapped))
+    stream = io.BytesIO(mapped[stream.tell() :])
+    found = _unpickle(stream, budget, builds=OBJECT_BUILDS)
+    if stream.read(1):
+        raise Unreadable("bytes are left over at its end")
+    return Record(OBJECT, found)
+
+
 # ---- pickles in a stream: the legacy torch format and bare pickles
 
 
@@ -155,14 +179,16 @@ def _unpickle(
     storage: Callable[[StorageId], Storage] | None = None,
     *,
     nested: bool = False,
+    builds: Mapping[str, Callable[[Any, Any], Any]] = BUILDS,
 ) -> Any:
-    """Run one pickle of a torch file.
+    """Run one pickle.
 
     Args:
         stream: where it begins; left behind its end.
         budget: the work that is left.
         storage: function from a `StorageId` to its `Storage`; None where there are none.
         nested: whether it comes from bytes inside another pickle, and may hold no further ones.
+        builds: see `Unpickler`.
     """
 
     def persistent_load(saved: Any) -> Any:
@@ -185,7 +211,7 @@ def _unpickle(
     return Unpickler(
         stream,
         calls=calls(budget, load_from_bytes),
-        builds=BUILDS,
+        builds=builds,
         persistent_load=persistent_load,
         budget=budget,
     ).load()

@@ -16,6 +16,9 @@ from convert.reader.budget import Budget
 from convert.reader.records import Name, Record, Unreadable, Unsupported
 from convert.reader.storages import DTYPES, shape_of, tensor
 
+_OBJECTS = Name("numpy.object")
+"""Stands for the dtype of objects."""
+
 
 def _rebuild_tensor(
     budget: Budget, storage: Any, offset: Any, shape: Any, strides: Any, *rest: Any
@@ -94,6 +97,26 @@ def _from_buffer(data: Any, dtype: Any, shape: Any, order: Any = "C") -> np.ndar
 
 def _scalar(dtype: Any, data: Any = b"") -> Any:
     return _values(dtype, (), data)[()]
+
+
+# ---- NumPy's array of one object, as np.save writes a dict
+
+
+def _build_object_dtype(arguments: Any, state: Any) -> np.dtype | Name:
+    """A pickled numpy.dtype, that of objects among them."""
+    if isinstance(arguments, tuple) and arguments[:1] == ("O8",):
+        return _OBJECTS
+    return _build_dtype(arguments, state)
+
+
+def _build_object(arguments: Any, state: Any) -> Any:
+    """A pickled numpy.ndarray; of objects only one without axes, which becomes its object."""
+    _, shape, dtype, _, data = state
+    if dtype is not _OBJECTS:
+        return _build_array(arguments, state)
+    if shape != () or not isinstance(data, list) or len(data) != 1:
+        raise Unsupported("it holds a NumPy array of objects or records")
+    return data[0]
 
 
 # ---- Python objects that pickles make by a call
@@ -225,6 +248,13 @@ BUILDS: dict[str, Callable[[Any, Any], Any]] = {
     "numpy.dtype": _build_dtype,
     "numpy.ndarray": _build_array,
 }
+
+
+OBJECT_BUILDS: dict[str, Callable[[Any, Any], Any]] = {
+    "numpy.dtype": _build_object_dtype,
+    "numpy.ndarray": _build_object,
+}
+"""In place of `BUILDS` for a .npy file of one object."""
 
 
 def calls(budget: Budget, load_from_bytes: Callable[[Any], Any]) -> dict[str, Callable[..., Any]]:

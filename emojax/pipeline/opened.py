@@ -19,6 +19,7 @@ from emojax.metrics import comparison
 from emojax.models.efficientnet import EmotionNet
 from emojax.pipeline import provenance
 from emojax.pipeline.faces import Faces, deal, named
+from emojax.pipeline.styling import Styling
 from emojax.runtime import devices as local
 from emojax.runtime.choices import InverterName, K, Normaliser, Projection, Unit
 from emojax.runtime.errors import UserError
@@ -30,7 +31,7 @@ from emojax.store.bundle import SAMPLES, Bundle
 from emojax.store.parts import EMOTION, GENERATOR
 
 
-class Pipeline:
+class Pipeline(Styling):
     """A bundle opened for one inverter; `load` makes it.
 
     Attributes:

@@ -96,6 +96,9 @@ class Bundle:
                 "no file of it is published, write one of your own training with "
                 "emojax.store.bundle.save"
             )
+        if not part.fetched:
+            name = "NAME" if is_embedded(self.name) or self.address else self
+            return f"make it with 'emojax convert {part.converter} --name {name}'"
         if self.address:
             return "make or get it in a folder of this machine, and copy it there"
         if is_embedded(self.name):

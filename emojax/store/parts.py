@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from emojax.models import (
         arcface,
         dcgan,
+        dualstylegan,
         efficientnet,
         generator,
         hfgi,
@@ -44,6 +45,7 @@ class Part(Generic[NetworkT, ConfigT]):
         about: what it is, for lists and messages.
         converter: how `emojax convert` makes it from published files; None where none is published.
         on_request: the published file, where `emojax fetch` brings it only if it is asked for.
+        fetched: whether `emojax fetch` can bring it.
         others: other networks that a bundle may have in this part; metadata tells which it is.
         goes_with: the only generator that it is made for; None: any.
     """
@@ -54,6 +56,7 @@ class Part(Generic[NetworkT, ConfigT]):
     about: str
     converter: str | None = None
     on_request: str | None = None
+    fetched: bool = True
     others: "tuple[Part[Any, Any], ...]" = ()
     goes_with: "Part[Any, Any] | None" = None
 
@@ -146,6 +149,30 @@ HFGI: "Part[hfgi.HFGI, hfgi.HFGIConfig]" = Part(
     "hfgi FILE",
     on_request="ckpt.pt",
     goes_with=STYLEGAN2,
+)
+DUALSTYLEGAN: "Part[dualstylegan.DualStyleGAN, dualstylegan.DualStyleGANConfig]" = Part(
+    "dualstylegan",
+    "dualstylegan:DualStyleGAN",
+    "dualstylegan:DualStyleGANConfig",
+    "DualStyleGAN, a generator of faces in a style",
+    "dualstylegan generator.pt",
+    fetched=False,
+)
+DUALSTYLEGAN_ENCODER: "Part[psp.Encoder, psp.EncoderConfig]" = Part(
+    "dualstylegan_encoder",
+    "psp:Encoder",
+    "psp:EncoderConfig",
+    "DualStyleGAN's encoder, pictures to Z+ or W+",
+    "dualstylegan encoder.pt",
+    fetched=False,
+)
+STYLE_SAMPLER: "Part[dualstylegan.StyleSampler, dualstylegan.SamplerConfig]" = Part(
+    "style_sampler",
+    "dualstylegan:StyleSampler",
+    "dualstylegan:SamplerConfig",
+    "DualStyleGAN's sampler of random styles",
+    "dualstylegan sampler.pt",
+    fetched=False,
 )
 EMOTION: "Part[efficientnet.EmotionNet, efficientnet.EmotionConfig]" = Part(
     "emotion",

@@ -37,6 +37,9 @@ def _made() -> list[bytes]:
         stream = io.BytesIO()
         save(stream, weight=np.ones((8, 8), "f4"), bias=np.arange(3))
         made.append(stream.getvalue())
+    stream = io.BytesIO()
+    np.save(stream, np.array({"a": np.ones((1, 2, 3), "f4")}, dtype=object))
+    made.append(stream.getvalue())
     header = json.dumps({"a": {"dtype": "BF16", "shape": [2, 3], "data_offsets": [0, 12]}}).encode()
     made.append(len(header).to_bytes(8, "little") + header + bytes(range(12)))
     return made

@@ -13,6 +13,7 @@ from convert import (
     arcface,
     dcgan,
     directions,
+    dualstylegan,
     emotion,
     hfgi,
     lpips,
@@ -28,7 +29,7 @@ from emojax.runtime.errors import UserError
 from tests.data import recipe
 from tests.fuzz.family import Family, Files
 from tests.fuzz.mutations import mutate, plain
-from tests.support import older_generators, published_set
+from tests.support import older_generators, published_set, style_set
 from tests.support.oracles import DATA
 from tests.support.score_world import GENERATOR as TINY
 
@@ -51,6 +52,7 @@ def seeds() -> list[Files]:
     )
     contents = [
         {"g_ema": TENSORS, "latent_avg": MEAN},
+        {"g_ema": style_set.generator()},
         {"state_dict": state, "opts": opts, "latent_avg": MEAN},
         {"state_dict": HFGI | state, "opts": opts | {"encoder_type": "Encoder4Editing"}},
         {name: np.array(array) for name, array in classifier.items()},
@@ -147,6 +149,10 @@ def read(folder: Path) -> None:
         _use(stylegan1.convert(older)[1])
     elif system is systems.PGGAN:
         _use(pggan.convert(pggan.find(saved, file))[1])
+    elif system is systems.DUALSTYLEGAN:
+        _use(dualstylegan.convert(schema.table(saved.get("g_ema", saved), str(file)))[1])
+    elif system is systems.STYLE_SAMPLER:
+        _use(dualstylegan.convert_sampler(saved)[1])
     elif system is systems.DCGAN:
         _use(dcgan.convert(schema.table(saved, str(file)))[1])
     elif system in (systems.PSP, systems.PSP_W, systems.E4E):

@@ -148,6 +148,7 @@ def test_finding_a_bundle_imports_no_jax():
 def test_the_table_of_parts():
     assert list(PARTS) == [
         *("generator", "psp", "w_encoder", "hyperstyle", "hfgi_encoder", "hfgi"),
+        *("dualstylegan", "dualstylegan_encoder", "style_sampler"),
         *("emotion", "inception", "identity", "alexnet", "lpips_alexnet", "vgg16", "lpips_vgg16"),
         *("features", "attributes"),
     ]

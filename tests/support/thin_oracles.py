@@ -32,6 +32,10 @@ CASES = [
     "e4e_ffhq",
     "hyperstyle_ffhq",
     "hfgi_ffhq",
+    "dualstylegan_ffhq1024",
+    "dualstylegan_encoder",
+    "dualstylegan_transfer",
+    "dualstylegan_sampler",
     "align",
     "encoder_preprocess",
     "arcface_irse50",
@@ -65,6 +69,12 @@ DROPPED = (  # whole pictures of these: noise, which does not compress
 )
 
 
+def every(*beginnings: str) -> tuple[str, ...]:
+    """Return beginnings of the names of some outputs, of their probes and of their errors."""
+    kinds = ("", "probe/", "torch_f32_rel_err/", "torch_f32_rel_err/probe/")
+    return tuple(kind + each for kind in kinds for each in beginnings)
+
+
 REPEATED = {  # what other arrays of the case show too
     "hfgi_ffhq": (
         "encoder_out",
@@ -76,6 +86,14 @@ REPEATED = {  # what other arrays of the case show too
         "inversion_256/uint8",
         "ganspace_256",
     ),
+    "dualstylegan_ffhq1024": every(
+        *("structure_only", "colour_only", "zero", "wplus", "mix", "default/latent", "ramp/latent")
+    ),
+    "dualstylegan_encoder": every(""),
+    "dualstylegan_transfer": every(
+        *("content_256", "img_rec", "preserve", "wplus", "transfer_256", "exstyle", "transfer.")
+    ),
+    "dualstylegan_sampler": every("train.", "eval."),
 }
 
 
@@ -120,7 +138,8 @@ def main(source: Path, cases: list[str]) -> None:
             manifest = json.loads(file.read_text())
             manifest = lean_manifest(manifest) if case.startswith(LEAN) else manifest
             (folder / file.name).write_text(json.dumps(manifest, separators=(",", ":")))
-        for file in (source / case).glob("LICENSE*"):
+        kept = [each for name in ("LICENSE*", "*_code.npy") for each in (source / case).glob(name)]
+        for file in kept:
             shutil.copy(file, folder / file.name)
         with np.load(source / case / "golden.npz") as file:
             names = [name for name in file.files if not name.startswith(REPEATED.get(case, ()))]

@@ -29,7 +29,7 @@ def read_npy(data: bytes | bytearray | memoryview | np.ndarray) -> np.ndarray:
     """
     view = (data.data if isinstance(data, np.ndarray) else memoryview(data)).cast("B")
     stream = io.BytesIO(view[:_HEAD])
-    shape, fortran, dtype = _header(stream)
+    shape, fortran, dtype = read_header(stream)
     if dtype.kind not in _KINDS or dtype.itemsize == 0:
         raise Malformed(f"it holds an array of type {str(dtype)[:40]!r}, not of numbers or text")
     rest = view[stream.tell() :]
@@ -46,7 +46,12 @@ def read_npy(data: bytes | bytearray | memoryview | np.ndarray) -> np.ndarray:
     return array
 
 
-def _header(stream: io.BytesIO) -> tuple[tuple[int, ...], bool, np.dtype]:
+def read_header(stream: io.BytesIO) -> tuple[tuple[int, ...], bool, np.dtype]:
+    """Return shape, whether the order is Fortran's, and dtype; leave the stream behind them.
+
+    Raises:
+        Malformed: the header is damaged or unusual.
+    """
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of the parser, about malformed text
