@@ -8,6 +8,7 @@ Writes NAME.npz (the codes), NAME.png (the reconstruction) and NAME-aligned.png 
 then sheet.png (each picture beside its reconstruction) and scores.csv: L2, PSNR and, from 176
 pixels on, MS-SSIM at the encoder's resolution, and where the bundle has the networks for them LPIPS
 and identity similarity. Pictures whose reconstruction is already there are skipped.
+While an inverter optimises, progress.png shows the faces at hand and what has been reached.
 """
 
 import csv
@@ -204,7 +205,12 @@ def _invert(
     faces = np.stack([images.resize(face, inverter.resolution) for _, face in group])
     padded = np.concatenate([faces, np.repeat(faces[-1:], options.batch - len(faces), axis=0)])
     found = inversion.invert(
-        inverter, padded, passes=options.passes, batch=options.batch, describe=shown.describe
+        inverter,
+        padded,
+        passes=options.passes,
+        batch=options.batch,
+        describe=shown.describe,
+        show=lambda wanted, reached: _show(wanted[: len(faces)], reached[: len(faces)], out),
     )
     drawn = images.to_uint8(inversion.synthesize(inverter, found, batch=options.batch))
     for row, (job, face) in enumerate(group):
@@ -215,6 +221,16 @@ def _invert(
         with out.file(f"{job.name}.png") as aside:  # last: marks the picture as done
             images.write(aside, drawn[row])
     return faces, drawn[: len(faces)]
+
+
+def _show(wanted: np.ndarray, reached: np.ndarray, out: Place) -> None:
+    """Write `progress.png`: what an optimisation should reach above what it has reached."""
+    from emojax.report import contact_sheet
+
+    pictures = [*images.to_uint8(wanted), *images.to_uint8(reached)]
+    labels = ["wanted"] * len(wanted) + ["reached"] * len(reached)
+    with out.file("progress.png") as aside:
+        images.write(aside, contact_sheet.grid(pictures, labels, columns=len(wanted)))
 
 
 def _write_overview(done: list[Job], out: Place, resolution: int, networks: "Networks") -> None:

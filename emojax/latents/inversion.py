@@ -151,6 +151,7 @@ def invert(
     devices: int | None = None,
     advance: Callable[[int], object] | None = None,
     describe: Callable[[str], object] | None = None,
+    show: Callable[[np.ndarray, np.ndarray], object] | None = None,
 ) -> Inversion:
     """Return the codes of aligned faces, split over the local devices.
 
@@ -162,6 +163,7 @@ def invert(
         devices: most of the local devices to use; default: all.
         advance: told the number of faces whenever some are done.
         describe: told in words how far an optimisation is.
+        show: given what an optimisation should reach and what it has reached; see `Run`.
 
     Raises:
         ValueError: the pictures have another shape or range, or there are less than one pass or
@@ -174,7 +176,7 @@ def invert(
         raise ValueError(f"passes is {passes}, wanted at least 1")
     method = METHODS[inverter.method]
     passes = method.passes(inverter, passes)
-    run = Run(batch, devices, advance, describe)
+    run = Run(batch, devices, advance, describe, show)
     codes, changes = method.find(inverter, pictures, passes, run)
     return Inversion(
         jnp.asarray(codes),

@@ -65,12 +65,15 @@ class Run(NamedTuple):
         devices: most of the local devices to use; None: all.
         advance: told the number of faces whenever some are done.
         describe: told how far the faces at hand are, in words.
+        show: given now and then what the faces at hand should become and what an optimisation has
+            reached, both [B,s,s,3] in about [-1, 1].
     """
 
     batch: int
     devices: int | None = None
     advance: Callable[[int], object] | None = None
     describe: Callable[[str], object] | None = None
+    show: Callable[[np.ndarray, np.ndarray], object] | None = None
 
 
 class Method(NamedTuple):

@@ -6,8 +6,9 @@ Three inverters:
     projection     a code for each layer (W+) and the generator's noise, rosinality's projector
     pti            one code in W, then the generator's weights, PTI
 
-Steps run on the device, `STRIDE` at a time; in between the loss is told. What a face changes in the
-generator is kept as a difference in float16: its noise, or its tuned weights.
+Steps run on the devices, `STRIDE` at a time, each device on its own faces; in between the loss is
+told and the faces are shown as they are. What a face changes in the generator is kept as a
+difference in float16: its noise, or its tuned weights.
 """
 
 import dataclasses
@@ -18,17 +19,20 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh
 
 from emojax.latents import pivotal_tuning, projection
 from emojax.latents.inverter import Changes, Inverter, Method, Run
-from emojax.latents.pivotal_tuning import Tuning, weights_of, with_differences
+from emojax.latents.pivotal_tuning import Tuning, weights_of, with_differences, with_weights
 from emojax.latents.projection import Schedule
 from emojax.metrics import perceptual
 from emojax.metrics.perceptual import Perceptual
 from emojax.models.generator import draw_noise
 from emojax.models.lpips import Architecture
 from emojax.models.stylegan2 import Generator
+from emojax.nn.pooling import area_mean
 from emojax.runtime.batching import batches
+from emojax.runtime.devices import mesh_for, over_samples
 from emojax.runtime.xla_options import options
 from emojax.store.bundle import Bundle
 
@@ -75,7 +79,7 @@ def _schedule(inverter: Inverter) -> Schedule:
 
 
 def _project(
-    inverter: Inverter, pictures: np.ndarray, describe: Callable[[str], object]
+    inverter: Inverter, pictures: np.ndarray, run: Run, mesh: Mesh
 ) -> projection.Variables:
     """Return the codes [B,1 or L,D] and noise of one batch of pictures [B,R,R,3]."""
     schedule, generator = _schedule(inverter), inverter.generator
@@ -85,19 +89,31 @@ def _project(
     rows = config.n_latent if schedule.in_w_plus else 1
     codes = jnp.broadcast_to(mean, (len(pictures), rows, config.style_dim))
     keys = jnp.broadcast_to(jax.random.key(SEED), (len(pictures),))
-    state = projection.begin(codes, draw_noise(config, keys))
+    state = _counted(projection.begin(codes, draw_noise(config, keys)), len(pictures))
     target = _target_of(distance, pictures)
     for first in range(0, schedule.steps, STRIDE):
         count = min(STRIDE, schedule.steps - first)
-        run = _projecting(schedule, count)
-        state, loss = run(generator, distance, spread, state, target, first)
-        describe(f"step {first + count} of {schedule.steps}, distance {float(loss):.4f}")
+        make = _projecting(schedule, count, mesh)
+        state, loss = make(generator, distance, spread, state, target, first)
+        done = f"step {first + count} of {schedule.steps}"
+        _tell(run, f"projecting, {done}, distance {float(loss.mean()):.4f}")
+        if run.show:
+            drawn = _drawn_so_far(mesh)(generator, state.variables)
+            run.show(np.asarray(target.pictures), np.asarray(drawn))
     return state.variables
 
 
+def _counted(state: projection.State, faces: int) -> projection.State:
+    """Return a state whose optimiser counts its steps for each face, so that it can be split."""
+    count = jnp.broadcast_to(state.adam.count, (faces,))
+    return state._replace(adam=state.adam._replace(count=count))
+
+
 @functools.lru_cache(maxsize=8)
-def _projecting(schedule: Schedule, count: int) -> Callable[..., tuple[projection.State, Any]]:
-    """Compile some steps of a schedule; returns the state and the mean distance before the last."""
+def _projecting(
+    schedule: Schedule, count: int, mesh: Mesh
+) -> Callable[..., tuple[projection.State, jax.Array]]:
+    """Compile some steps of a schedule; returns the state and the distances before the last."""
 
     def run(
         generator: Generator,
@@ -107,6 +123,9 @@ def _projecting(schedule: Schedule, count: int) -> Callable[..., tuple[projectio
         target: projection.Target,
         first: jax.Array,
     ) -> tuple[projection.State, jax.Array]:
+        faces = len(state.variables.codes)
+        state = state._replace(adam=state.adam._replace(count=state.adam.count[0]))
+
         def one(state: projection.State, index: jax.Array) -> tuple[projection.State, jax.Array]:
             done = index.astype(jnp.float32) / schedule.steps
             key = jax.random.fold_in(jax.random.key(SEED), index)
@@ -115,12 +134,26 @@ def _projecting(schedule: Schedule, count: int) -> Callable[..., tuple[projectio
             state, found = projection.step(
                 generator, distance, schedule, state, target, jitter, schedule.rate(done)
             )
-            return state, found.distance.mean()
+            return state, found.distance
 
         state, losses = jax.lax.scan(one, state, first + jnp.arange(count))
-        return state, losses[-1]
+        return _counted(state, faces), losses[-1]
 
-    return jax.jit(run, compiler_options=options(dense=True))
+    split = (False, False, False, True, True, False)
+    return over_samples(run, mesh, split, compiler_options=options(dense=True))
+
+
+@functools.cache
+def _drawn_so_far(mesh: Mesh) -> Callable[[Generator, projection.Variables], jax.Array]:
+    """Compile what draws the faces of an unfinished projection, as small as they are compared."""
+
+    def run(generator: Generator, variables: projection.Variables) -> jax.Array:
+        shape = (len(variables.codes), generator.config.n_latent, variables.codes.shape[2])
+        codes = jnp.broadcast_to(variables.codes, shape)
+        drawn = generator.synthesis(codes, noise=variables.noise)
+        return area_mean(drawn, min(perceptual.SIDE, drawn.shape[1]))
+
+    return over_samples(run, mesh, (False, True), compiler_options=options(dense=True))
 
 
 @jax.jit
@@ -134,61 +167,86 @@ def _target_of(distance: Perceptual, pictures: jax.Array) -> projection.Target:
 
 
 def _tune(
-    inverter: Inverter, picture: np.ndarray, pivot: jax.Array, describe: Callable[[str], object]
+    inverter: Inverter, pictures: np.ndarray, pivots: np.ndarray, run: Run, mesh: Mesh
 ) -> dict[str, np.ndarray]:
-    """Return the differences of one face's tuned generator; picture [1,R,R,3], pivot [1,L,D]."""
+    """Return the differences of tuned generators [B,...], a face on each device.
+
+    Generators on one device are tuned one after the other: convolutions with kernels of each
+    sample's own are slow on every platform.
+
+    Args:
+        inverter: with the generator.
+        pictures: [B,R,R,3], B the devices of the mesh.
+        pivots: [B,L,D].
+        run: is told how far it is.
+        mesh: the devices.
+    """
     tuning = dataclasses.replace(TUNING, steps=inverter.steps)
     generator, distance = inverter.generator, inverter.distances["tuning"]
     if not distance.is_lpips:  # the threshold is one of LPIPS
         tuning = dataclasses.replace(tuning, enough=0.0)
-    target = _embedded(distance, picture)
-    state = pivotal_tuning.begin(generator.synthesis)
+    target = _embedded(distance, pictures)
+    begun = pivotal_tuning.begin(generator.synthesis)
+    state = jax.tree.map(lambda x: jnp.broadcast_to(x, (len(pictures), *x.shape)), begun)
     for first in range(0, tuning.steps, STRIDE):
         count = min(STRIDE, tuning.steps - first)
-        state, loss = _tuning(tuning, count)(generator, distance, state, pivot, target)
-        describe(f"step {first + count} of {tuning.steps}, loss {float(loss):.4f}")
-        if bool(state.done):
+        make = _tuning(tuning, count, mesh)
+        state, loss, drawn = make(generator, distance, state, pivots, target)
+        _tell(run, f"tuning, step {first + count} of {tuning.steps}, loss {float(loss.mean()):.4f}")
+        if run.show:
+            run.show(pictures, np.asarray(drawn))
+        if bool(state.done.all()):
             break
     before = weights_of(generator.synthesis)
     return {name: np.asarray(state.weights[name] - before[name], KEPT) for name in before}
 
 
 @functools.lru_cache(maxsize=8)
-def _tuning(tuning: Tuning, count: int) -> Callable[..., tuple[pivotal_tuning.State, Any]]:
-    """Compile some steps for one face; returns the state and the loss before the last."""
+def _tuning(tuning: Tuning, count: int, mesh: Mesh) -> Callable[..., tuple[Any, Any, jax.Array]]:
+    """Compile some steps for one face a device.
+
+    It returns the states, the losses before the last step, and the pictures as they are now.
+    """
 
     def run(
         generator: Generator,
         distance: Perceptual,
-        state: pivotal_tuning.State,
+        states: pivotal_tuning.State,
         pivot: jax.Array,
         target: pivotal_tuning.Target,
-    ) -> tuple[pivotal_tuning.State, jax.Array]:
+    ) -> tuple[pivotal_tuning.State, jax.Array, jax.Array]:
         def one(state: pivotal_tuning.State, _: None) -> tuple[pivotal_tuning.State, jax.Array]:
             state, found = pivotal_tuning.step(generator, distance, tuning, state, pivot, target)
             return state, sum(found, jnp.zeros(()))
 
-        state, losses = jax.lax.scan(one, state, None, length=count)
-        return state, losses[-1]
+        state, losses = jax.lax.scan(one, jax.tree.map(lambda x: x[0], states), None, length=count)
+        drawn = with_weights(generator.synthesis, state.weights)(pivot)
+        return jax.tree.map(lambda x: x[None], state), losses[-1:], drawn
 
-    return jax.jit(run, compiler_options=options(dense=True))
+    split = (False, False, True, True, True)
+    return over_samples(run, mesh, split, compiler_options=options(dense=True))
 
 
 @jax.jit
-def _embedded(distance: Perceptual, picture: jax.Array) -> pivotal_tuning.Target:
-    return pivotal_tuning.Target(picture, distance.embed(picture))
+def _embedded(distance: Perceptual, pictures: jax.Array) -> pivotal_tuning.Target:
+    return pivotal_tuning.Target(pictures, distance.embed(pictures))
 
 
 Batch = tuple[np.ndarray, np.ndarray, projection.Variables, int]
 """Pictures, codes [B,L,D], what projection found, and how many of the rows are not padding."""
 
 
+def _mesh_of(pictures: np.ndarray, run: Run) -> Mesh:
+    """Return the devices for some pictures: an idle one costs less than a copy of a face on it."""
+    return mesh_for(min(run.batch, len(pictures)), run.devices)
+
+
 def _projected(inverter: Inverter, pictures: np.ndarray, run: Run) -> Iterator[Batch]:
     """Yield the batches of some pictures, projected."""
-    n_latent, done = inverter.generator.config.n_latent, 0
-    for rows in batches(len(pictures), run.batch):
+    n_latent, done, mesh = inverter.generator.config.n_latent, 0, _mesh_of(pictures, run)
+    for rows in batches(len(pictures), run.batch, multiple_of=mesh.size):
         few = np.asarray(pictures[rows], np.float32)
-        found = _project(inverter, few, _telling(run, "projecting"))
+        found = _project(inverter, few, run, mesh)
         shape = (len(rows), n_latent, found.codes.shape[2])
         new = min(len(rows), len(pictures) - done)
         yield few, np.asarray(jnp.broadcast_to(found.codes, shape)), found, new
@@ -208,9 +266,10 @@ def _without_padding(pictures: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return pictures[: last + 1], np.minimum(np.arange(len(pictures)), last)
 
 
-def _telling(run: Run, doing: str) -> Callable[[str], object]:
-    """Return what tells how far a piece of work is."""
-    return lambda said: run.describe(f"{doing}, {said}") if run.describe else None
+def _tell(run: Run, said: str) -> None:
+    """Say how far the faces at hand are."""
+    if run.describe:
+        run.describe(said)
 
 
 def _joined(parts: list[dict[str, np.ndarray]], places: np.ndarray) -> Changes:
@@ -248,19 +307,15 @@ def _find_noisy(
 def _find_tuned(
     inverter: Inverter, pictures: np.ndarray, _passes: int, run: Run
 ) -> tuple[np.ndarray, Changes]:
-    """Return pivots [N,L,D], the same in all layers, and the differences of tuned generators.
-
-    Generators are tuned one after the other: convolutions with kernels of each sample's own are
-    slow on every platform.
-    """
+    """Return pivots [N,L,D], the same in all layers, and the differences of tuned generators."""
     pictures, places = _without_padding(pictures)
-    codes, changes = [], []
+    codes, changes, mesh = [], [], _mesh_of(pictures, run)
     for few, some, _, new in _projected(inverter, pictures, run):
         codes.append(some[:new])
-        for row in range(new):
-            one = slice(row, row + 1)
-            tuned = _tune(inverter, few[one], jnp.asarray(some[one]), _telling(run, "tuning"))
-            changes.append({name: array[None] for name, array in tuned.items()})
+        for rows in batches(new, mesh.size, multiple_of=mesh.size):
+            tuned = _tune(inverter, few[rows], some[rows], run, mesh)
+            alone = len(np.unique(rows))  # the last rows are copies
+            changes.append({name: array[:alone] for name, array in tuned.items()})
     return np.concatenate(codes)[places], _joined(changes, places)
 
 
