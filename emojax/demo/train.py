@@ -3,14 +3,17 @@
     python -m emojax.demo.train --profile cpu --work out/demo
     python -m emojax.demo.train --profile gpu --fraction 0.01 --out /tmp/try --work /tmp/try-work
 
-Stages: mapping, coarse and generator (StyleGAN2), trunk (pretraining of the encoders), psp,
-w_encoder, hyperstyle, emotion, attributes, features. Then faces of the new generator are scored and
-the directions are fitted. A run that was stopped is resumed by the same command from its last
-checkpoints, at most two minutes and 50 steps of work earlier.
+Stages: mapping, coarse, fine and generator (StyleGAN2), features, emotion, attributes, trunk
+(pretraining of the encoders), psp, w_encoder, hyperstyle. Then faces of the new generator are
+scored and the directions are fitted. A run that was stopped is resumed by the same command from its
+last checkpoints, at most two minutes and 50 steps of work earlier. Finished networks are kept in
+--work in float16: with that folder the run can go on on another machine.
 """
 
 import dataclasses
+import time
 from pathlib import Path
+from typing import Literal
 
 from emojax.demo.training.schedule import LENGTHS, ProfileName, with_needed
 from emojax.runtime.cli import cli
@@ -34,23 +37,32 @@ class Options:
     stages: tuple[str, ...] = ()
     """Train only these and what they need, and write no bundle."""
     together: int = 0
-    """Stages trained at the same time, each in a process on its share of the cores. 0: two on a
-    CPU, one elsewhere."""
+    """Stages trained at the same time, each in a process. 0: two on a CPU; elsewhere all, each of
+    which compiles at once and waits for the networks that it needs."""
+    seconds: float = 0.0
+    """Time for all stages: each ends at its share of it, with its learning rate at 0. 0: they end
+    after their steps."""
+    fused: Literal["auto", "yes", "no"] = "auto"
+    """Train by programs of 50 steps that draw their own batches; auto: everywhere but on a CPU."""
     scored: int = 60_000
     """Faces of the new generator that the directions are fitted to."""
 
 
 def main(options: Options) -> None:
     """Train the stages and write the bundle."""
+    begun = time.time()
     _check(options)
     import jax
 
     from emojax.demo.training import run as training
 
     profile = training.shortened(options.profile, options.fraction)
-    run = training.Run(profile, options.work, options.seed)
+    cpu = jax.default_backend() == "cpu"
+    fused = not cpu if options.fused == "auto" else options.fused == "yes"
+    end = begun + options.seconds if options.seconds else None
+    run = training.Run(profile, options.work, options.seed, fused, end, begun)
     names = options.stages or tuple(profile.lengths)
-    together = options.together or (2 if jax.default_backend() == "cpu" else 1)
+    together = options.together or (2 if cpu else len(names))
     if together > 1:
         run.train_together(names, together)
     networks = run.train(names)
@@ -67,6 +79,10 @@ def _check(options: Options) -> None:
     """
     if not 0 < options.fraction <= 1:
         raise UserError(f"--fraction is {options.fraction}, wanted more than 0 and at most 1")
+    if options.seconds < 0:
+        raise UserError(f"--seconds is {options.seconds:g}, wanted more than 0, or 0 for no limit")
+    if options.seconds and options.fused == "no":
+        raise UserError("--seconds was given with --fused no: wanted one of them, or --fused yes")
     if options.together < 0:
         raise UserError(f"--together is {options.together}, wanted 1 or more, or 0 for the default")
     if options.scored < 4:

@@ -114,3 +114,20 @@ def test_all_end_when_the_parent_is_killed(tmp_path):
     parent.send_signal(signal.SIGKILL)
     parent.wait()
     assert gone(child)
+
+
+def fail_a_or_note(folder, name):
+    if name == "a":
+        raise UserError("a is unwell")
+    if name == "b":
+        time.sleep(600)  # waits for a
+    (folder / name).touch()
+
+
+def test_stages_that_start_at_once_go_on_without_one_that_failed(tmp_path):
+    begun = time.monotonic()
+    work = functools.partial(fail_a_or_note, tmp_path)
+    with pytest.raises(UserError, match="a ended with code 2"):
+        processes.run_apart(["a", "b", "c", "d"], {"b": ("a",), "c": ("d",)}, work)
+    assert {file.name for file in tmp_path.iterdir()} == {"c", "d"}
+    assert time.monotonic() - begun < 300

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import time
 
 import jax
 import jax.numpy as jnp
@@ -13,9 +14,11 @@ from emojax.demo import batches, train
 from emojax.demo.drawing.expressions import EMOTIONS
 from emojax.demo.training import classifiers, encoders
 from emojax.demo.training import generator as generating
-from emojax.demo.training.loop import Stage, _matrix_axes, fit, last_metrics, seconds
+from emojax.demo.training.checkpoints import last_metrics, seconds
+from emojax.demo.training.loop import LOGGED, Loop, Programs, Stage, fit
+from emojax.demo.training.optimiser import matrix_axes
 from emojax.demo.training.recipe import PROFILES
-from emojax.demo.training.run import Run, _in_order
+from emojax.demo.training.run import Run, _blank, _in_order, _stage
 from emojax.demo.training.schedule import NEEDS, with_needed
 from emojax.nn.conv_norm import ConvNorm
 from emojax.runtime.errors import UserError
@@ -38,7 +41,7 @@ class Small(nnx.Module):
 
 
 def small_stage(steps, statistics=0.5):
-    def draw(key):
+    def draw(key, frozen):
         return jax.random.normal(key, (4, 2, 2, 1))
 
     def loss(model, frozen, x):
@@ -51,6 +54,10 @@ def values(model):
     return [np.asarray(leaf) for leaf in jax.tree.leaves(nnx.state(model))]
 
 
+def blank_stage(name):
+    return _stage(TINY, name, [_blank(TINY, each) for each in NEEDS.get(name, ())], 0)
+
+
 class Stopped(Exception):
     """Stands for a kill."""
 
@@ -60,22 +67,60 @@ def test_a_stopped_run_ends_as_one_that_was_not(tmp_path):
     broken = small_stage(140)
     calls = iter(range(1000))
 
-    def draw(key):
+    def draw(key, frozen):
         if next(calls) == 125:
             raise Stopped
-        return broken.draw(key)
+        return broken.draw(key, frozen)
 
     with pytest.raises(Stopped):
-        fit(dataclasses.replace(broken, draw=draw), tmp_path / "parts", 0, save_every=0.0)
+        fit(dataclasses.replace(broken, draw=draw), tmp_path / "parts", 0, Loop(save_every=0.0))
     assert json.loads((tmp_path / "parts/small/progress.json").read_text())["step"] == 100
     with (tmp_path / "parts/small/losses.jsonl").open("a") as log:
         log.write('{"step": 150, "lo')  # a kill in the middle of a line
     resumed = fit(small_stage(140), tmp_path / "parts", 0)
     for a, b in zip(values(whole), values(resumed), strict=True):
         np.testing.assert_array_equal(a, b)
-    assert [file.name for file in (tmp_path / "parts/small").glob("step-*")] == ["step-140"]
+    assert not list((tmp_path / "parts/small").glob("step-*"))
     logs = [(tmp_path / name / "small/losses.jsonl").read_text() for name in ("whole", "parts")]
     assert logs[0] == logs[1]
+
+
+@pytest.mark.parametrize("steps", [2 * LOGGED])
+def test_fused_steps_are_the_same_steps(tmp_path, steps):
+    one = fit(small_stage(steps), tmp_path / "one", 0)
+    stage = small_stage(steps)
+    many = fit(stage, tmp_path / "many", 0, Loop(programs=Programs(stage)))
+    for a, b in zip(values(one), values(many), strict=True):
+        np.testing.assert_allclose(a, b, rtol=2e-3)  # stored in float16
+    logs = [last_metrics(tmp_path / name, "small") for name in ("one", "many")]
+    assert logs[0]["step"] == logs[1]["step"] == steps
+    assert logs[0]["twice"] == pytest.approx(logs[1]["twice"], rel=1e-4)
+
+
+def test_a_stage_ends_when_its_time_is_over(tmp_path):
+    stage = small_stage(10**9)
+    begun = time.time()
+    loop = Loop(programs=Programs(stage), until=time.time() + 6)
+    model = fit(stage, tmp_path, 0, loop)
+    assert time.time() - begun < 12
+    assert last_metrics(tmp_path, "small")["step"] > LOGGED
+    assert float(model(jnp.ones((1, 1, 1, 1)))[0, 0, 0, 0]) == pytest.approx(2.0, abs=0.05)
+
+
+def test_a_gradient_that_is_not_finite_is_left_out(tmp_path):
+    def loss(model, frozen, x):
+        return jnp.where(x.mean() > 0, jnp.inf, 1.0) * jnp.mean(jnp.square(model(x))), {}
+
+    model = fit(dataclasses.replace(small_stage(20), loss=loss), tmp_path, 0)
+    assert all(np.isfinite(value).all() for value in values(model))
+
+
+def test_an_average_of_the_parameters_is_the_result(tmp_path):
+    last = fit(small_stage(60), tmp_path / "last", 0)
+    first = fit(small_stage(1), tmp_path / "first", 0)
+    mean = fit(dataclasses.replace(small_stage(60), average=0.99), tmp_path / "mean", 0)
+    kernels = [float(np.ravel(each.layer.kernel[...])[0]) for each in (first, mean, last)]
+    assert min(kernels[0], kernels[2]) < kernels[1] < max(kernels[0], kernels[2])
 
 
 def test_two_processes_do_not_train_in_one_folder(tmp_path):
@@ -147,8 +192,8 @@ def test_w_is_twelve_deviations_of_any_coordinate_for_the_papers_k():
 
 
 def test_w_is_trained_towards_equal_variance_in_all_directions():
-    stage = generating.stage(TINY, "mapping", None, 0)
-    batch = stage.draw(KEY)
+    stage = generating.stage(TINY, "mapping", [], 0)
+    batch = stage.draw(KEY, None)
     before = stage.loss(stage.model, None, batch)[1]["spread"]
     rate = 1e-3 / 0.01**2  # the mapping's weights are stored divided by 0.01
     slope = nnx.grad(lambda model: stage.loss(model, None, batch)[1]["spread"])(stage.model)
@@ -159,7 +204,7 @@ def test_w_is_trained_towards_equal_variance_in_all_directions():
 
 def test_only_matrices_go_by_muon():
     def axes(*shape, rate_factor=1.0):
-        found = _matrix_axes(jnp.zeros(shape), rate_factor)
+        found = matrix_axes(jnp.zeros(shape), rate_factor)
         return found and (found.reduction_axis, found.output_axis)
 
     assert axes(3, 3, 16, 32) == ((0, 1, 2), (3,))
@@ -222,20 +267,9 @@ def test_attributes_are_named_one_by_one():
 @pytest.mark.slow
 @jax.default_prng_impl("rbg")  # quick to compile, for some hundred shapes of parameters
 def test_every_stage_has_a_scalar_loss():
-    generator = generating.SupervisedGenerator(TINY, rngs=nnx.Rngs(0)).generator
-    trunk = encoders.trunk(TINY, 0)
-    w_encoder = encoders.w_encoder(TINY, generator, trunk.model, 0)
-    stages = [
-        *(generating.stage(TINY, name, None, 0) for name in ("mapping", "coarse", "generator")),
-        trunk,
-        encoders.psp(TINY, generator, trunk.model, 0),
-        w_encoder,
-        encoders.hyperstyle(TINY, generator, w_encoder.model, 0),
-        *(getattr(classifiers, name)(TINY, 0) for name in ("emotion", "attributes", "features")),
-    ]
-    assert {stage.name for stage in stages} == TINY.lengths.keys()
+    stages = [blank_stage(name) for name in TINY.lengths]
     for stage in stages:
-        batch = jax.eval_shape(stage.draw, jax.random.key(0))
+        batch = jax.eval_shape(stage.draw, jax.random.key(0), stage.frozen)
         value, metrics = jax.eval_shape(stage.loss, stage.model, stage.frozen, batch)
         assert value.shape == ()
         assert all(metric.shape == () for metric in metrics.values())
@@ -244,13 +278,15 @@ def test_every_stage_has_a_scalar_loss():
         assert stage.steps == TINY.lengths[stage.name].steps
         assert 0 <= stage.statistics < 1
         assert stage.muon == (stage.name != "mapping")
-        assert (stage.sheet is not None) == (stage.name in ("coarse", "generator", *INVERTING))
+        assert (stage.sheet is not None) == (
+            stage.name in ("coarse", "fine", "generator", *INVERTING)
+        )
 
 
 def test_encoders_start_from_the_pretrained_trunk():
-    generator = generating.SupervisedGenerator(TINY, rngs=nnx.Rngs(0)).generator
-    pretrained = encoders.trunk(TINY, 5).model
-    model = encoders.psp(TINY, generator, pretrained, 0).model
+    generator, _, *judges = (_blank(TINY, name) for name in NEEDS["psp"])
+    pretrained = encoders.trunk(TINY, [], 5).model
+    model = encoders.psp(TINY, [generator, pretrained, *judges], 0).model
     assert jax.tree.all(
         jax.tree.map(
             lambda a, b: a is not b and bool(jnp.all(a == b)),
@@ -269,7 +305,7 @@ def test_codes_are_read_by_a_linear_regression():
 def test_a_wrong_fraction_is_one_sentence(tmp_path):
     with pytest.raises(UserError, match=r"--fraction is 0\.0, wanted more than 0"):
         train.main(train.Options(fraction=0.0, work=tmp_path))
-    with pytest.raises(UserError, match="'pspp', wanted some of mapping, coarse, gen"):
+    with pytest.raises(UserError, match="'pspp', wanted some of mapping, coarse, fine, "):
         train.main(train.Options(stages=("pspp",), work=tmp_path))
     with pytest.raises(UserError, match="--together is -1, wanted 1 or more"):
         train.main(train.Options(together=-1, work=tmp_path))
@@ -278,11 +314,22 @@ def test_a_wrong_fraction_is_one_sentence(tmp_path):
 def test_stages_that_are_finished_are_not_started_again(tmp_path):
     run = Run(TINY, tmp_path, 0)
     assert run.unfinished(tuple(TINY.lengths)) == list(TINY.lengths)
-    assert run.unfinished(("psp",)) == ["mapping", "coarse", "generator", "psp", "trunk"]
-    for name, steps in (("mapping", TINY.lengths["mapping"].steps), ("coarse", 7)):
-        (tmp_path / name).mkdir()
-        (tmp_path / name / "progress.json").write_text(json.dumps({"step": steps, "seconds": 1}))
-    assert run.unfinished(("generator",)) == ["coarse", "generator"]
+    assert run.unfinished(("psp",)) == [
+        "mapping",
+        "coarse",
+        "fine",
+        "features",
+        "generator",
+        "attributes",
+        "trunk",
+        "psp",
+    ]
+    for name, share in (("mapping", 1.0), ("coarse", 0.7)):
+        (tmp_path / name / "network").mkdir(parents=True)
+        (tmp_path / name / "progress.json").write_text(json.dumps({"step": 9_000, "share": share}))
+    assert run.unfinished(("fine",)) == ["coarse", "fine"]
+    with pytest.raises(UserError, match="'pspp', wanted some of"):
+        run.unfinished(("pspp",))
 
 
 def test_a_model_is_prepared_before_its_first_step_only(tmp_path):
@@ -309,7 +356,17 @@ def test_half_of_each_kind_of_face_is_photographed():
 def test_stages_come_after_what_they_need():
     order = _in_order(with_needed(["hyperstyle"], TINY.lengths))
     assert sorted(order) == sorted(
-        ["mapping", "coarse", "generator", "trunk", "w_encoder", "hyperstyle"]
+        [
+            "mapping",
+            "coarse",
+            "fine",
+            "features",
+            "generator",
+            "trunk",
+            "attributes",
+            "w_encoder",
+            "hyperstyle",
+        ]
     )
     for name in order:
         assert set(NEEDS.get(name, ())) <= set(order[: order.index(name)])

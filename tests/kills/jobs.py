@@ -118,7 +118,7 @@ def _train(_: World, out: Path) -> list[str]:
 
 
 def _demo(_: World, out: Path) -> list[str]:
-    """All ten stages of two steps each, and the bundle."""
+    """All eleven stages of two steps each, and the bundle."""
     return ["-m", "tests.support.tiny_demo", str(out)]
 
 
@@ -180,7 +180,7 @@ def _lasting(file: Path) -> bytes | None:
         return b"".join(name.encode() + array.tobytes() for name, array in kept)
     if file.name in ("table.md", "table.csv"):
         return b""  # the JSON has all of it
-    if any(part == "weights" or part.startswith("step-") for part in file.parts):
+    if any(part in ("weights", "network") or part.startswith("step-") for part in file.parts):
         return _weights(file)
     if file.suffix == ".json":
         return json.dumps(_without_seconds(json.loads(file.read_text()))).encode()

@@ -6,6 +6,7 @@ not fitted to it, since a classifier of two steps tells no faces apart.
 """
 
 import dataclasses
+import time
 from pathlib import Path
 
 import tyro
@@ -32,7 +33,7 @@ class Tiny(Profile):
         shared = {"shared_width": 8, "separate_width": 8}
         return dataclasses.replace(super().hyperstyle, **sizes, **shared)
 
-    def _efficientnet(self, outputs: tuple[str, ...]) -> EmotionConfig:
+    def _efficientnet(self, outputs: tuple[str, ...], size: int = 32) -> EmotionConfig:
         return EmotionConfig(width=0.1, depth=0.1, size=32, classes=outputs)
 
 
@@ -51,11 +52,14 @@ class Options:
     """Folder of everything."""
     stages: tyro.conf.Positional[tuple[str, ...]] = ()
     """Train only these and what they need, and write no bundle."""
+    seconds: float = 0.0
+    """Train by fused programs for this time; 0: two steps of each stage."""
 
 
 def main(options: Options) -> None:
     """Train, and write the bundle to OUT/bundle; see `emojax.demo.train`."""
-    run = training.Run(TINY, options.out / "work", 0)
+    end = time.time() + options.seconds if options.seconds else None
+    run = training.Run(TINY, options.out / "work", 0, end is not None, end)
     names = options.stages or tuple(TINY.lengths)
     run.train_together(names, 2)
     networks = run.train(names)

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import tyro
 from flax import nnx
 
-from emojax.demo.training.loop import Stage, fit
+from emojax.demo.training.loop import Loop, Stage, fit
 from emojax.nn.conv_norm import ConvNorm
 from emojax.runtime.cli import cli
 
@@ -30,7 +30,7 @@ class Small(nnx.Module):
 def stage() -> Stage:
     """Return a stage of `STEPS` steps, slow enough to be killed in between."""
 
-    def draw(key: jax.Array) -> jax.Array:
+    def draw(key: jax.Array, _: jax.Array) -> jax.Array:
         time.sleep(0.002)
         return jax.random.normal(key, (4, 2, 2, 1))
 
@@ -50,7 +50,7 @@ class Options:
 
 def main(options: Options) -> None:
     """Train, with a checkpoint every 50 steps."""
-    fit(stage(), options.out, 0, save_every=0.0)
+    fit(stage(), options.out, 0, Loop(save_every=0.0))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Stages of the emotion classifier, the attribute regressor and the feature network."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -21,7 +21,7 @@ Batch = tuple[Params, jax.Array]
 """Faces, and their pictures."""
 
 
-def emotion(profile: Profile, seed: int) -> Stage:
+def emotion(profile: Profile, _needed: Sequence[Any], seed: int) -> Stage:
     """Return the emotion classifier's stage: cross-entropy with soft labels."""
 
     def loss(model: EmotionNet, _: None, batch: Batch) -> tuple[jax.Array, Metrics]:
@@ -35,12 +35,12 @@ def emotion(profile: Profile, seed: int) -> Stage:
     return _stage(profile, "emotion", seed, loss)
 
 
-def attributes(profile: Profile, seed: int) -> Stage:
+def attributes(profile: Profile, _needed: Sequence[Any], seed: int) -> Stage:
     """Return the stage of the attribute regressor, which is for evaluation only."""
     return _stage(profile, "attributes", seed, _regression(batches.attributes))
 
 
-def features(profile: Profile, seed: int) -> Stage:
+def features(profile: Profile, _needed: Sequence[Any], seed: int) -> Stage:
     """Return the feature network's stage: regression of attributes and emotion weights."""
     return _stage(profile, "features", seed, _regression(batches.targets))
 
@@ -66,7 +66,7 @@ def _regression(targets: Callable[[Params], jax.Array]) -> Callable[..., Any]:
 def _stage(profile: Profile, name: str, seed: int, loss: Callable[..., Any]) -> Stage:
     length = profile.lengths[name]
 
-    def draw(key: jax.Array) -> Batch:
+    def draw(key: jax.Array, _: None) -> Batch:
         people, camera = jax.random.split(key)
         faces = batches.balanced(people, count=length.batch)
         pictures = batches.draw(faces, profile.resolution)

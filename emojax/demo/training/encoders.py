@@ -1,8 +1,9 @@
 """Stages of the inverters: encoder trunk, pSp's encoder, HyperStyle's encoder and hypernetwork."""
 
-from collections.abc import Callable
+import functools
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -12,11 +13,13 @@ from flax import nnx
 from emojax.demo import batches
 from emojax.demo.contact_sheets import write_pairs
 from emojax.demo.drawing.factors import Params
+from emojax.demo.training import perceptual
 from emojax.demo.training.generator import psnr
 from emojax.demo.training.loop import Metrics, Stage
 from emojax.demo.training.recipe import Profile
 from emojax.latents.inversion import Inverter
 from emojax.latents.refinement import redraw, refine
+from emojax.models.efficientnet import EmotionNet
 from emojax.models.hyperstyle import Hypernet, SeparateBlock
 from emojax.models.psp import Encoder
 from emojax.models.stylegan2 import Generator
@@ -27,6 +30,12 @@ _READING_WEIGHT = 0.2
 """Of the error of attributes and emotions that are predicted from the codes."""
 _AVERAGE_WEIGHT = 0.002
 """Of the codes' distance from the average, pSp's w-norm loss."""
+_FEATURE_WEIGHT = 0.05
+"""Of the distance in the feature network; pSp's and HyperStyle's LPIPS loss."""
+_IDENTITY_WEIGHT = 0.1
+"""Of the distance in the attribute regressor's trunk; their identity loss."""
+_NO_SPREAD = 1e-12
+"""Keeps the loss finite for a generator of zeros, for which programs are compiled."""
 _STATISTICS = 0.5
 """Share of the steps with batch statistics."""
 _PASSES = 5
@@ -34,7 +43,7 @@ _REGRESSED = 16_384
 """Codes for the regression of attributes on codes."""
 
 
-def trunk(profile: Profile, seed: int) -> Stage:
+def trunk(profile: Profile, _needed: Sequence[Any], seed: int) -> Stage:
     """Return the stage that pretrains the encoders' trunk by regression of attributes and emotions.
 
     The original encoders start from ArcFace's IR-SE-50, pretrained on face recognition.
@@ -42,7 +51,7 @@ def trunk(profile: Profile, seed: int) -> Stage:
     length = profile.lengths["trunk"]
     model = Encoder(profile.trunk, rngs=nnx.Rngs(seed))
 
-    def draw(key: jax.Array) -> tuple[jax.Array, jax.Array]:
+    def draw(key: jax.Array, _frozen: None) -> tuple[jax.Array, jax.Array]:
         _, faces, _, pictures = _drawn(profile, key, length.batch)
         return batches.targets(faces), pictures
 
@@ -58,28 +67,43 @@ def trunk(profile: Profile, seed: int) -> Stage:
     )
 
 
-def psp(profile: Profile, generator: Generator, trunk: Encoder, seed: int) -> Stage:
-    """Return the stage of pSp's encoder; the generator is frozen."""
-    return _encoder(profile, "psp", generator, trunk, seed)
+class Judges(NamedTuple):
+    """What the encoders are trained against; none of it changes.
+
+    Attributes:
+        generator: finished.
+        features: the feature network.
+        attributes: the attribute regressor.
+        reading: [D,T] linear regression of attributes and emotions on codes.
+        spread: [] mean variance of the codes.
+    """
+
+    generator: Generator
+    features: EmotionNet
+    attributes: EmotionNet
+    reading: np.ndarray
+    spread: np.ndarray
 
 
-def w_encoder(profile: Profile, generator: Generator, trunk: Encoder, seed: int) -> Stage:
-    """Return the stage of HyperStyle's encoder to W; the generator is frozen."""
-    return _encoder(profile, "w_encoder", generator, trunk, seed)
+def psp(profile: Profile, needed: Sequence[Any], seed: int) -> Stage:
+    """Return the stage of pSp's encoder; `needed` as for `w_encoder`."""
+    return _encoder(profile, "psp", needed, seed)
 
 
-def _encoder(
-    profile: Profile, name: str, generator: Generator, pretrained: Encoder, seed: int
-) -> Stage:
-    """Return an encoder's stage, which starts from a pretrained trunk.
+def w_encoder(profile: Profile, needed: Sequence[Any], seed: int) -> Stage:
+    """Return the stage of HyperStyle's encoder to W.
 
     Args:
         profile: configs and lengths.
-        name: "psp" or "w_encoder".
-        generator: frozen.
-        pretrained: result of the stage "trunk".
+        needed: generator, encoder trunk, feature network, attribute regressor.
         seed: of the weights.
     """
+    return _encoder(profile, "w_encoder", needed, seed)
+
+
+def _encoder(profile: Profile, name: str, needed: Sequence[Any], seed: int) -> Stage:
+    """Return an encoder's stage, which starts from a pretrained trunk; see `w_encoder`."""
+    generator, pretrained, features, attributes = needed
     length = profile.lengths[name]
     model = Encoder(getattr(profile, name), rngs=nnx.Rngs(seed))
     # copied, as training donates the parameters' memory
@@ -95,9 +119,9 @@ def _encoder(
     return Stage(
         name,
         model,
-        _draw(profile, generator, length.batch),
-        _encoder_loss(generator, seed),
-        generator,
+        _draw(profile, length.batch),
+        _encoder_loss,
+        Judges(generator, features, attributes, *_reading(generator, seed)),
         length.steps,
         length.rate,
         rate_factor=lambda parameter: 0.0 if parameter.startswith("latent_avg") else 1.0,
@@ -113,55 +137,68 @@ def _average(model: Encoder) -> nnx.Variable:
     return model.latent_avg
 
 
-def _encoder_loss(generator: Generator, seed: int) -> Callable[..., tuple[jax.Array, Metrics]]:
-    """Return the encoders' loss: pixels, known codes, attributes, distance from the average code.
+def _reading(generator: Generator, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the regression of attributes and emotions on codes, and the codes' mean variance."""
+    z = batches.expressive_latents(jax.random.key(seed), count=_REGRESSED, balance=True)
+    w = np.asarray(jax.jit(lambda mapping, z: mapping(z))(generator.mapping, z))
+    targets = jax.jit(lambda z: batches.targets(batches.faces_of(z)))(z)
+    spread = np.asarray(np.var(w, axis=0).mean() + _NO_SPREAD, np.float32)
+    return _linear(w, targets), spread
+
+
+def _encoder_loss(
+    model: Encoder, judges: Judges, batch: tuple[jax.Array, jax.Array, jax.Array]
+) -> tuple[jax.Array, Metrics]:
+    """Return the encoders' loss: pixels, features, identity, known codes, attributes, average code.
 
     The known codes are those of the latents that the faces were drawn from. A linear regression
-    predicts attributes and emotions from codes; its error takes the place of the original's
-    identity loss: it weighs errors of a code by what they do to identity and emotion.
+    predicts attributes and emotions from codes; its error weighs errors of a code by what they do
+    to identity and emotion. Features stand in for LPIPS, the attribute regressor's trunk for
+    ArcFace.
     """
-    z = batches.expressive_latents(jax.random.key(seed), count=_REGRESSED, balance=True)
-    w = generator.mapping(z)
-    spread = float(jnp.var(w, axis=0).mean())
-    reading = _linear(w, batches.targets(batches.faces_of(z)))
-
-    def loss(
-        model: Encoder, generator: Generator, batch: tuple[jax.Array, jax.Array, jax.Array]
-    ) -> tuple[jax.Array, Metrics]:
-        w, pictures, weights = batch
-        codes = model(pictures)
-        square = jnp.square(generator.synthesis(codes) - pictures)
-        missed = codes - w[:, None]
-        known = jnp.mean(jnp.square(missed)) / spread
-        read = jnp.mean(batches.target_weights() * jnp.square(missed @ reading))
-        near = jnp.mean(jnp.square(codes - generator.latent_avg[...])) / spread
-        total = jnp.mean(weights * square)
-        total = total + _CODE_WEIGHT * known + _READING_WEIGHT * read + _AVERAGE_WEIGHT * near
-        return total, {"psnr": psnr(square), "known": known, "read": read}
-
-    return loss
+    w, pictures, weights = batch
+    generator = judges.generator
+    codes = model(pictures)
+    again = generator.synthesis(codes)
+    square = jnp.square(again - pictures)
+    missed = codes - w[:, None]
+    known = jnp.mean(jnp.square(missed)) / judges.spread
+    read = jnp.mean(batches.target_weights() * jnp.square(missed @ judges.reading))
+    near = jnp.mean(jnp.square(codes - generator.latent_avg[...])) / judges.spread
+    seen = perceptual.distance(judges.features, again, pictures)
+    identity = perceptual.identity(judges.attributes, again, pictures)
+    total = jnp.mean(weights * square) + _FEATURE_WEIGHT * seen + _IDENTITY_WEIGHT * identity
+    total = total + _CODE_WEIGHT * known + _READING_WEIGHT * read + _AVERAGE_WEIGHT * near
+    more = {"known": known, "read": read, "perceptual": seen, "identity": identity}
+    return total, {"psnr": psnr(square), **more}
 
 
-def hyperstyle(profile: Profile, generator: Generator, encoder: Encoder, seed: int) -> Stage:
+def hyperstyle(profile: Profile, needed: Sequence[Any], seed: int) -> Stage:
     """Return the stage of HyperStyle's hypernetwork; generator and W encoder are frozen.
 
     As in the original every pass has its own loss, with gradients through that pass alone. A step
     trains one random pass, and runs those before it without gradients: it costs a third of all
     five, and every step has new faces. All pixels have the same weight.
+
+    Args:
+        profile: configs and lengths.
+        needed: generator, W encoder, feature network.
+        seed: of the weights.
     """
+    generator, encoder, features = needed
     length = profile.lengths["hyperstyle"]
     model = Hypernet(profile.hyperstyle, rngs=nnx.Rngs(seed))
     for block in model.blocks:
         if isinstance(block, SeparateBlock):
             block.output.kernel[...] = 0.05 * block.output.kernel[...]
 
-    def draw(key: jax.Array) -> tuple[jax.Array, jax.Array]:
+    def draw(key: jax.Array, _: Any) -> tuple[jax.Array, jax.Array]:
         people, passes = jax.random.split(key)
         _, _, _, pictures = _drawn(profile, people, length.batch)
         return pictures, jax.random.randint(passes, (), 0, _PASSES)
 
     def begin(model: Hypernet) -> Hypernet:
-        return _calibrated(model, generator, encoder, lambda key: draw(key)[0], seed)
+        return _calibrated(model, generator, encoder, lambda key: draw(key, None)[0], seed)
 
     def sheet(model: Hypernet, file: Path) -> None:
         photos = _photos(profile.resolution)
@@ -174,7 +211,7 @@ def hyperstyle(profile: Profile, generator: Generator, encoder: Encoder, seed: i
         model,
         draw,
         _pass_loss,
-        (generator, encoder),
+        (generator, encoder, features),
         length.steps,
         length.rate,
         begin=begin,
@@ -183,16 +220,18 @@ def hyperstyle(profile: Profile, generator: Generator, encoder: Encoder, seed: i
 
 
 def _pass_loss(
-    model: Hypernet, frozen: tuple[Generator, Encoder], batch: tuple[jax.Array, jax.Array]
+    model: Hypernet,
+    frozen: tuple[Generator, Encoder, EmotionNet],
+    batch: tuple[jax.Array, jax.Array],
 ) -> tuple[jax.Array, Metrics]:
-    """Return the pixel loss of one pass of HyperStyle.
+    """Return the loss of one pass of HyperStyle: pixels and features.
 
     Args:
         model: the hypernetwork.
-        frozen: generator and W encoder.
+        frozen: generator, W encoder, feature network.
         batch: pictures, and the number of passes before the one that is trained.
     """
-    (generator, encoder), (pictures, before) = frozen, batch
+    (generator, encoder, features), (pictures, before) = frozen, batch
     codes = encoder(pictures)
 
     def one_pass(
@@ -210,8 +249,9 @@ def _pass_loss(
     )
     again = one_pass(model, before, sums, shown)[1]
     square = jnp.square(again - pictures)
+    seen = perceptual.distance(features, again, pictures)
     metrics = {"before": psnr(jnp.square(shown - pictures)), "psnr": psnr(square)}
-    return square.mean(), metrics
+    return square.mean() + _FEATURE_WEIGHT * seen, {**metrics, "perceptual": seen}
 
 
 def _calibrated(
@@ -225,44 +265,40 @@ def _calibrated(
     model.train()
     model.set_attributes(nnx.BatchNorm, momentum=0.8)
     graph, state = nnx.split(model)
-
-    @jax.jit
-    def follow(state: Any, generator: Generator, encoder: Encoder, x: jax.Array) -> Any:
-        model = nnx.merge(graph, state, copy=True)
-        model(x, generator.synthesis(encoder(x)))
-        return nnx.split(model)[1]
-
     for key in jax.random.split(jax.random.key(seed), 20):
-        state = follow(state, generator, encoder, pictures(key))
+        state = _follow(graph, state, generator, encoder, pictures(key))
     model = nnx.merge(graph, state)
     model.eval()
     return model
 
 
-def _linear(w: jax.Array, targets: jax.Array) -> np.ndarray:
+@functools.partial(jax.jit, static_argnums=0)
+def _follow(graph: Any, state: Any, generator: Generator, encoder: Encoder, x: jax.Array) -> Any:
+    """Return the state of a hypernetwork after a pass, with new BatchNorm statistics."""
+    model = nnx.merge(graph, state, copy=True)
+    model(x, generator.synthesis(encoder(x)))
+    return nnx.split(model)[1]
+
+
+def _linear(w: jax.Array | np.ndarray, targets: jax.Array) -> np.ndarray:
     """Return the matrix [D, T] of the linear regression of targets [N, T] on codes [N, D]."""
     x, y = (np.asarray(each, np.float64) for each in (w, targets))
     found = np.linalg.lstsq(x - x.mean(0), y - y.mean(0))[0]
     return found.astype(np.float32)
 
 
-def _draw(profile: Profile, generator: Generator, batch: int) -> Callable[[jax.Array], Any]:
-    """Return a function from a key to codes, pictures and pixel weights.
+def _draw(profile: Profile, batch: int) -> Callable[[jax.Array, Judges], Any]:
+    """Return a function from key and generator to codes, pictures and pixel weights.
 
     Half of the pictures are the generator's, the other half drawn, in other colours.
     """
     half = batch // 2
 
-    @jax.jit
-    def generated(generator: Generator, z: jax.Array) -> tuple[jax.Array, jax.Array]:
-        w = generator.mapping(z)
-        return w, generator.synthesis(generator.w_plus(w[:half])).clip(-1, 1)
-
-    def draw(key: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+    def draw(key: jax.Array, judges: Judges) -> tuple[jax.Array, jax.Array, jax.Array]:
         one, other = jax.random.split(key)
         z, faces, drawn, pictures = _drawn(profile, one, batch - half)
         again = batches.expressive_latents(other, count=half, balance=True)
-        w, made = generated(generator, jnp.concatenate([again, z]))
+        w, made = _generated(judges.generator, jnp.concatenate([again, z]), count=half)
         shown = batches.faces_of(again)
         weights = [
             batches.expression_weights(shown, batches.draw(shown, profile.resolution)),
@@ -271,6 +307,13 @@ def _draw(profile: Profile, generator: Generator, batch: int) -> Callable[[jax.A
         return w, jnp.concatenate([made, pictures]), jnp.concatenate(weights)
 
     return draw
+
+
+@functools.partial(jax.jit, static_argnames="count")
+def _generated(generator: Generator, z: jax.Array, *, count: int) -> tuple[jax.Array, jax.Array]:
+    """Return the codes of latents, and the pictures of the first `count` of them."""
+    w = generator.mapping(z)
+    return w, generator.synthesis(generator.w_plus(w[:count])).clip(-1, 1)
 
 
 def _drawn(

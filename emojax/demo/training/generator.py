@@ -1,5 +1,6 @@
-"""Stages of the generator: regression from latents to their drawn faces."""
+"""Stages of the generator: regression from latents to their drawn faces, then adversarial."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,16 +11,20 @@ from flax import nnx
 
 from emojax.demo import batches
 from emojax.demo.contact_sheets import write_pairs
+from emojax.demo.training import adversary, perceptual
 from emojax.demo.training.loop import Metrics, Stage
 from emojax.demo.training.recipe import Profile
+from emojax.models.efficientnet import EmotionNet
 from emojax.models.generator import mean_latent
 from emojax.models.stylegan2 import Generator
 from emojax.runtime.choices import K
 
-_MAPPING_RATES = {"mapping": 60.0, "coarse": 10.0, "generator": 10.0}
+_MAPPING_RATES = {"mapping": 60.0, "coarse": 10.0, "fine": 10.0, "generator": 3.0}
 """Rate factors of the mapping network, whose weights are stored divided by 0.01."""
 _REGRESSED = 256
 """Codes a step for the regression from w to the targets."""
+_EDGE_WEIGHT = 1.0
+"""Loss weight of the error of differences between neighbouring pixels."""
 _SIGMAS = 12.0
 """The paper's k of 20 is as many standard deviations of a coordinate of w."""
 
@@ -38,36 +43,45 @@ class SupervisedGenerator(nnx.Module):
             to_rgb.weight[...] = 0.1 * to_rgb.weight[...]
 
 
-def stage(profile: Profile, name: str, model: SupervisedGenerator | None, seed: int) -> Stage:
-    """Return one of the generator's three stages.
+def stage(profile: Profile, name: str, needed: list[Any], seed: int) -> Stage:
+    """Return one of the generator's stages.
 
     Args:
         profile: configs and lengths.
         name: "mapping" pretrains the mapping network; "coarse" trains all but the last block, on
-            pictures of half the size, at a third of the cost; "generator" trains all.
-        model: result of the stage before; None for the first.
+            pictures of half the size, at a third of the cost; "fine" trains all; "generator"
+            makes it sharp, see `adversary`.
+        needed: results of the stages that it needs.
         seed: of the weights.
     """
-    model = model or SupervisedGenerator(profile, rngs=nnx.Rngs(seed))
     length = profile.lengths[name]
-    rates = {"generator.mapping": _MAPPING_RATES[name], "reading": 0.2}
+    rates = {"mapping": _MAPPING_RATES[name], "reading": 0.2}
     common = {
         "name": name,
-        "model": model,
         "frozen": None,
         "steps": length.steps,
         "rate": length.rate,
         "rate_factor": lambda parameter: _rate_factor(rates, parameter),
     }
     if name == "mapping":
-        return _mapping(length.batch, common)
+        model = SupervisedGenerator(profile, rngs=nnx.Rngs(seed))
+        return _mapping(length.batch, {**common, "model": model})
+    model = copied(needed[0])
+    if name == "generator":
+        return _sharpened(profile, length.batch, needed[1], seed, {**common, "model": model})
     coarse = name == "coarse"
     side = profile.resolution // (2 if coarse else 1)
-    return _pictures(length.batch, side, common, expressive=not coarse)
+    return _pictures(length.batch, side, {**common, "model": model}, expressive=not coarse)
+
+
+def copied(network: nnx.Module) -> Any:
+    """Return a copy of a network: training donates the memory of its parameters."""
+    graph, state = nnx.split(network)
+    return nnx.merge(graph, jax.tree.map(jnp.copy, state))
 
 
 def _mapping(count: int, common: dict[str, Any]) -> Stage:
-    def draw(key: jax.Array) -> tuple[jax.Array, jax.Array]:
+    def draw(key: jax.Array, _: None) -> tuple[jax.Array, jax.Array]:
         z = batches.expressive_latents(key, count=count)
         return z, batches.targets(batches.faces_of(z))
 
@@ -78,19 +92,18 @@ def _mapping(count: int, common: dict[str, Any]) -> Stage:
     return Stage(draw=draw, loss=loss, muon=False, **common)
 
 
-def _pictures(count: int, side: int, common: dict[str, Any], *, expressive: bool) -> Stage:
-    """Return a stage with a pixel loss on the pictures of the first `count` codes.
+def _draw(count: int, side: int, *, expressive: bool) -> Callable[[jax.Array, Any], Any]:
+    """Return a function to codes, targets, and pictures and pixel weights of the first codes.
 
-    The regression from w uses more codes, which cost little.
+    The regression from w uses more codes than there are pictures; they cost little.
 
     Args:
-        count: pictures a step.
+        count: pictures.
         side: of the pictures.
-        common: other arguments of the stage.
         expressive: balance the emotions, and give a higher weight to pixels that they change.
     """
 
-    def draw(key: jax.Array) -> tuple[Any, ...]:
+    def draw(key: jax.Array, _: Any) -> tuple[Any, ...]:
         z = batches.expressive_latents(key, count=max(count, _REGRESSED), balance=expressive)
         faces = batches.faces_of(z)
         first = jax.tree.map(lambda a: a[:count], faces)
@@ -100,21 +113,87 @@ def _pictures(count: int, side: int, common: dict[str, Any], *, expressive: bool
         )
         return z, batches.targets(faces), drawn, weights
 
-    def loss(model: SupervisedGenerator, _: None, batch: tuple) -> tuple[jax.Array, Metrics]:
-        z, targets, pictures, weights = batch
-        w, reading, spread = _regressed(model, z, targets)
-        drawn = model.generator.synthesis(model.generator.w_plus(w[:count]), resolution=side)
-        square = jnp.square(drawn - pictures)
-        total = jnp.mean(weights * square) + 0.02 * reading + 0.005 * spread
-        return total, {"psnr": psnr(square), "reading": reading, "spread": spread}
+    return draw
 
+
+def _regression(
+    model: SupervisedGenerator, batch: tuple, side: int
+) -> tuple[jax.Array, jax.Array, Metrics]:
+    """Return the loss of the regression, the pictures that it is of, and metrics."""
+    z, targets, pictures, weights = batch
+    w, reading, spread = _regressed(model, z, targets)
+    codes = model.generator.w_plus(w[: len(pictures)])
+    drawn = model.generator.synthesis(codes, resolution=side)
+    square = jnp.square(drawn - pictures)
+    total = jnp.mean(weights * square) + _EDGE_WEIGHT * perceptual.edges(drawn - pictures)
+    total = total + 0.02 * reading + 0.005 * spread
+    sharp = perceptual.edges(drawn) / perceptual.edges(pictures)
+    metrics = {"psnr": psnr(square), "sharp": sharp, "reading": reading, "spread": spread}
+    return total, drawn, metrics
+
+
+def _pictures(count: int, side: int, common: dict[str, Any], *, expressive: bool) -> Stage:
+    """Return a stage with a pixel loss; arguments as for `_draw`."""
+
+    def loss(model: SupervisedGenerator, _: None, batch: tuple) -> tuple[jax.Array, Metrics]:
+        total, _drawn, metrics = _regression(model, batch, side)
+        return total, metrics
+
+    draw, sheet = _draw(count, side, expressive=expressive), _sheet(side)
+    return Stage(draw=draw, loss=loss, sheet=sheet, **common)
+
+
+def _sharpened(
+    profile: Profile, count: int, features: EmotionNet, seed: int, common: dict[str, Any]
+) -> Stage:
+    """Return the adversarial stage: the regression goes on, with two more losses.
+
+    Args:
+        profile: configs.
+        count: pictures a step.
+        features: the feature network.
+        seed: of the weights.
+        common: other arguments of the stage; `model` is the result of the regression.
+    """
+    side = profile.resolution
+    model = adversary.Adversaries(common["model"], profile.channels, rngs=nnx.Rngs(seed))
+    factor = common["rate_factor"]
+
+    def loss(
+        model: adversary.Adversaries, features: EmotionNet, batch: tuple
+    ) -> tuple[jax.Array, Metrics]:
+        total, drawn, metrics = _regression(model.student, batch, side)
+        added, more = adversary.losses(model, features, drawn, batch[2])
+        return total + added, {**metrics, **more}
+
+    def sheet(model: adversary.Adversaries, file: Path) -> None:
+        _sheet(side)(model.student, file)
+
+    again = {
+        "model": model,
+        "frozen": features,
+        "rate_factor": lambda name: adversary.rate_factor(name, factor),
+    }
+    return Stage(
+        draw=_draw(count, side, expressive=True),
+        loss=loss,
+        sheet=sheet,
+        momentum=0.0,
+        average=adversary.AVERAGE,
+        network=lambda model: model.student.generator,
+        end=lambda generator: finish(generator, jax.random.key(seed)),
+        **{**common, **again},
+    )
+
+
+def _sheet(side: int) -> Callable[[SupervisedGenerator, Path], None]:
     def sheet(model: SupervisedGenerator, file: Path) -> None:
         z = batches.latents(jax.random.key(1), count=16)
         truth = batches.draw(batches.faces_of(z), side)
         draw = jax.jit(lambda model, z: model(z, resolution=side))
         write_pairs(file, [truth, draw(model.generator, z)])
 
-    return Stage(draw=draw, loss=loss, sheet=sheet, **common)
+    return sheet
 
 
 def _regressed(
@@ -163,4 +242,5 @@ def finish(generator: Generator, key: jax.Array) -> Generator:
 def _rate_factor(rates: dict[str, float], name: str) -> float:
     if name.endswith(".noise"):  # the constant noise pictures are not trained
         return 0.0
+    name = name.removeprefix("generator.")
     return next((rate for part, rate in rates.items() if name.startswith(part)), 1.0)

@@ -1,10 +1,8 @@
 """Training loop of every network of the demo: resumable, with a log of losses."""
 
-import contextlib
+import concurrent.futures
 import dataclasses
-import json
-import logging
-import shutil
+import math
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,31 +12,25 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-import optax.contrib
 from flax import nnx
 
+from emojax.demo.training import checkpoints, optimiser
+from emojax.demo.training.checkpoints import Progress
 from emojax.runtime import xla_options
-from emojax.runtime.files import make_folder, replacing, writing
+from emojax.runtime.files import make_folder, writing
 from emojax.runtime.locks import alone
 from emojax.runtime.progress import progress
-from emojax.store import weights
-from emojax.store.reader.contents import Kind, Malformed, reading
-from emojax.store.reader.fields import record
-from emojax.store.reader.json_text import parse_object
-
-log = logging.getLogger(__name__)
 
 Metrics = dict[str, jax.Array]
 """Scalars of one step, by name."""
-State = tuple[Any, Any, Any]
-"""Trained parameters, other variables of the model, and state of the optimiser."""
-_LOGGED = 50
-"""Steps over which metrics are averaged for the log."""
-_ADAM_B2 = 0.99
-_MUON_RMS = 0.2
-"""Root mean square of Muon's updates, about Adam's, so that both use one learning rate."""
-_MIN_SIDE = 8
-"""Smallest side of a matrix that is left to Muon."""
+State = tuple[Any, Any, Any, Any]
+"""Trained parameters, other variables of the model, state of the optimiser, averaged parameters."""
+Update = tuple[int, float, State, list[dict[str, Any]]]
+"""Steps done, share of the stage that is done, state after them, and metrics of the new ones."""
+LOGGED = 50
+"""Steps over which metrics are averaged for the log; also steps of one fused program."""
+_LEAST = 5.0
+"""Seconds that a stage is trained for though its time is over: later stages need a result."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,22 +40,30 @@ class Stage:
     Attributes:
         name: of its folder.
         model: the network at initialisation.
-        draw: key -> batch; called outside the compiled step, its result stays on the device.
+        draw: (key, frozen) -> batch. Step by step it is called outside the compiled step, and its
+            result stays on the device; a fused program contains it.
         loss: (model, frozen, batch) -> (loss, metrics to log); compiled.
-        frozen: models and arrays that `loss` uses and training does not change.
-        steps: number of updates.
-        rate: peak learning rate; linear warm-up over 2 % of the steps, then cosine decay.
+        frozen: models and arrays that `draw` and `loss` use and training does not change. They
+            are arguments of the programs: functions of a stage must not hold arrays that depend on
+            other stages, as programs are compiled before those are trained.
+        steps: number of updates, at most.
+        rate: peak learning rate; linear warm-up over 2 % of the stage, then cosine decay.
         rate_factor: factor on `rate` for the parameter of a dotted name.
         begin: prepares the model before the first step; a resumed run does without.
-        statistics: share of the steps in which BatchNorm uses batch statistics; afterwards it uses
+        statistics: share of the stage in which BatchNorm uses batch statistics; afterwards it uses
             the running ones.
         sheet: writes a picture of the results to a file; called at each checkpoint.
-        muon: train kernels and matrices with Muon, see `_matrix_axes`; else all with Adam.
+        muon: train kernels and matrices with Muon, see `optimiser.matrix_axes`; else Adam.
+        momentum: of Adam.
+        average: decay of the moving average of parameters that is the stage's result; 0: the last
+            parameters are.
+        network: the part of the trained model that later stages use.
+        end: last change of that part.
     """
 
     name: str
     model: nnx.Module
-    draw: Callable[[jax.Array], Any]
+    draw: Callable[[jax.Array, Any], Any]
     loss: Callable[[Any, Any, Any], tuple[jax.Array, Metrics]]
     frozen: Any
     steps: int
@@ -73,25 +73,50 @@ class Stage:
     statistics: float = 0.0
     sheet: Callable[[Any, Path], None] | None = None
     muon: bool = True
+    momentum: float = 0.9
+    average: float = 0.0
+    network: Callable[[Any], Any] = lambda model: model
+    end: Callable[[Any], Any] = lambda network: network
+
+    @property
+    def optimiser(self) -> optax.GradientTransformation:
+        """The optimiser, with a learning rate of 1."""
+        return optimiser.optimiser(self.rate_factor, muon=self.muon, momentum=self.momentum)
 
 
-def fit(
-    stage: Stage, folder: Path, seed: int, *, save_every: float = 120.0, plain: bool = False
-) -> nnx.Module:
+@dataclasses.dataclass(frozen=True)
+class Loop:
+    """How the steps of a stage are run.
+
+    Attributes:
+        until: `time.time()` at which the stage ends, with its learning rate at 0; None: it ends
+            after its steps.
+        programs: the fused programs of `fused_programs`; None: step by step.
+        save_every: seconds between two checkpoints, at least; they come every `LOGGED` steps.
+        plain: report progress as plain lines, for processes that share a terminal.
+    """
+
+    until: float | None = None
+    programs: "Programs | None" = None
+    save_every: float = 120.0
+    plain: bool = False
+
+
+def fit(stage: Stage, folder: Path, seed: int, loop: Loop | None = None) -> Any:
     """Train one network, from its last checkpoint where there is one.
 
     Step i draws from `fold_in(key, i)`, and a checkpoint lies between two lines of the log, so a
-    run that was killed and resumed has the same result and the same log as one that was not.
+    run without a time limit that was killed and resumed has the same result and the same log as one
+    that was not.
 
     Args:
         stage: what to train and how.
-        folder: `folder/stage.name` gets checkpoints, losses.jsonl and sheet.png.
+        folder: `folder/stage.name` gets checkpoints, losses.jsonl, sheet.png and the network.
         seed: of the data.
-        save_every: seconds between two checkpoints, at least; they come every `_LOGGED` steps.
-        plain: report progress as plain lines, for processes that share a terminal.
+        loop: how; default: step by step without a time limit.
 
     Returns:
-        The trained network, in evaluation mode.
+        The result of the stage as it is stored, in evaluation mode.
 
     Raises:
         UserError: another process trains in the folder, it cannot be written, or a checkpoint is
@@ -100,144 +125,160 @@ def fit(
     place = make_folder(folder / stage.name)
     with writing(place):
         # one that has ended is only read, so that stages beside each other can have it
-        if (found := _finished(stage, place, plain)) is not None:
-            return found
-        with alone(place, "training"):
-            return _fit(stage, place, seed, save_every, plain)
+        if not checkpoints.is_finished(folder, stage.name, stage.steps):
+            with alone(place, "training"):
+                _fit(stage, place, seed, loop or Loop())
+    return checkpoints.load_finished(folder, stage.name, stage.network(stage.model))
 
 
-def _finished(stage: Stage, place: Path, plain: bool) -> nnx.Module | None:
-    """Return a network whose training has ended; None if it has not, or is that of another one."""
-    if _progress(place).step < stage.steps:
-        return None
-    graph, first = _fresh(stage.model, _optimiser(stage))
-    start, _, state = _resume(place, first)
-    if not start:
-        return None
-    with progress(stage.name, stage.steps, "steps", done=start, plain=plain):
-        return _merged(graph, state)
-
-
-def _fit(stage: Stage, place: Path, seed: int, save_every: float, plain: bool) -> nnx.Module:
+def _fit(stage: Stage, place: Path, seed: int, loop: Loop) -> None:
     """Train one network in its folder, see `fit`."""
-    optimiser = _optimiser(stage)
-    graph, first = _fresh(stage.model, optimiser)
-    start, seconds, first = _resume(place, first)
-    if start:
-        _remove_all_but(place / f"step-{start}")  # a kill may have come before the last call
-    _trim_log(place, start)
-    if start == 0 and stage.begin:
-        graph, first = _fresh(stage.begin(stage.model), optimiser)
-    state, metrics = first, []
+    graph, state = _fresh(stage.model, stage)
+    start, state = checkpoints.resume(place, state)
+    checkpoints.trim_log(place, start.step)
+    if start.step == 0 and stage.begin:
+        graph, state = _fresh(stage.begin(stage.model), stage)
+    metrics, device = [], f"{jax.device_count()} x {jax.devices()[0].device_kind}"
     begun = saved = time.monotonic()
-    with progress(stage.name, stage.steps, "steps", done=start, plain=plain) as shown:
-        for done, state, found in _updates(stage, optimiser, first, start, seed):
-            last = done == stage.steps
-            metrics.append(found)
-            shown.advance()
-            if last or len(metrics) == _LOGGED:
+    if loop.programs:
+        updates = _fused(stage, state, start, seed, loop, loop.programs)
+    else:
+        updates = _updates(stage, state, start.step, seed)
+    with progress(stage.name, stage.steps, "steps", done=start.step, plain=loop.plain) as shown:
+        for done, share, state, found in updates:
+            metrics += found
+            shown.advance(len(found))
+            if share >= 1 or len(metrics) >= LOGGED:
                 shown.describe(f"{stage.name}, {_log(place, done, metrics)}")
                 metrics = []
             # between two lines of the log, so that a resumed run writes the same lines
-            if last or (not metrics and time.monotonic() - saved > save_every):
-                _save(place, state, done, seconds + time.monotonic() - begun)
+            if share >= 1 or (not metrics and time.monotonic() - saved > loop.save_every):
+                spent = round(start.seconds + time.monotonic() - begun, 1)
+                checkpoints.save(place, state, Progress(done, spent, min(share, 0.999), device))
                 saved = time.monotonic()
-                if stage.sheet:
-                    stage.sheet(_merged(graph, state), place / "sheet.png")
-    return _merged(graph, state)
+                if stage.sheet and not loop.programs:  # a sheet is one more program to compile
+                    stage.sheet(_merged(stage, graph, state), place / "sheet.png")
+    network = stage.end(stage.network(_merged(stage, graph, state)))
+    about = checkpoints.progress_of(place)
+    timed = loop.until is not None
+    checkpoints.finish(place, network, dataclasses.replace(about, share=1.0, timed=timed))
 
 
-def _updates(
-    stage: Stage,
-    optimiser: optax.GradientTransformation,
-    state: State,
-    start: int,
-    seed: int,
-) -> Iterator[tuple[int, State, Metrics]]:
-    """Yield the number of steps done, the state and the metrics after each update."""
-    programs = {batch: _step(stage, optimiser, batch) for batch in (True, False)}
+def _updates(stage: Stage, state: State, start: int, seed: int) -> Iterator[Update]:
+    """Yield what is done after each update, with batches drawn outside the compiled step."""
+    programs = {
+        batch: jax.jit(
+            _step(stage, batch),
+            donate_argnums=0,
+            compiler_options=xla_options.options(dense=False),
+        )
+        for batch in (True, False)
+    }
     key = jax.random.key(seed)
     for i in range(start, stage.steps):
-        batch = stage.draw(jax.random.fold_in(key, i))
-        program = programs[i < stage.statistics * stage.steps]
-        state, metrics = program(state, stage.frozen, batch)
-        yield i + 1, state, metrics
+        batch = stage.draw(jax.random.fold_in(key, i), stage.frozen)
+        share = np.float32(i / stage.steps)
+        program = programs[bool(share < stage.statistics)]
+        state, metrics = program(state, stage.frozen, batch, share)
+        yield i + 1, (i + 1) / stage.steps, state, [metrics]
 
 
-def reached(folder: Path, name: str) -> int:
-    """Return how many steps of a stage are done, by its last checkpoint."""
-    return _progress(folder / name).step
+class Programs:
+    """Compiled programs of `LOGGED` steps each, which draw their batches themselves.
+
+    The device does not wait for the host between steps. There is one with batch statistics and one
+    without; the one that is needed later is compiled while the first runs.
+    """
+
+    def __init__(self, stage: Stage) -> None:
+        """Begin to compile for a stage.
+
+        Args:
+            stage: its shapes count; arrays that come from other stages may have any values.
+        """
+        if stage.begin:
+            stage.begin(stage.model)  # compiles what it calls
+        pool = concurrent.futures.ThreadPoolExecutor(1)
+        order = ([True] if stage.statistics > 0 else []) + [False] * (stage.statistics < 1)
+        self._compiled = {batch: pool.submit(_compiled, stage, batch) for batch in order}
+        pool.shutdown(wait=False)
+        self._compiled[order[0]].result()
+
+    def __call__(self, batch_statistics: bool) -> Callable[..., tuple[State, Metrics]]:
+        """Return a program; waits while it is being compiled."""
+        only = len(self._compiled) == 1
+        chosen = next(iter(self._compiled)) if only else batch_statistics
+        return self._compiled[chosen].result()
 
 
-def seconds(folder: Path, name: str) -> float:
-    """Return the seconds a stage has been trained for, over all its runs."""
-    return _progress(folder / name).seconds
+def _compiled(stage: Stage, batch_statistics: bool) -> Any:
+    program, shapes = fused_program(stage, batch_statistics)
+    return program.lower(*shapes).compile()
 
 
-def last_metrics(folder: Path, name: str) -> dict[str, float]:
-    """Return the last line of a stage's log: "step", and means of loss and metrics."""
-    return _logged(folder / name)[-1]
+def fused_program(stage: Stage, batch_statistics: bool) -> tuple[Any, tuple[Any, ...]]:
+    """Return a program (state, frozen, key, steps done, shares) -> (state, means of metrics).
+
+    Returns:
+        The program, not compiled yet, and the shapes of its arguments.
+    """
+    step = _step(stage, batch_statistics)
+
+    def program(state: State, frozen: Any, key: jax.Array, done: Any, shares: jax.Array) -> Any:
+        def one(state: State, at: tuple[jax.Array, jax.Array]) -> tuple[State, Metrics]:
+            batch = stage.draw(jax.random.fold_in(key, at[0]), frozen)
+            return step(state, frozen, batch, at[1])
+
+        numbers = done + jnp.arange(LOGGED, dtype=jnp.uint32)
+        state, metrics = jax.lax.scan(one, state, (numbers, shares))
+        return state, jax.tree.map(jnp.mean, metrics)
+
+    _, state = _fresh(stage.model, stage)
+    shares = np.zeros(LOGGED, np.float32)
+    given = (state, stage.frozen, jax.random.key(0), np.uint32(0), shares)
+    shapes = jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype), given)
+    return jax.jit(program, donate_argnums=0), shapes
 
 
-def _fresh(model: nnx.Module, optimiser: optax.GradientTransformation) -> tuple[Any, State]:
+def _fused(
+    stage: Stage, state: State, start: Progress, seed: int, loop: Loop, programs: Programs
+) -> Iterator[Update]:
+    """Yield what is done after each fused program.
+
+    With a time limit the share that is done follows the clock; within a program it rises as in the
+    one before.
+    """
+    key = jax.random.key(seed)
+    state, frozen = jax.device_put(jax.tree.map(np.asarray, (state, stage.frozen)))
+    done, share, pace = start.step, start.share, 1 / stage.steps
+    begun = time.time()
+    end = max(loop.until, begun + _LEAST) if loop.until else math.inf
+    while share < 1 and done < stage.steps:
+        shares = np.float32(share) + np.float32(pace) * np.arange(LOGGED, dtype=np.float32)
+        program = programs(share < stage.statistics)
+        state, metrics = program(state, frozen, key, np.uint32(done), shares.clip(0, 1))
+        metrics = jax.device_get(metrics)
+        done += LOGGED
+        clock = start.share + (1 - start.share) * (time.time() - begun) / (end - begun)
+        before, share = share, max(clock, done / stage.steps)
+        pace = (share - before) / LOGGED
+        yield done, share, state, [metrics] * LOGGED
+
+
+def _fresh(model: nnx.Module, stage: Stage) -> tuple[Any, State]:
     graph, trained, rest = nnx.split(model, nnx.Param, ...)
-    return graph, (trained, rest, optimiser.init(trained))
+    average = jax.tree.map(jnp.copy, trained) if stage.average else ()
+    return graph, (trained, rest, stage.optimiser.init(trained), average)
 
 
-def _merged(graph: Any, state: State) -> nnx.Module:
-    model = nnx.merge(graph, state[0], state[1])
+def _merged(stage: Stage, graph: Any, state: State) -> Any:
+    trained, rest, _, average = state
+    model = nnx.merge(graph, average if stage.average else trained, rest)
     model.eval()
     return model
 
 
-def _optimiser(stage: Stage) -> optax.GradientTransformation:
-    schedule = optax.warmup_cosine_decay_schedule(
-        0.0, stage.rate, max(1, stage.steps // 50), stage.steps
-    )
-
-    def scaled(updates: Any, _: Any = None) -> Any:
-        return jax.tree_util.tree_map_with_path(
-            lambda path, update: update * stage.rate_factor(_dotted(path)), updates
-        )
-
-    def axes(params: Any) -> Any:
-        return jax.tree_util.tree_map_with_path(
-            lambda path, value: _matrix_axes(value, stage.rate_factor(_dotted(path))), params
-        )
-
-    if stage.muon:
-        step = optax.contrib.muon(
-            schedule,
-            consistent_rms=_MUON_RMS,
-            adam_b2=_ADAM_B2,
-            muon_weight_dimension_numbers=axes,
-        )
-    else:
-        step = optax.adam(schedule, b1=0.9, b2=_ADAM_B2)
-    return optax.chain(optax.clip_by_global_norm(1.0), step, optax.stateless(scaled))
-
-
-def _matrix_axes(value: jax.Array, rate_factor: float) -> Any:
-    """Return the axes of a parameter that make a matrix for Muon, or None for Adam.
-
-    Muon replaces a matrix's momentum by its orthogonal factor. On the generator it needs about half
-    as many pictures as Adam. Adam trains parameters with a rate of their own, with fewer than eight
-    rows or columns, and those that are no matrices (depthwise kernels).
-    """
-    if rate_factor != 1 or value.ndim not in (2, 4):
-        return None
-    inputs = np.prod(value.shape[:-1]) if value.ndim == 2 or value.shape[2] > 1 else 1
-    if min(inputs, value.shape[-1]) < _MIN_SIDE:
-        return None
-    return optax.contrib.MuonDimensionNumbers(tuple(range(value.ndim - 1)), (value.ndim - 1,))
-
-
-def _dotted(path: tuple) -> str:
-    parts = (str(getattr(part, "key", getattr(part, "name", ""))) for part in path)
-    return ".".join(part for part in parts if part != "value")
-
-
-def _step(stage: Stage, optimiser: optax.GradientTransformation, batch_statistics: bool) -> Any:
+def _step(stage: Stage, batch_statistics: bool) -> Any:
     graph, _, _ = nnx.split(stage.model, nnx.Param, ...)
 
     def loss(trained: Any, rest: Any, frozen: Any, batch: Any) -> tuple:
@@ -247,97 +288,21 @@ def _step(stage: Stage, optimiser: optax.GradientTransformation, batch_statistic
         _, _, rest = nnx.split(model, nnx.Param, ...)
         return value, (rest, {"loss": value, **metrics})
 
-    def step(state: State, frozen: Any, batch: Any) -> tuple[State, Metrics]:
-        trained, rest, slots = state
+    def step(state: State, frozen: Any, batch: Any, share: jax.Array) -> tuple[State, Metrics]:
+        trained, rest, slots, average = state
         gradient = jax.grad(loss, has_aux=True)
         changes, (rest, metrics) = gradient(trained, rest, frozen, batch)
         with jax.numpy_dtype_promotion("standard"):  # optax takes powers by integer counts
-            changes, slots = optimiser.update(changes, slots, trained)
-        return (optax.apply_updates(trained, changes), rest, slots), metrics
+            changes, slots = stage.optimiser.update(changes, slots, trained)
+        rate = optimiser.rate(stage.rate, share)
+        trained = jax.tree.map(lambda a, change: a + rate * change, trained, changes)
+        if stage.average:
+            average = optax.incremental_update(trained, average, 1 - stage.average)
+        return (trained, rest, slots, average), metrics
 
-    return jax.jit(step, donate_argnums=0, compiler_options=xla_options.options(dense=False))
+    return step
 
 
-def _log(place: Path, done: int, metrics: list[Metrics]) -> str:
-    """Append the means of some steps' metrics to losses.jsonl, and return them as text."""
+def _log(place: Path, done: int, metrics: list[dict[str, Any]]) -> str:
     means = {name: float(np.mean([each[name] for each in metrics])) for name in metrics[0]}
-    with open(place / "losses.jsonl", "a") as file:
-        file.write(json.dumps({"step": done, **means}) + "\n")
-    return ", ".join(f"{name} {value:.4g}" for name, value in means.items())
-
-
-def _save(place: Path, state: State, done: int, spent: float) -> None:
-    """Write a checkpoint aside, then put it in the place of the last one."""
-    leaves: dict[str, Any] = {
-        str(i): np.asarray(leaf) for i, leaf in enumerate(jax.tree.leaves(state))
-    }
-    new, aside = place / f"step-{done}", place / "writing"
-    shutil.rmtree(aside, ignore_errors=True)
-    try:
-        weights.write(aside, leaves)
-        shutil.rmtree(new, ignore_errors=True)
-        aside.rename(new)
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
-    with replacing(place / "progress.json") as file:
-        file.write_text(json.dumps({"step": done, "seconds": round(spent, 1)}))
-    _remove_all_but(new)
-
-
-def _remove_all_but(checkpoint: Path) -> None:
-    """Delete older checkpoints of a stage, and one that was never finished."""
-    for old in (*checkpoint.parent.glob("step-*"), checkpoint.parent / "writing"):
-        if old != checkpoint:
-            shutil.rmtree(old, ignore_errors=True)
-
-
-def _resume(place: Path, state: State) -> tuple[int, float, State]:
-    """Return the steps done, the seconds they took and the state, of the last checkpoint."""
-    about = _progress(place)
-    if not about.step:
-        return 0, 0.0, state
-    stored = weights.read(place / f"step-{about.step}")
-    leaves, tree = jax.tree.flatten(state)
-    if len(stored) != len(leaves):
-        log.warning("%s holds the state of another network: starting over", place)
-        return 0, 0.0, state
-    loaded = [jnp.asarray(stored[str(i)], leaf.dtype) for i, leaf in enumerate(leaves)]
-    return about.step, about.seconds, jax.tree.unflatten(tree, loaded)
-
-
-@dataclasses.dataclass(frozen=True)
-class _Progress:
-    """How far a stage is, by `progress.json`: steps of its last checkpoint, and seconds."""
-
-    step: int = 0
-    seconds: float = 0.0
-
-
-def _progress(place: Path) -> _Progress:
-    """Return how far a stage is; 0 steps where there is no checkpoint.
-
-    Raises:
-        UserError: the file is damaged.
-    """
-    file = place / "progress.json"
-    if not file.exists():
-        return _Progress()
-    with reading(file, Kind("progress of training", f"delete {place} to begin it again")) as data:
-        return record(_Progress, parse_object(data))
-
-
-def _logged(place: Path) -> list[dict[str, Any]]:
-    """Return the whole lines of a stage's log; a kill may have cut the last one short."""
-    found = []
-    file = place / "losses.jsonl"
-    for line in file.read_text().splitlines() if file.is_file() else []:
-        with contextlib.suppress(Malformed):
-            found.append(parse_object(line))
-    return found
-
-
-def _trim_log(place: Path, step: int) -> None:
-    """Keep the lines of the log up to a checkpoint; those after it are written again."""
-    kept = [line for line in _logged(place) if line.get("step", step + 1) <= step]
-    with replacing(place / "losses.jsonl") as aside:
-        aside.write_text("".join(json.dumps(line) + "\n" for line in kept))
+    return checkpoints.write_log(place, done, means)

@@ -57,6 +57,43 @@ def run_all(
             process.join()
 
 
+def run_apart(
+    names: Sequence[str], needs: Mapping[str, Sequence[str]], work: Callable[[str], None]
+) -> None:
+    """Call `work` for every name in a new process, all at the same time, on all cores.
+
+    When one fails, those that need it are ended and the others go on.
+
+    Args:
+        names: of the stages.
+        needs: what each waits for by itself, by name.
+        work: as for `run_all`.
+
+    Raises:
+        UserError: some failed, once the others have ended; names the first.
+    """
+    running = {name: _start(work, name, None) for name in names}
+    failed: dict[str, int] = {}
+    try:
+        while running:
+            connection.wait([process.sentinel for process in running.values()])
+            for name, process in list(running.items()):
+                if process.exitcode is None:
+                    continue
+                del running[name]
+                if process.exitcode:
+                    failed.setdefault(name, process.exitcode)
+                    for other in running:
+                        if name in needs.get(other, ()):
+                            running[other].terminate()
+    finally:
+        for process in running.values():
+            process.terminate()
+            process.join()
+    for name, code in failed.items():
+        _check(name, code)
+
+
 def _check(name: str, code: int) -> None:
     if code:
         raise UserError(

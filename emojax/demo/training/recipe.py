@@ -92,15 +92,18 @@ class Profile:
 
     @property
     def features(self) -> EmotionConfig:
-        """Network whose pooled features stand in for Inception's in the Fréchet distance."""
-        return self._efficientnet(TARGETS)
+        """Network whose features stand in for Inception's in the Fréchet distance.
 
-    def _efficientnet(self, outputs: tuple[str, ...]) -> EmotionConfig:
-        return EmotionConfig(width=0.35, depth=0.35, size=64, classes=outputs)
+        In training they also stand in for those of LPIPS, so it sees pictures at full size.
+        """
+        return self._efficientnet(TARGETS, self.resolution)
+
+    def _efficientnet(self, outputs: tuple[str, ...], size: int = 64) -> EmotionConfig:
+        return EmotionConfig(width=0.35, depth=0.35, size=size, classes=outputs)
 
 
 PROFILES: Final[dict[ProfileName, Profile]] = {
     "cpu": Profile("cpu", 64, (128, 128, 128, 64, 32), LENGTHS["cpu"]),
-    "gpu": Profile("gpu", 128, (128, 128, 128, 64, 32, 16), LENGTHS["gpu"]),
+    "gpu": Profile("gpu", 128, (128, 128, 128, 96, 48, 32), LENGTHS["gpu"]),
 }
 """By name."""

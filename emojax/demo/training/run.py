@@ -6,6 +6,7 @@ import logging
 import math
 import shutil
 import subprocess
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,9 +16,9 @@ import numpy as np
 from flax import nnx
 
 from emojax.demo import samples
-from emojax.demo.training import classifiers, encoders, processes
+from emojax.demo.training import checkpoints, classifiers, encoders, processes
 from emojax.demo.training import generator as generating
-from emojax.demo.training.loop import Stage, fit, last_metrics, reached, seconds
+from emojax.demo.training.loop import Loop, Programs, Stage, fit
 from emojax.demo.training.recipe import PROFILES, Profile
 from emojax.demo.training.schedule import (
     GENERATOR_STAGES,
@@ -29,6 +30,10 @@ from emojax.demo.training.schedule import (
 from emojax.latents import fit_directions, reconstruction, usable_range
 from emojax.latents.directions import FILE
 from emojax.latents.fit_config import FitConfig
+from emojax.models.efficientnet import EmotionNet
+from emojax.models.hyperstyle import Hypernet
+from emojax.models.psp import Encoder
+from emojax.models.stylegan2 import Generator
 from emojax.runtime.errors import UserError
 from emojax.runtime.progress import progress
 from emojax.scoring import scorer
@@ -40,6 +45,17 @@ log = logging.getLogger(__name__)
 
 _INVERTERS = ("psp", "w_encoder", "hyperstyle")
 """Parts of the bundle that belong to its generator."""
+_NETWORKS: dict[str, Callable[..., nnx.Module]] = {
+    "generator": Generator,
+    "trunk": Encoder,
+    "psp": Encoder,
+    "w_encoder": Encoder,
+    "hyperstyle": Hypernet,
+    "emotion": EmotionNet,
+    "attributes": EmotionNet,
+    "features": EmotionNet,
+}
+"""Results of the stages, by name, but for the supervised generators."""
 _STAGES: dict[str, Callable[..., Stage]] = {
     "trunk": encoders.trunk,
     "psp": encoders.psp,
@@ -49,7 +65,7 @@ _STAGES: dict[str, Callable[..., Stage]] = {
     "attributes": classifiers.attributes,
     "features": classifiers.features,
 }
-"""Stages other than the generator's, called with profile, the networks they need, and seed."""
+"""Stages other than the generator's, called with profile, list of what they need, and seed."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,12 +76,18 @@ class Run:
         profile: configs and lengths.
         work: folder of checkpoints and logs.
         seed: of weights and data.
+        fused: train by programs of many steps that draw their own batches, for GPUs.
+        end: `time.time()` at which all stages have ended; None: after their steps.
+        begun: `time.time()` at which the run began.
         plain: report progress as plain lines.
     """
 
     profile: Profile
     work: Path
     seed: int
+    fused: bool = False
+    end: float | None = None
+    begun: float = dataclasses.field(default_factory=time.time)
     plain: bool = False
 
     def train(self, names: Sequence[str]) -> dict[str, nnx.Module]:
@@ -75,29 +97,73 @@ class Run:
             names: of the stages.
 
         Returns:
-            The networks that belong in a bundle, by the name of their part.
+            The networks of these stages that belong in a bundle, by the name of their part.
         """
-        done: dict[str, Any] = {}
-        order = list(self.profile.lengths)
-        for name in _in_order(with_needed(names, order)):
-            needed = [done[each] for each in NEEDS.get(name, ())]
-            number = self.seed + order.index(name)
-            stage = _stage(self.profile, name, needed, number)
-            network: Any = fit(stage, self.work, number, plain=self.plain)
-            if name == "generator":
-                network = generating.finish(network.generator, jax.random.key(self.seed))
-            done[name] = network
-        return {name: network for name, network in done.items() if name not in UNSTORED}
+        for name in self.unfinished(names):
+            self.train_one(name)
+        return {name: self.finished(name) for name in names if name not in UNSTORED}
+
+    def train_one(self, name: str) -> None:
+        """Train a stage; its programs are compiled while stages that it needs are trained.
+
+        Raises:
+            UserError: a stage that it needs is not finished when this one should be.
+        """
+        number = self.seed + list(self.profile.lengths).index(name)
+        needs = NEEDS.get(name, ())
+        share = self.profile.lengths[name].until
+        until = self.begun + share * (self.end - self.begun) if self.end else None
+        loop = Loop(until, plain=self.plain)
+        if self.fused:
+            blank = [_blank(self.profile, each) for each in needs]
+            programs = Programs(_stage(self.profile, name, blank, number))
+            loop = dataclasses.replace(loop, programs=programs)
+            self._wait_for(needs, name)
+        needed = [self.finished(each) for each in needs]
+        fit(_stage(self.profile, name, needed, number), self.work, number, loop)
+
+    def finished(self, name: str) -> Any:
+        """Return the network of a finished stage."""
+        return checkpoints.load_finished(self.work, name, _skeleton(self.profile, name))
+
+    def is_finished(self, name: str) -> bool:
+        """Return whether a stage's network is there."""
+        return checkpoints.is_finished(self.work, name, self.profile.lengths[name].steps)
 
     def unfinished(self, names: Sequence[str]) -> list[str]:
-        """Return some stages and what they need, without those that are trained."""
-        lengths = self.profile.lengths
-        wanted = with_needed(names, lengths)
-        return [name for name in wanted if reached(self.work, name) < lengths[name].steps]
+        """Return some stages and what they need, without finished ones and what only these need."""
+        found: set[str] = set()
+
+        def add(name: str) -> None:
+            if name not in found and not self.is_finished(name):
+                found.add(name)
+                for each in NEEDS.get(name, ()):
+                    add(each)
+
+        with_needed(names, self.profile.lengths)  # refuses unknown names
+        for name in names:
+            add(name)
+        return [name for name in _in_order(tuple(self.profile.lengths)) if name in found]
 
     def train_together(self, names: Sequence[str], count: int) -> None:
-        """Train stages in processes of their own, `count` at a time."""
-        processes.run_all(self.unfinished(names), NEEDS, functools.partial(_train_one, self), count)
+        """Train stages in processes of their own, `count` at a time.
+
+        Fused ones all start at once, and wait by themselves for what they need.
+        """
+        work = functools.partial(_train_one, dataclasses.replace(self, plain=True))
+        if self.fused:
+            processes.run_apart(self.unfinished(names), NEEDS, work)
+        else:
+            processes.run_all(self.unfinished(names), NEEDS, work, count)
+
+    def _wait_for(self, needs: Sequence[str], name: str) -> None:
+        while missing := [each for each in needs if not self.is_finished(each)]:
+            if self.end and time.time() > self.end:
+                raise UserError(
+                    f"{name} needs {missing[0]}, which is not finished and the time is over: "
+                    "begin the same command again with more --seconds"
+                )
+            time.sleep(0.2)
 
 
 def shortened(name: ProfileName, fraction: float) -> Profile:
@@ -125,9 +191,9 @@ def write_bundle(run: Run, folder: Path, networks: dict[str, nnx.Module]) -> Non
             "made_by": command,
             "pictures": "drawings",
             "commit": _commit(),
-            "seconds": seconds(run.work, name),
-            "device": f"{jax.device_count()} x {jax.devices()[0].device_kind}",
-            "last": last_metrics(run.work, name),
+            "seconds": checkpoints.seconds(run.work, name),
+            "device": checkpoints.device(run.work, name),
+            "last": checkpoints.last_metrics(run.work, name),
             **(tied if name in _INVERTERS else {}),
         }
         arrays: dict[str, Any] = {
@@ -180,7 +246,7 @@ def fit_bundle_directions(run: Run, folder: Path, samples: int) -> None:
 
 
 def _train_one(run: Run, name: str) -> None:
-    dataclasses.replace(run, plain=True).train((name,))
+    run.train_one(name)
 
 
 def _in_order(names: Sequence[str]) -> list[str]:
@@ -199,9 +265,26 @@ def _in_order(names: Sequence[str]) -> list[str]:
 
 
 def _stage(profile: Profile, name: str, needed: list[Any], seed: int) -> Stage:
-    if name in GENERATOR_STAGES:
-        return generating.stage(profile, name, needed[0] if needed else None, seed)
-    return _STAGES[name](profile, *needed, seed)
+    """Return a stage; its weights are drawn on the CPU, where each draw compiles fastest."""
+    with jax.default_device(jax.devices("cpu")[0]):
+        if name in GENERATOR_STAGES:
+            return generating.stage(profile, name, needed, seed)
+        return _STAGES[name](profile, needed, seed)
+
+
+def _skeleton(profile: Profile, name: str) -> Any:
+    """Return the result of a stage, with shapes in place of arrays."""
+    if name in GENERATOR_STAGES[:-1]:
+        return weights.abstract(generating.SupervisedGenerator, profile)
+    return weights.abstract(_NETWORKS[name], getattr(profile, name))
+
+
+def _blank(profile: Profile, name: str) -> Any:
+    """Return the result of a stage, with zeros in place of what it will be."""
+    graph, state = nnx.split(_skeleton(profile, name))
+    model = nnx.merge(graph, jax.tree.map(lambda a: np.zeros(a.shape, a.dtype), state))
+    model.eval()
+    return model
 
 
 def _commit() -> str | None:

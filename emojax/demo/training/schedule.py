@@ -9,16 +9,17 @@ from emojax.runtime.errors import UserError
 ProfileName = Literal["cpu", "gpu"]
 """cpu: 64 px; gpu: 128 px."""
 
-GENERATOR_STAGES: Final = ("mapping", "coarse", "generator")
+GENERATOR_STAGES: Final = ("mapping", "coarse", "fine", "generator")
 """The stages of the generator, in their order; the last has the bundle's name for it."""
-UNSTORED: Final = ("mapping", "coarse", "trunk")
+UNSTORED: Final = ("mapping", "coarse", "fine", "trunk")
 """Stages whose networks are no part of the bundle."""
 NEEDS: Final = {
     "coarse": ("mapping",),
-    "generator": ("coarse",),
-    "psp": ("generator", "trunk"),
-    "w_encoder": ("generator", "trunk"),
-    "hyperstyle": ("generator", "w_encoder"),
+    "fine": ("coarse",),
+    "generator": ("fine", "features"),
+    "psp": ("generator", "trunk", "features", "attributes"),
+    "w_encoder": ("generator", "trunk", "features", "attributes"),
+    "hyperstyle": ("generator", "w_encoder", "features"),
 }
 """Stages that need the networks of other stages, and which."""
 
@@ -28,47 +29,51 @@ class Length:
     """How long one stage is trained.
 
     Attributes:
-        steps: number of updates.
+        steps: number of updates, at most.
         batch: faces an update.
         rate: peak learning rate.
+        until: share of a time limit at which the stage ends, if there is one.
     """
 
     steps: int
     batch: int
     rate: float
+    until: float
 
 
 LENGTHS: Final[dict[ProfileName, dict[str, Length]]] = {
     "cpu": {
-        "mapping": Length(8_000, 256, 1e-2),
-        "coarse": Length(4_200, 32, 1.5e-2),
-        "generator": Length(2_800, 32, 1.2e-2),
-        "emotion": Length(3_600, 64, 4e-3),
-        "psp": Length(2_400, 24, 2e-3),
-        "w_encoder": Length(900, 24, 2e-3),
-        "hyperstyle": Length(3_000, 8, 1e-3),
-        "attributes": Length(2_400, 64, 4e-3),
-        "features": Length(600, 64, 4e-3),
-        "trunk": Length(2_000, 64, 2e-3),
+        "mapping": Length(8_000, 256, 1e-2, 0.06),
+        "coarse": Length(4_200, 32, 1.5e-2, 0.22),
+        "fine": Length(2_800, 32, 1.2e-2, 0.38),
+        "features": Length(600, 64, 4e-3, 0.20),
+        "generator": Length(1_500, 16, 3e-3, 0.55),
+        "emotion": Length(3_600, 64, 4e-3, 1.0),
+        "attributes": Length(2_400, 64, 4e-3, 0.50),
+        "trunk": Length(2_000, 64, 2e-3, 0.50),
+        "psp": Length(2_400, 24, 2e-3, 0.85),
+        "w_encoder": Length(900, 24, 2e-3, 0.75),
+        "hyperstyle": Length(3_000, 8, 1e-3, 1.0),
     },
     "gpu": {
-        "mapping": Length(8_000, 512, 1e-2),
-        "coarse": Length(5_000, 64, 1.5e-2),
-        "generator": Length(3_200, 64, 1.2e-2),
-        "emotion": Length(2_500, 128, 4e-3),
-        "psp": Length(2_500, 64, 2e-3),
-        "w_encoder": Length(1_500, 64, 2e-3),
-        "hyperstyle": Length(2_500, 16, 1e-3),
-        "attributes": Length(1_600, 128, 4e-3),
-        "features": Length(800, 128, 4e-3),
-        "trunk": Length(1_500, 128, 2e-3),
+        "mapping": Length(8_000, 512, 1e-2, 0.35),
+        "coarse": Length(10_000, 64, 1.5e-2, 0.46),
+        "fine": Length(20_000, 64, 1.2e-2, 0.60),
+        "features": Length(2_500, 128, 4e-3, 0.46),
+        "generator": Length(12_000, 32, 3e-3, 0.72),
+        "emotion": Length(3_500, 128, 4e-3, 0.70),
+        "attributes": Length(2_500, 128, 4e-3, 0.60),
+        "trunk": Length(2_500, 128, 2e-3, 0.60),
+        "psp": Length(12_000, 64, 2e-3, 0.94),
+        "w_encoder": Length(6_000, 64, 2e-3, 0.82),
+        "hyperstyle": Length(8_000, 16, 1e-3, 0.96),
     },
 }
-"""Lengths of the stages by profile. "cpu" takes an hour and a half on two Zen 5 cores.
+"""Lengths of the stages by profile. "cpu" takes about two and a half hours on two Zen 5 cores.
 
-"gpu" is meant for about twenty minutes on one GPU; it was never run from start to end. Its lengths
-are estimated from times measured on an H200: 70 ms a step of the generator, mostly drawing, 36 ms a
-step of pSp, and about 40 s of compilation a stage.
+"gpu" was never run from start to end. With a time limit a stage ends at its share of it, and the
+first third goes into compilation; classifiers and trunk end by their steps, to leave the GPU to the
+generator.
 """
 
 

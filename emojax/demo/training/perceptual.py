@@ -1,0 +1,62 @@
+"""Distances between pictures in the demo's own networks, in the place of LPIPS and ArcFace."""
+
+import jax
+import jax.numpy as jnp
+
+from emojax.models.efficientnet import EmotionNet
+from emojax.scoring import classifier
+
+_STAGES = (0, 1, 2, 3, 4)
+"""Outputs that are compared: the stem's and those of the first stages, 1/2 to 1/16 of the side."""
+_EPSILON = 1e-8
+
+
+def distance(features: EmotionNet, a: jax.Array, b: jax.Array) -> jax.Array:
+    """Return the mean distance of pictures a and b [N,R,R,3] in [-1, 1], as LPIPS measures it.
+
+    Features are divided by their norm over the channels at each pixel; the squared differences are
+    summed over the channels and averaged over pixels, pictures and stages of the network.
+
+    Args:
+        features: the feature network.
+        a: pictures; gradients pass inside [-1, 1].
+        b: as many pictures.
+    """
+    x = classifier.preprocess(
+        jnp.concatenate([a, b]), features.config.size, crop="full", as_uint8=False
+    )
+    found = features.stages_of(x)
+    parts = []
+    for stage in _STAGES:
+        unit = found[stage] * jax.lax.rsqrt(
+            jnp.sum(jnp.square(found[stage]), -1, keepdims=True) + _EPSILON
+        )
+        one, other = jnp.split(unit, 2)
+        parts.append(jnp.mean(jnp.sum(jnp.square(one - other), -1)))
+    return jnp.mean(jnp.stack(parts))
+
+
+def identity(attributes: EmotionNet, a: jax.Array, b: jax.Array) -> jax.Array:
+    """Return 1 - cosine of what the attribute regressor's trunk sees in pictures, mean over N.
+
+    Args:
+        attributes: the attribute regressor.
+        a: pictures [N,R,R,3]; gradients pass inside [-1, 1].
+        b: as many pictures.
+    """
+    x = classifier.preprocess(
+        jnp.concatenate([a, b]), attributes.config.size, crop="full", as_uint8=False
+    )
+    one, other = jnp.split(attributes.features(x), 2)
+    product = jnp.sum(one * other, -1)
+    norms = jnp.sum(jnp.square(one), -1) * jnp.sum(jnp.square(other), -1)
+    return jnp.mean(1 - product * jax.lax.rsqrt(norms + _EPSILON))
+
+
+def edges(error: jax.Array) -> jax.Array:
+    """Return the mean squared difference of neighbouring pixels of pictures [N,R,R,3].
+
+    Of an error of pictures this is a loss that weighs fine detail; of pictures, their sharpness.
+    """
+    down = jnp.square(error[:, 1:] - error[:, :-1]).mean()
+    return down + jnp.square(error[:, :, 1:] - error[:, :, :-1]).mean()
