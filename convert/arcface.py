@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 RULES = [
     *TRUNK,
     *norm("norm1", "output_layer.0"),
-    Rule(r"linear\.kernel", "output_layer.3.weight", flattened),
+    Rule(r"linear\.kernel", "output_layer.3.weight", flattened, lambda s: s[::-1]),
     Rule(r"linear\.bias", "output_layer.3.bias"),
     *norm("norm2", "output_layer.4"),
 ]

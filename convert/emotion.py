@@ -136,6 +136,7 @@ def main(options: Options) -> None:
     )
     config, table, ignored = convert(state, size=options.size)
     source = file_source(options.file, "timm", "the whole network", ignored)
+    source["classifier"] = next(key for key in state if key.startswith("classifier."))
     facts = {"classes": ", ".join(config.classes)}
     save(folder, EMOTION, config, table, source, **facts)
 

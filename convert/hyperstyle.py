@@ -8,6 +8,7 @@ not in a folder that has a convert.py of its own.
 """
 
 import dataclasses
+import math
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -139,6 +140,16 @@ def shared_b1(array: np.ndarray) -> np.ndarray:
     return array.reshape(-1, 3, 3).transpose(1, 2, 0)
 
 
+def flat_rows(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """[C, ...] to [C, product of the others]."""
+    return shape[0], math.prod(shape[1:])
+
+
+def flat(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """[...] to [product]."""
+    return (math.prod(shape),)
+
+
 def rules(config: "HypernetConfig") -> list[Rule]:
     """Return the table of a hypernetwork."""
     length = config.widths[-1]
@@ -150,10 +161,15 @@ def rules(config: "HypernetConfig") -> list[Rule]:
         *norm(r"body\.(\d+)\.norm(\d)", r"body.\1.bn\2"),
         Rule(r"body\.(\d+)\.shortcut\.conv\.kernel", r"body.\1.downsample.0.weight", conv),
         *norm(r"body\.(\d+)\.shortcut\.norm", r"body.\1.downsample.1"),
-        Rule(r"shared\.w1", "shared_weight_hypernet.w1", shared_w1),
-        Rule(r"shared\.b1", "shared_weight_hypernet.b1", shared_b1),
-        Rule(r"shared\.w2", "shared_weight_hypernet.w2", lambda a: a.reshape(length, -1, length)),
-        Rule(r"shared\.b2", "shared_weight_hypernet.b2", lambda a: a.reshape(-1, length)),
+        Rule(r"shared\.w1", "shared_weight_hypernet.w1", shared_w1, flat_rows),
+        Rule(r"shared\.b1", "shared_weight_hypernet.b1", shared_b1, flat),
+        Rule(
+            r"shared\.w2",
+            "shared_weight_hypernet.w2",
+            lambda a: a.reshape(length, -1, length),
+            flat_rows,
+        ),
+        Rule(r"shared\.b2", "shared_weight_hypernet.b2", lambda a: a.reshape(-1, length), flat),
     ]
     for block, layer in enumerate(config.layers):
         table += block_rules(block, layer, config)
@@ -170,10 +186,13 @@ def block_rules(block: int, layer: int, config: "HypernetConfig") -> list[Rule]:
     def bias(array: np.ndarray) -> np.ndarray:
         return array.reshape(outputs, inputs).T.reshape(-1)
 
+    def published(shape: tuple[int, ...]) -> tuple[int, ...]:
+        return (inputs * outputs, shape[0], 1, 1)
+
     ours, theirs = rf"blocks\.{block}", f"refinement_blocks.{layer}"
     table = [
-        Rule(rf"{ours}\.output\.kernel", f"{theirs}.output.1.weight", kernel),
-        Rule(rf"{ours}\.output\.bias", f"{theirs}.output.1.bias", bias),
+        Rule(rf"{ours}\.output\.kernel", f"{theirs}.output.1.weight", kernel, published),
+        Rule(rf"{ours}\.output\.bias", f"{theirs}.output.1.bias", bias, flat),
         Rule(rf"{ours}\.linear\.weight", f"{theirs}.linear.weight", linear),
         Rule(rf"{ours}\.linear\.bias", f"{theirs}.linear.bias"),
     ]

@@ -75,7 +75,7 @@ HEADS = [
     Rule(r"head\.heads\.(\d+)\.linear\.weight", r"styles.\1.linear.weight", linear),
     Rule(r"head\.heads\.(\d+)\.linear\.bias", r"styles.\1.linear.bias"),
     *norm(r"head\.norm", "output_layer_2.0"),
-    Rule(r"head\.linear1\.kernel", "output_layer_2.3.weight", flattened),
+    Rule(r"head\.linear1\.kernel", "output_layer_2.3.weight", flattened, lambda s: s[::-1]),
     Rule(r"head\.linear1\.bias", "output_layer_2.3.bias"),
     Rule(r"head\.linear2?\.weight", "linear.weight", linear),
     Rule(r"head\.linear2?\.bias", "linear.bias"),

@@ -21,6 +21,14 @@ if TYPE_CHECKING:
     from emojax.store.weights import Array, Shaped
 
 
+Shape = tuple[int, ...]
+
+
+def same(array: np.ndarray) -> np.ndarray:
+    """Leave an array as it is."""
+    return array
+
+
 class Rule(NamedTuple):
     r"""One line of a table.
 
@@ -28,11 +36,13 @@ class Rule(NamedTuple):
         target: regular expression for the network's dotted name, matched whole.
         source: template for the published key (`\1` stands for the first group).
         transform: from the published array to the network's layout.
+        shape: the published shape of a tensor of the network's; None: see `convert.inverse`.
     """
 
     target: str
     source: str
-    transform: Callable[[np.ndarray], np.ndarray] = lambda array: array
+    transform: Callable[[np.ndarray], np.ndarray] = same
+    shape: Callable[[Shape], Shape] | None = None
 
 
 class Ignored(NamedTuple):
@@ -155,7 +165,8 @@ def apply(
     table: dict[str, Array] = {}
     used, found = set(), []
     for name, shaped in wanted.items():
-        (key, transform), shape = _source_of(name, rules), tuple(shaped.shape)
+        key, rule = source_of(name, rules)
+        transform, shape = rule.transform, tuple(shaped.shape)
         used.add(key)
         if key not in source:
             found.append(f"missing: {key} (for {name}, {list(shape)})")
@@ -190,10 +201,15 @@ def _left_over(
     return left, unknown
 
 
-def _source_of(name: str, rules: Sequence[Rule]) -> tuple[str, Callable]:
+def source_of(name: str, rules: Sequence[Rule]) -> tuple[str, Rule]:
+    """Return the published key of a network's tensor, and the line of the table that says so.
+
+    Raises:
+        LookupError: the table has none.
+    """
     for rule in rules:
         if match := re.fullmatch(rule.target, name):
-            return match.expand(rule.source), rule.transform
+            return match.expand(rule.source), rule
     raise LookupError(f"no rule for {name}: the table is incomplete")
 
 

@@ -81,6 +81,7 @@ def find(saved: Any, file: str | Path) -> Found:
             return Found("nvlabs", "the state dict", schema.table(saved, str(file)))
         if "conv1.conv.weight" in saved:
             tensors = schema.table(saved, str(file))
+            tensors.pop("latent_avg", None)
             return Found("rosinality", "the state dict", tensors, _mean(saved, file))
         inside = f"a dict of {', '.join(map(repr, list(saved)[:8])) or 'nothing':.200}"
     else:
@@ -189,15 +190,20 @@ def rosinality_rules(config: "GeneratorConfig") -> list[Rule]:
         for i in range(config.n_mlp)
         for rule in _linear(rf"mapping\.layers\.{i}", f"style.{i + 1}")
     ]
-    rules.append(Rule(r"synthesis\.const", "input.input", constant))
+    rules.append(Rule(r"synthesis\.const", "input.input", constant, lambda s: (1, s[2], *s[:2])))
     for i in range(len(config.noise_sizes)):
         source = "conv1" if i == 0 else f"convs.{i - 1}"
         target = rf"synthesis\.convs\.{i}"
         rules += [
-            Rule(rf"{target}\.weight", f"{source}.conv.weight", conv),
+            Rule(rf"{target}\.weight", f"{source}.conv.weight", conv, _stacked),
             *_linear(rf"{target}\.modulation", f"{source}.conv.modulation"),
-            Rule(rf"{target}\.noise", f"noises.noise_{i}", lambda noise: noise[0, 0]),
-            Rule(rf"{target}\.noise_strength", f"{source}.noise.weight", flat),
+            Rule(
+                rf"{target}\.noise",
+                f"noises.noise_{i}",
+                lambda noise: noise[0, 0],
+                lambda s: (1, 1, *s),
+            ),
+            Rule(rf"{target}\.noise_strength", f"{source}.noise.weight", flat, lambda _: (1,)),
             Rule(rf"{target}\.bias", f"{source}.activate.bias"),
         ]
     for i in range(len(config.channels)):
@@ -259,10 +265,15 @@ def _linear(target: str, source: str) -> list[Rule]:
 def _to_rgb(i: int, source: str, weight: str, modulation: str) -> list[Rule]:
     target = rf"synthesis\.to_rgbs\.{i}"
     return [
-        Rule(rf"{target}\.weight", weight, conv),
+        Rule(rf"{target}\.weight", weight, conv, _stacked),
         *_linear(rf"{target}\.modulation", modulation),
-        Rule(rf"{target}\.bias", f"{source}.bias", flat),
+        Rule(rf"{target}\.bias", f"{source}.bias", flat, lambda s: (1, *s, 1, 1)),
     ]
+
+
+def _stacked(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Shape of rosinality's modulated kernel, 1OIHW, of ours, HWIO."""
+    return (1, *(shape[axis] for axis in (3, 2, 0, 1)))
 
 
 def _rows(tensors: Mapping[str, np.ndarray], bias: str, weight: str) -> int:

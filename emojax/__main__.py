@@ -22,7 +22,7 @@ COMMANDS = {
     "evaluate": "measure transfers to many faces: Table I",
     "figures": "draw the paper's figures, and a page that shows them",
     "fid": "Fréchet and kernel distance between two sets of pictures",
-    "export": "write a stage as a program that jax runs without emojax",
+    "export": "write a stage as a program, or a part's weights, for other tools",
     "fetch": "get the published networks by name, as one bundle",
     "doctor": "what is installed, which bundles exist, what they lack",
     "convert": "make a bundle of published PyTorch files",
@@ -30,6 +30,9 @@ COMMANDS = {
 
 OF_CONVERT = ("fetch",)
 """Commands whose module lies beside the converters, which stand on top of emojax."""
+
+WEIGHTS = ("export", "weights")
+"""The beginning of a command whose module lies there too: the rest of `emojax export` needs jax."""
 
 CONVERTERS = {
     "stylegan": "a StyleGAN2 generator (.pt, .pkl)",
@@ -73,11 +76,14 @@ def dispatch(arguments: Sequence[str]) -> None:
         return
     if name not in COMMANDS:
         raise UserError(f"no command {name!r}: wanted one of {', '.join(COMMANDS)}")
-    package = "emojax"
-    if name in OF_CONVERT:
+    package, prog = "emojax", f"emojax {name}"
+    if (name, *rest[:1]) == WEIGHTS:
+        package, rest, prog = "convert", rest[1:], " ".join(["emojax", *WEIGHTS])
+    elif name in OF_CONVERT:
         package = "convert"
+    if package == "convert":
         _ignore_namesakes(package)
-    call(_main_of(f"{package}.{name}"), rest, prog=f"emojax {name}")
+    call(_main_of(f"{package}.{name}"), rest, prog=prog)
 
 
 def _convert(arguments: Sequence[str]) -> None:

@@ -2,7 +2,9 @@
 
     emojax export draw --bundle ffhq --out draw.jaxexport
     emojax export edit --bundle ffhq --out edit.jaxexport
+    emojax export weights psp --bundle ffhq --out psp.safetensors
 
+The last writes weights under their published names, see 'emojax export weights --help'.
 The artefact holds the program and its weights, for CPU and NVIDIA GPUs and any number of faces. jax
 alone runs it:
 

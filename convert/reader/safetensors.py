@@ -45,8 +45,12 @@ def looks_like_safetensors(mapped: mmap.mmap) -> bool:
     return 2 <= size <= len(mapped) - 8 and mapped[8:9] == b"{"
 
 
-def read_safetensors(mapped: mmap.mmap, budget: Budget) -> dict[str, np.ndarray]:
+def read_safetensors(mapped: mmap.mmap, budget: Budget) -> dict[str, Any]:
     """Return the tensors of a mapped `.safetensors` file by name.
+
+    A file whose header holds training options, `opts`, as 'emojax export weights' writes it, gives
+    what the pSp family's own files hold: {"state_dict": tensors, "opts": options, "latent_avg": the
+    tensor of that name, where there is one}.
 
     Raises:
         Unreadable: the header is malformed, a tensor lies outside the file, or its size does not
@@ -56,9 +60,16 @@ def read_safetensors(mapped: mmap.mmap, budget: Budget) -> dict[str, np.ndarray]
     """
     start = 8 + int.from_bytes(mapped[:8], "little")
     header = parse_object(mapped[8:start])
-    header.pop("__metadata__", None)
+    about = header.pop("__metadata__", None)
     budget.spend(_TENSOR_OPERATIONS * len(header))
-    return {name: _tensor(mapped, start, entry, budget) for name, entry in header.items()}
+    tensors = {name: _tensor(mapped, start, entry, budget) for name, entry in header.items()}
+    options = about.get("opts") if isinstance(about, dict) else None
+    if not isinstance(options, str):
+        return tensors
+    held: dict[str, Any] = {"opts": parse_object(options.encode())}
+    if "latent_avg" in tensors:
+        held["latent_avg"] = tensors.pop("latent_avg")
+    return {"state_dict": tensors, **held}
 
 
 def _tensor(mapped: mmap.mmap, start: int, entry: Any, budget: Budget) -> np.ndarray:

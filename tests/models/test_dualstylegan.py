@@ -221,8 +221,7 @@ def test_recorded_style_transfers():
 
 @pytest.mark.slow
 def test_the_recorded_sampler():
-    manifest, golden = oracles.manifest(SAMPLER), oracles.golden(SAMPLER)
-    state = oracles.state_dict(SAMPLER)
+    golden, state = oracles.golden(SAMPLER), oracles.state_dict(SAMPLER)
     saved = {
         part: {
             name.removeprefix(f"{part}."): array
@@ -234,13 +233,20 @@ def test_the_recorded_sampler():
     config, table, left = converter.convert_sampler(saved)
     assert len(table) + len(left) == len(state)
     sampler = weights.load(weights.abstract(StyleSampler, config), table)
-    held = {entry["key"]: recipe.draw(entry, manifest["seed"]) for entry in manifest["inputs"]}
+    held = oracles.inputs(SAMPLER)
     codes = jax.jit(lambda network, a, b: network(a, b))(
         sampler, held["e_structure"], held["e_color"]
     )
     wanted = np.concatenate([golden["eval_structure"], golden["eval_color"]], 1)
     assert oracles.rel_err(codes, wanted) <= cases.FLOOR
-    # generate.py: styles by the statistics of the batch, a random intrinsic code
+
+
+@whole
+@pytest.mark.slow
+def test_recorded_generation():
+    """generate.py: styles by the statistics of the batch, a random intrinsic code."""
+    manifest, golden = oracles.manifest(SAMPLER), oracles.golden(SAMPLER)
+    held = oracles.inputs(SAMPLER)
     trained = np.concatenate([golden["train_structure"], golden["train_color"]], 1)
     network = published()
     mapping = jax.jit(lambda network, z: network.mapping(z))
