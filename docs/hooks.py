@@ -21,7 +21,7 @@ from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 
-from emojax.__main__ import COMMANDS, CONVERTERS
+from emojax.__main__ import COMMANDS, CONVERTERS, WEIGHTS
 
 ROOT = Path(__file__).parent.parent
 DEMO = ("train", "report", "faces", "film", "dataset")
@@ -59,6 +59,7 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
 def commands() -> str:
     """Return the command reference: every command's own help."""
     lines = [["emojax", name] for name in COMMANDS]
+    lines += [["emojax", *WEIGHTS]]
     lines += [["emojax", "convert", name] for name in CONVERTERS]
     lines += [[f"emojax.demo.{name}"] for name in DEMO]
     with ThreadPoolExecutor(os.cpu_count()) as pool:

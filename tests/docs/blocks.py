@@ -9,7 +9,7 @@ from pathlib import Path
 
 import tyro
 
-from emojax.__main__ import CONVERTERS, OF_CONVERT
+from emojax.__main__ import CONVERTERS, OF_CONVERT, WEIGHTS
 
 ROOT = Path(__file__).parent.parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -53,6 +53,8 @@ def module_of(words: list[str]) -> tuple[str, list[str]] | None:
             return f"convert.{name}", rest
         case ["emojax", "convert", *rest]:
             return "convert.file_set", rest
+        case ["emojax", *rest] if tuple(rest[:2]) == WEIGHTS:
+            return "convert.export", rest[2:]
         case ["emojax", name, *rest] if name in OF_CONVERT:
             return f"convert.{name}", rest
         case ["emojax", name, *rest]:
