@@ -11,6 +11,7 @@ from emojax.demo import batches
 from emojax.demo.drawing.expressions import ACTION_UNITS, EMOTIONS
 from emojax.demo.photos import JPEG_QUALITY, jpeg, to_pixels
 from emojax.demo.training.generator import psnr
+from emojax.demo.training.perceptual import edges
 from emojax.latents import arithmetic, directions, inversion
 from emojax.latents.directions import Directions
 from emojax.models.efficientnet import EmotionNet
@@ -49,18 +50,21 @@ def measure(bundle: Bundle, samples: int) -> dict[str, Any]:
 
 
 def _generator(generator: Generator, emotion: EmotionNet, samples: int) -> dict[str, Any]:
-    """Return the generator's PSNR, the classifier's accuracy on it, and its emotions' frequencies.
+    """Return the generator's PSNR and sharpness, the classifier's accuracy on it, and its emotions.
 
-    A face counts as showing an emotion whose weight is above 0.6.
+    Sharpness is the gradient energy of its pictures by that of the drawings of the same latents. A
+    face counts as showing an emotion whose weight is above 0.6.
     """
     draw = jax.jit(lambda model, z: model(z))
     errors, right, counted, shown = [], 0, 0, np.zeros(len(EMOTIONS))
+    energy = np.zeros(2)
     for key in _keys(0, samples, "generator"):
         z = batches.latents(key, count=BATCH)
         faces = batches.faces_of(z)
         pictures = draw(generator, z).clip(-1, 1)
         truth = batches.draw(faces, generator.config.size)
         errors.append(float(psnr(jnp.square(pictures - truth))))
+        energy += [float(edges(pictures)), float(edges(truth))]
         found = classifier.classify(emotion, np.asarray(pictures)).probabilities.argmax(-1)
         wanted = batches.dominant(faces)
         counted += (wanted >= 0).sum()
@@ -69,6 +73,7 @@ def _generator(generator: Generator, emotion: EmotionNet, samples: int) -> dict[
     shares = (shown / shown.sum()).round(4).tolist()
     return {
         "generator_psnr": float(np.mean(errors)),
+        "generator_sharpness": float(energy[0] / energy[1]),
         "classifier_on_generated": float(right / counted),
         "generated_emotions": dict(zip(EMOTIONS, shares, strict=True)),
     }

@@ -58,6 +58,7 @@ def table(found: Mapping[str, Any], samples: int) -> str:
         f"{samples:,} held-out faces",
         "",
         f"generator, PSNR to the drawing          {found['generator_psnr']:6.2f} dB",
+        f"generator, gradient energy by drawings' {found['generator_sharpness']:6.1%}",
         f"pSp, PSNR on the photo domain           {found['psp_psnr_on_photos']:6.2f} dB",
         f"HyperStyle, PSNR on the photo domain    {found['hyperstyle_psnr_on_photos']:6.2f} dB",
         f"classifier, accuracy on drawn faces     {found['classifier_on_drawn']:6.1%}",

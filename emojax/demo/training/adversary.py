@@ -19,9 +19,9 @@ from emojax.models.efficientnet import EmotionNet
 
 AVERAGE = 0.998
 """Decay of the moving average of parameters, StyleGAN2's for stages this short."""
-_PERCEPTUAL_WEIGHT = 0.03
-_ADVERSARIAL_WEIGHT = 0.002
-"""About a third of the pixel loss's gradient: the regression stays in charge."""
+_PERCEPTUAL_WEIGHT = 0.1
+_ADVERSARIAL_WEIGHT = 0.005
+"""The loss is then a tenth of the others: the regression stays in charge."""
 _RAMP = 500
 """Steps in which the adversarial loss gets its weight, while the discriminator learns to see."""
 _R1_WEIGHT = 1.0
