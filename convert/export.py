@@ -27,7 +27,7 @@ from convert import arcface, dualstylegan, emotion, hfgi, hyperstyle, psp, style
 from convert.inverse import counters, inverted
 from emojax.runtime.choices import DEFAULT_BUNDLE
 from emojax.runtime.cli import cli
-from emojax.runtime.errors import UserError
+from emojax.runtime.errors import UserError, shortened
 from emojax.runtime.files import make_folder, replacing, sha256
 from emojax.runtime.progress import progress
 from emojax.store import bundle, parts
@@ -84,12 +84,24 @@ def main(options: Options) -> None:
         raise UserError(f"--out is the folder {out}: wanted a file in it")
     place.check(*NEEDED.get(options.part, (parts.PARTS[options.part],)))
     with progress(f"exporting {options.part}"):
-        held = CONTENTS[options.part](place)
+        held = _held(options, place)
         make_folder(out.parent)
         write(out, held)
     count = sum(array.size for array in held.tensors.values())
     print(f"{len(held.tensors)} tensors, {count:,} numbers: {out}")
     print(f"sha256 {sha256(out)}")
+
+
+def _held(options: Options, place: Bundle) -> Contents:
+    try:
+        return CONTENTS[options.part](place)
+    except UserError:
+        raise
+    except (ValueError, LookupError) as error:
+        raise UserError(
+            f"the {options.part} of bundle {place} is not of the published form, which its layout "
+            f"is for ({shortened(error, 100)}): export another part"
+        ) from error
 
 
 def write(file: Path, held: Contents) -> None:

@@ -29,7 +29,14 @@ from emojax.runtime.choices import EMOTIONS, PasteForm, Unit
 from emojax.runtime.cli import cli, warn
 from emojax.runtime.errors import UserError
 from emojax.runtime.files import make_folder, sha256, write_json
-from emojax.runtime.flags import PipelineFlags, at_least, between, layer_range, spread
+from emojax.runtime.flags import (
+    PipelineFlags,
+    at_least,
+    between,
+    check_inverts,
+    layer_range,
+    spread,
+)
 from emojax.runtime.progress import progress
 from emojax.store import bundle
 from emojax.store.parts import EMOTION, GENERATOR, INVERTER_PARTS
@@ -144,6 +151,8 @@ def check(options: Options) -> Photograph | None:
             f"--seed is {options.seed}: wanted 0 or more, and neither a photograph nor --paste, "
             "since the face is generated"
         )
+    if options.seed is None:
+        check_inverts(options.common.inverter, "without --seed this command edits")
     check_face(options.face)
     layer_range(options.layers)
     if options.k is not None:

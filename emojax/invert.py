@@ -28,7 +28,13 @@ from emojax.faces.photo_reader import PhotoReader, check_face
 from emojax.runtime.choices import DEFAULT_BUNDLE, InverterName
 from emojax.runtime.cli import cli, warn
 from emojax.runtime.errors import UserError
-from emojax.runtime.flags import InversionSteps, PhotoFlags, at_least, check_inversion_steps
+from emojax.runtime.flags import (
+    InversionSteps,
+    PhotoFlags,
+    at_least,
+    check_inversion_steps,
+    check_inverts,
+)
 from emojax.runtime.progress import Progress, progress
 from emojax.store import bundle
 from emojax.store.parts import GENERATOR, INVERTER_PARTS
@@ -129,6 +135,7 @@ def check(options: Options) -> list[Job]:
         UserError: a flag out of range, or a file that is missing.
     """
     options.check()
+    check_inverts(options.inverter, "this command inverts")
     at_least("--passes", options.passes, 1)
     check_inversion_steps(options.steps)
     at_least("--batch", options.batch, 1)

@@ -26,7 +26,7 @@ from emojax.runtime.choices import Normaliser
 from emojax.runtime.cli import cli
 from emojax.runtime.errors import UserError
 from emojax.runtime.files import make_folder, sha256, write_json
-from emojax.runtime.flags import PipelineFlags
+from emojax.runtime.flags import PipelineFlags, check_inverts
 from emojax.runtime.progress import Progress, progress
 from emojax.runtime.version import VERSION
 from emojax.store import bundle
@@ -175,6 +175,7 @@ def check(options: Options, place: Bundle) -> list[Photograph]:
             known.index(each)
     common = bundle.find(options.common.bundle)
     if options.transfers:
+        check_inverts(options.common.inverter, "a transfer takes")
         common.check(GENERATOR, *INVERTER_PARTS[options.common.inverter], EMOTION)
         files = [options.source or sample(common, "source")]
         files.append(options.target or sample(common, "target"))

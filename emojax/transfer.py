@@ -25,7 +25,7 @@ from emojax.film import loops
 from emojax.runtime.choices import K, Normaliser, PasteForm, Projection
 from emojax.runtime.cli import cli, warn
 from emojax.runtime.files import make_folder, sha256, write_json
-from emojax.runtime.flags import PipelineFlags, at_least, spread
+from emojax.runtime.flags import PipelineFlags, at_least, check_inverts, spread
 from emojax.runtime.progress import Progress, progress
 from emojax.store import bundle
 from emojax.store.parts import EMOTION, GENERATOR, INVERTER_PARTS
@@ -155,6 +155,7 @@ def check(options: Options) -> Given:
     alphas = spread("--alpha", options.alpha, options.steps)
     at_least("--frames", options.frames, 2)
     options.common.check()
+    check_inverts(options.common.inverter, "a transfer takes")
     check_face(options.source_face, "--source-face")
     check_face(options.target_face, "--target-face")
     if options.video:

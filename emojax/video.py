@@ -28,7 +28,7 @@ from emojax.runtime.choices import Normaliser, PasteForm, Unit
 from emojax.runtime.cli import cli, warn
 from emojax.runtime.errors import UserError
 from emojax.runtime.files import write_json
-from emojax.runtime.flags import PipelineFlags, layer_range
+from emojax.runtime.flags import PipelineFlags, check_inverts, layer_range
 from emojax.runtime.progress import progress
 from emojax.store import bundle
 from emojax.store.parts import EMOTION, GENERATOR, INVERTER_PARTS
@@ -123,6 +123,7 @@ def check(options: Options) -> int | None:
             that is missing or no video.
     """
     options.common.check()
+    check_inverts(options.common.inverter, "a video holds")
     check_face(options.face, words=tracks.WORDS)
     check_face(options.target_face, "--target-face")
     check_face(options.driver_face, "--driver-face", words=tracks.WORDS[:1])

@@ -16,7 +16,7 @@ import tyro
 
 from emojax.runtime.cli import cli
 from emojax.runtime.errors import UserError
-from emojax.runtime.flags import PipelineFlags, at_least
+from emojax.runtime.flags import PipelineFlags, at_least, check_inverts
 from emojax.runtime.progress import progress
 from emojax.store import bundle
 from emojax.store.parts import EMOTION, GENERATOR, INVERTER_PARTS
@@ -85,8 +85,7 @@ def check(options: Options) -> None:
     if not 0 <= options.port <= 65_535:
         raise UserError(f"--port is {options.port}, wanted 0 to 65535")
     place = bundle.find(options.common.bundle)
-    if options.common.inverter == "none":
-        raise UserError("--inverter is none: the page edits photographs, wanted one that inverts")
+    check_inverts(options.common.inverter, "the page edits")
     place.check(GENERATOR, *INVERTER_PARTS[options.common.inverter], EMOTION)
     if importlib.util.find_spec("gradio") is None:
         raise UserError("the page needs gradio: run 'pip install \"emojax[web]\"'")

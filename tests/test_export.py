@@ -9,6 +9,7 @@ import pytest
 
 import emojax
 from emojax import export
+from emojax.faces import images
 from emojax.latents import arithmetic
 from emojax.runtime.errors import UserError
 from emojax.store import bundle, parts
@@ -59,6 +60,26 @@ def test_stages_draw_the_same_without_emojax(place, tmp_path, capsys):
     np.testing.assert_allclose(found["edit"], edited, **close)
     np.testing.assert_allclose(found["edit1"], found["edit"][:1], **close)
     assert np.abs(found["edit"][1] - drawn[1]).max() > 1e-3
+
+
+def test_codes_and_probabilities_come_out(place, tmp_path, capsys):
+    programs = {}
+    for stage in ("classify", "encode"):
+        out = tmp_path / f"{stage}.jaxexport"
+        export.main(export.Options(stage, bundle=str(place), out=out))
+        programs[stage] = jax.export.deserialize(bytearray(out.read_bytes()))
+    assert "gives anger, contempt, disgust" in capsys.readouterr().out
+    pipe = emojax.load(place)
+    rng = np.random.default_rng(1)
+    pictures = rng.integers(0, 256, (2, pipe.size, pipe.size, 3), np.uint8)
+    wanted = np.asarray(pipe.classify(pictures).probabilities)
+    found = programs["classify"].call(images.to_float(pictures))
+    np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-5)
+    assert np.ptp(wanted, axis=0).max() > 1e-3  # the two are told apart
+    faces = rng.integers(0, 256, (2, small_world.SIDE, small_world.SIDE, 3), np.uint8)
+    codes = pipe.encode(faces)
+    found = programs["encode"].call(images.to_float(faces))
+    np.testing.assert_allclose(found, codes, rtol=1e-4, atol=1e-4)
 
 
 def test_a_bundle_without_the_part_names_the_command(place, tmp_path):

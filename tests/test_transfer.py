@@ -247,6 +247,7 @@ def test_missing_parts_say_how_to_get_them(copy, tmp_path, part, sentence):
         ({"source": "none.jpg"}, {}, "no file none.jpg: give the path of a picture"),
         ({"normaliser": "subspace", "projection": "plane"}, {}, "projection is 'plane', wanted"),
         ({}, {"passes": 0}, "--passes is 0, wanted 1 or more"),
+        ({}, {"inverter": "none"}, "--inverter is none: a transfer takes photographs, wanted one"),
         ({"source_face": "left"}, {}, "--source-face is 'left', wanted largest or a number"),
         ({"target_face": "0"}, {}, "--target-face is '0', wanted largest or a number"),
         ({}, {"landmarks": "a", "dlib_model": "b"}, "both --landmarks and --dlib-model are given"),

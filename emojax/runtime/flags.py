@@ -80,6 +80,20 @@ class PipelineFlags(PhotoFlags):
             raise UserError(f"no file {self.directions}: give a directions file (.npz)")
 
 
+def check_inverts(inverter: InverterName, what: str) -> None:
+    """Refuse to open photographs without an inverter.
+
+    Args:
+        inverter: the one that is given.
+        what: who wants photographs, for the message.
+
+    Raises:
+        UserError: it is "none".
+    """
+    if inverter == "none":
+        raise UserError(f"--inverter is none: {what} photographs, wanted one that inverts")
+
+
 def check_inversion_steps(steps: int | None) -> None:
     """Refuse a number of steps that is too small; None stands for the inverter's own."""
     at_least("--inversion-steps", 1 if steps is None else steps, 1)
