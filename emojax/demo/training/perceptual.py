@@ -9,6 +9,8 @@ from emojax.scoring import classifier
 _STAGES = (0, 1, 2, 3, 4)
 """Outputs that are compared: the stem's and those of the first stages, 1/2 to 1/16 of the side."""
 _EPSILON = 1e-8
+_LEAST = 1e-30
+"""Of what is divided by; features of a network without training may be small."""
 
 
 def distance(features: EmotionNet, a: jax.Array, b: jax.Array) -> jax.Array:
@@ -47,10 +49,10 @@ def identity(attributes: EmotionNet, a: jax.Array, b: jax.Array) -> jax.Array:
     x = classifier.preprocess(
         jnp.concatenate([a, b]), attributes.config.size, crop="full", as_uint8=False
     )
-    one, other = jnp.split(attributes.features(x), 2)
-    product = jnp.sum(one * other, -1)
-    norms = jnp.sum(jnp.square(one), -1) * jnp.sum(jnp.square(other), -1)
-    return jnp.mean(1 - product * jax.lax.rsqrt(norms + _EPSILON))
+    seen = attributes.features(x)
+    size = jnp.maximum(jnp.sum(jnp.square(seen), -1, keepdims=True), _LEAST)
+    one, other = jnp.split(seen * jax.lax.rsqrt(size), 2)
+    return jnp.mean(1 - jnp.sum(one * other, -1))
 
 
 def edges(error: jax.Array) -> jax.Array:

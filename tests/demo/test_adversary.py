@@ -1,0 +1,98 @@
+"""The losses that make the generator's pictures sharp."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+
+from emojax.demo.training import adversary, perceptual
+from emojax.demo.training.discriminator import Discriminator, halved
+from emojax.models.efficientnet import EmotionConfig, EmotionNet
+
+WIDTHS = (8, 8, 8)
+
+
+class Student(nnx.Module):
+    """Pictures that are one parameter."""
+
+    def __init__(self, pictures):
+        self.pictures = nnx.Param(pictures)
+
+
+@pytest.fixture(scope="module")
+def features():
+    return EmotionNet(EmotionConfig(width=0.1, depth=0.1, size=16), rngs=nnx.Rngs(0))
+
+
+@pytest.fixture(scope="module")
+def pictures():
+    return jax.random.uniform(jax.random.key(1), (4, 16, 16, 3), minval=-1)
+
+
+def test_equal_pictures_have_no_distance(features, pictures):
+    for measure in (perceptual.distance, perceptual.identity):
+        run = jax.jit(measure)
+        assert float(run(features, pictures, pictures)) == pytest.approx(0, abs=1e-5)
+        assert float(run(features, pictures, -pictures)) > 1e-3
+
+
+def test_blur_lowers_the_gradient_energy(pictures):
+    soft = halved(pictures).repeat(2, 1).repeat(2, 2)
+    assert perceptual.edges(soft) < 0.5 * perceptual.edges(pictures)
+    ramp = jnp.broadcast_to(jnp.arange(4.0)[None, :, None, None], (1, 4, 4, 3))
+    assert float(perceptual.edges(ramp)) == 1.0
+
+
+def test_halving_averages_two_by_two():
+    x = jnp.arange(16.0).reshape(1, 4, 4, 1)
+    np.testing.assert_array_equal(halved(x)[0, :, :, 0], [[2.5, 4.5], [10.5, 12.5]])
+
+
+def test_each_side_learns_from_its_own_loss(features, pictures):
+    """After the ramp, the generator's loss moves pictures alone, the other the discriminator."""
+    model = adversary.Adversaries(Student(pictures), WIDTHS, rngs=nnx.Rngs(0))
+    graph, trained, rest = nnx.split(model, nnx.Param, ...)
+
+    def parts(trained, seen):
+        model = nnx.merge(graph, trained, rest, copy=True)
+        model.seen[...] = seen
+        made = model.student.pictures[...]
+        total, metrics = adversary.losses(model, features, made, 0.5 * pictures)
+        return jnp.stack([metrics["told"], metrics["fooled"], total])
+
+    jacobian = jax.jit(jax.jacrev(parts))
+    after = jacobian(trained, jnp.float32(1e6))
+
+    def size(side, part):
+        return sum(float(jnp.abs(leaf[part]).sum()) for leaf in jax.tree.leaves(after[side]))
+
+    assert size("student", 0) == 0
+    assert size("discriminator", 0) > 0
+    assert size("student", 1) > 0
+    assert size("discriminator", 1) == 0
+    before = jacobian(trained, jnp.float32(0))
+    moved = [jax.tree.leaves(each["student"])[0][2] for each in (before, after)]
+    assert not jnp.allclose(*moved, atol=1e-9)
+
+
+def test_the_discriminator_learns_to_tell_them_apart(pictures):
+    model = Discriminator(WIDTHS, rngs=nnx.Rngs(0))
+    graph, state = nnx.split(model)
+
+    @jax.jit
+    def told(state):
+        scores = nnx.merge(graph, state)
+        false, true = scores(pictures), scores(0.3 * pictures)
+        return jnp.mean(jax.nn.softplus(false) + jax.nn.softplus(-true))
+
+    slope = jax.jit(jax.grad(told))
+    first = float(told(state))
+    for _ in range(150):
+        state = jax.tree.map(lambda a, b: a - 0.05 * jnp.sign(b), state, slope(state))
+    assert float(told(state)) < 0.8 * first
+
+
+def test_rates_are_those_of_each_side():
+    assert adversary.rate_factor("discriminator.first.weight", lambda _: 7.0) == 0.5
+    assert adversary.rate_factor("student.reading.kernel", lambda name: len(name)) == 14
