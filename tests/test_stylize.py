@@ -1,7 +1,9 @@
 """`emojax stylize` and `Pipeline.stylize`, on small networks."""
 
+import dataclasses
 import json
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -106,11 +108,16 @@ def test_styles_are_listed(folder, capsys):
 def test_the_encoder_may_give_codes_in_w_plus(folder):
     place = bundle.find(folder)
     stylizer = stylization.load(place)
-    codes = np.ones((1, 8, 32), np.float32)
-    known = stylization.chosen(place, ["all"])[1].codes[:1]
-    z_plus, extrinsic = stylization.mapped(stylizer, codes, known)
-    assert small_world.rel_err(z_plus, codes) > 0.1
-    np.testing.assert_array_equal(extrinsic, stylizer.generator.mapping(known))
+    codes = jnp.ones((1, 8, 32))
+    known = jnp.asarray(stylization.chosen(place, ["all"])[1].codes[:1])
+    for space, given in (("z+", False), ("w+", True)):
+        used = dataclasses.replace(stylizer, space=space)
+        w_plus, style = stylization.mapped(used, codes, known)
+        assert np.array_equal(w_plus, codes) == given
+        np.testing.assert_array_equal(style, stylizer.generator.mapping(known))
+        _, kept = stylization.mapped(used, codes, known, keeps_colours=True)
+        np.testing.assert_array_equal(kept[:, :3], style[:, :3])
+        np.testing.assert_array_equal(kept[:, 3:], w_plus[:, 3:])
 
 
 @pytest.mark.parametrize(
