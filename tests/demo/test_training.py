@@ -131,8 +131,10 @@ def test_two_processes_do_not_train_in_one_folder(tmp_path):
     with alone(tmp_path / "small", "training"), pytest.raises(UserError, match=sentence):
         fit(small_stage(3), tmp_path, 0)
     trained = fit(small_stage(3), tmp_path, 0)
+    (tmp_path / "small/step-3").mkdir()  # left behind by a kill
     with alone(tmp_path / "small", "training"):  # one that has ended is only read
         found = fit(small_stage(3), tmp_path, 0)
+        assert not (tmp_path / "small/step-3").exists()
         with pytest.raises(UserError, match=sentence):
             fit(small_stage(4), tmp_path, 0)
     for a, b in zip(values(trained), values(found), strict=True):

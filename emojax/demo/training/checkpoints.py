@@ -120,6 +120,7 @@ def load_finished(folder: Path, name: str, skeleton: nnx.Module) -> Any:
         UserError: the files are damaged or of another network.
     """
     place = folder / name
+    _remove_all_but(place / NETWORK)  # a kill may have come before this in `finish`
     network = weights.load(skeleton, weights.read(place / NETWORK), what=str(place))
     network.eval()
     return network
