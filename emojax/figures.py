@@ -3,12 +3,14 @@
     emojax figures
     emojax figures --scores scores/ --evaluation evaluation/ --out figures/
     emojax figures --bundle ffhq --sources faces/ --targets eight/ --pdf
+    emojax figures --compare svr.npz extremes.npz pca.npz tensor.npz
 
 Writes figure3.png to figure10.png and report.html, which needs no other file. Faces are those of
 --sources and --targets (one photograph per emotion, named after it); else those of the bundle's own
 ground truth, if it has one; else its samples. Figures 6, 9 and 10 are drawn with --inverter, 7 and
-8 with pSp and HyperStyle. A figure is left out if what it needs is missing: the bundle's networks,
-scores, or matplotlib for Figures 4 and 5. The page then says what it needs.
+8 with pSp and HyperStyle. With --compare there is a figure11.png: one face edited by directions of
+several sources (`emojax directions --method`). A figure is left out if what it needs is missing:
+the bundle's networks, scores, or matplotlib for Figures 4 and 5. The page then says what it needs.
 """
 
 import dataclasses
@@ -32,6 +34,7 @@ if TYPE_CHECKING:  # jax is imported after the flags have been checked
 
     from emojax.evaluation.table import ResultTable
     from emojax.faces.photo_reader import Portrait
+    from emojax.latents.directions import Directions
     from emojax.pipeline import Pipeline
     from emojax.report.html_page import Figure
     from emojax.report.paper_figures import PaperFigures, ShownFaces
@@ -46,6 +49,7 @@ TITLES = {
     8: "Transfer with HyperStyle",
     9: "From the source's expression to the target's",
     10: "With and without re-inversion",
+    11: "One edit by directions of several sources",
 }
 PLOTS = (4, 5)
 """Figures that need matplotlib."""
@@ -67,6 +71,8 @@ class Options:
     """Sources at most."""
     k: float | None = None
     """Figure 6 moves from minus this to this; default: over each direction's usable range."""
+    compare: tuple[Path, ...] = ()
+    """Directions files (.npz) whose edits Figure 11 shows side by side."""
     pdf: bool = False
     """Write every figure as PDF too."""
     out: Path = Path("figures")
@@ -80,7 +86,9 @@ def main(options: Options) -> None:
     """Draw what can be drawn and write the page."""
     _check(options)
     table, scored = _table(options), _scores(options)
-    with progress("reading the networks", len(TITLES), "figures") as shown:
+    compared = _compared(options)
+    numbers = list(TITLES) if compared else list(TITLES)[:-1]
+    with progress("reading the networks", len(numbers), "figures") as shown:
         from emojax.pipeline import Pipeline
         from emojax.report import html_page
         from emojax.report.paper_figures import PaperFigures
@@ -88,8 +96,8 @@ def main(options: Options) -> None:
         pipe = Pipeline(options.common)
         faces = _faces(pipe, options)
         out, figures = make_folder(options.out), []
-        drawer = PaperFigures(pipe, faces, options.k)
-        for number in TITLES:
+        drawer = PaperFigures(pipe, faces, options.k, compared)
+        for number in numbers:
             shown.describe(f"drawing figure {number}")
             figures.append(_figure(number, drawer, scored, out))
             if options.pdf and figures[-1].file:
@@ -116,11 +124,37 @@ def _check(options: Options) -> None:
     at_least("--faces", options.faces, 1)
     if options.k is not None and not 0 < options.k < math.inf:
         raise UserError(f"--k is {options.k}, wanted a number above 0")
+    for file in options.compare:
+        if not file.is_file():
+            raise UserError(f"no file {file}: give a directions file (.npz)")
+    if len({file.stem for file in options.compare}) < len(options.compare):
+        raise UserError("--compare has two files of one name: wanted different names")
     for place in (options.sources, options.targets):
         if place:
             images.find([place])
     place = bundle.find(options.common.bundle)
     place.check(GENERATOR, *INVERTER_PARTS[options.common.inverter], EMOTION)
+
+
+def _compared(options: Options) -> "dict[str, Directions]":
+    """Read the directions that are compared, by the names of their files.
+
+    Raises:
+        UserError: one is damaged, or belongs to codes of another width than the bundle's.
+    """
+    if not options.compare:
+        return {}
+    from emojax.latents.directions import Directions
+
+    found = {file.stem: Directions.load(file) for file in options.compare}
+    width = bundle.find(options.common.bundle).config(GENERATOR).style_dim
+    for file, each in zip(options.compare, found.values(), strict=True):
+        if each.coefficients.shape[-1] != width:
+            raise UserError(
+                f"{file} is for codes of {each.coefficients.shape[-1]} numbers, the bundle's have "
+                f"{width}: give directions of this bundle"
+            )
+    return found
 
 
 def _table(options: Options) -> "ResultTable | None":

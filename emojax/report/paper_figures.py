@@ -1,10 +1,12 @@
-"""The paper's figures that show faces, as rows of cards: Figures 3 and 6 to 10.
+"""The paper's figures that show faces, as rows of cards: Figures 3 and 6 to 10, and one more.
 
 They show what the paper's figures show, not their exact contents, which are not published; each
 caption says how the figure was made.
 """
 
 import dataclasses
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import NamedTuple
 
 import jax.numpy as jnp
@@ -14,6 +16,7 @@ from emojax.faces import images
 from emojax.faces.photo_reader import Portrait
 from emojax.latents import arithmetic, normalisers
 from emojax.latents.codes import Inversion
+from emojax.latents.directions import Directions
 from emojax.latents.normalisers import Prepared
 from emojax.pipeline import Faces, Pipeline
 from emojax.report.cards import Card
@@ -27,6 +30,8 @@ QUANTILES = (0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 1.0)
 """Of the sorted faces, those that Figure 3 shows."""
 STEPS = 7
 """Pictures of a row of Figure 6; Figure 9 has one less."""
+COMPARISON = 11
+"""Number of the figure beyond the paper's: one edit by directions of several sources."""
 FEW = 4
 """Number of targets in Figures 9 and 10."""
 INVERTER_OF: dict[int, InverterName] = {7: "psp", 8: "hyperstyle"}
@@ -67,15 +72,23 @@ class FaceFigure(NamedTuple):
 class PaperFigures:
     """Draws the figures for one bundle; faces are inverted and prepared once by each inverter."""
 
-    def __init__(self, pipe: Pipeline, shown: ShownFaces, k: float | None = None) -> None:
+    def __init__(
+        self,
+        pipe: Pipeline,
+        shown: ShownFaces,
+        k: float | None = None,
+        compared: Mapping[str, Directions] = MappingProxyType({}),
+    ) -> None:
         """Hold what is shown.
 
         Args:
             pipe: the bundle, opened for the inverter of Figures 6, 9 and 10.
             shown: what to show.
             k: Figure 6 moves from -k to k; None: over the usable range of each direction.
+            compared: directions of several sources by their names, for the figure beyond the
+                paper's.
         """
-        self.pipe, self.shown, self.k = pipe, shown, k
+        self.pipe, self.shown, self.k, self.compared = pipe, shown, k, compared
         self.sources = [images.resize(each.face, pipe.size) for each in shown.sources]
         self.targets = [images.resize(each.face, pipe.size) for each in shown.targets.values()]
         self._pipes: dict[InverterName, tuple[Pipeline, Faces]] = {}
@@ -87,10 +100,16 @@ class PaperFigures:
         return all(self.pipe.bundle.has(part) for part in INVERTERS[inverter].parts)
 
     def draw(self, number: int) -> FaceFigure:
-        """Draw Figure 3, 6, 7, 8, 9 or 10."""
+        """Draw Figure 3, 6, 7, 8, 9 or 10, or `COMPARISON`."""
         if number in INVERTER_OF:
             return self.transfers(INVERTER_OF[number])
-        figures = {3: self.order, 6: self.edits, 9: self.interpolation, 10: self.normalisers}
+        figures = {
+            3: self.order,
+            6: self.edits,
+            9: self.interpolation,
+            10: self.normalisers,
+            COMPARISON: self.comparison,
+        }
         return figures[number]()
 
     def order(self) -> FaceFigure:
@@ -187,6 +206,35 @@ class PaperFigures:
             f"Equation 3 with {INVERTERS[inverter].title}. Without re-inversion only the neutral "
             "coordinate changes, whatever the target shows; subspace is emojax's own normaliser. "
             "The number is the probability of the target's emotion by the classifier.",
+        )
+
+    def comparison(self) -> FaceFigure:
+        """Draw one face moved along the directions of several sources, a row for each emotion."""
+        pipe, found = self._inversion(self.pipe.settings.inverter)
+        code, rows = found.codes[0], []
+        layers = pipe.inverter.generator.config.n_latent
+        kept = {title: each.tiled(layers) for title, each in self.compared.items()}
+        reference = next(iter(kept))
+        for name in self._emotions():
+            cards = [Card(f"source, to {name}", self.sources[0])]
+            for title, each in self.compared.items():
+                if name not in each.names:
+                    continue
+                k = self.k or each.usable_range(name)[1]
+                codes = arithmetic.edit(code.w_plus, each, {name: k})
+                (picture,) = pipe.draw(code.with_codes(codes))
+                label = f"{title} {k:+.1f}"
+                if title != reference and name in self.compared[reference].names:
+                    row = kept[reference][self.compared[reference].index(name)]
+                    label += f", cos {np.vdot(row, kept[title][each.index(name)]):.2f}"
+                cards.append(self._classified(label, picture, name))
+            rows.append(cards)
+        ends = f"{self.k:g}" if self.k else "the upper end of each direction's usable range"
+        return FaceFigure(
+            rows,
+            f"Equation 1 for the first source with directions of several sources: k is {ends}. The "
+            f"cosine (cos) is that with the direction of {reference}; the percentage is the "
+            "probability of the emotion by the classifier.",
         )
 
     def _inversion(self, inverter: InverterName) -> tuple[Pipeline, Faces]:

@@ -141,6 +141,20 @@ def test_two_processes_do_not_train_in_one_folder(tmp_path):
         np.testing.assert_array_equal(a, b)
 
 
+def test_a_stage_that_has_ended_has_its_sheet(tmp_path):
+    drawn = []
+
+    def sheet(model, file):
+        drawn.append(file)
+        if len(drawn) == 1:
+            raise Stopped
+
+    with pytest.raises(Stopped):
+        fit(dataclasses.replace(small_stage(3), sheet=sheet), tmp_path, 0)
+    fit(dataclasses.replace(small_stage(3), sheet=sheet), tmp_path, 0)
+    assert drawn == [tmp_path / "small" / "sheet.png"] * 2
+
+
 def test_damaged_progress_is_one_sentence(tmp_path):
     fit(small_stage(3), tmp_path, 0)
     (tmp_path / "small/progress.json").write_text('{"step": "3"}')

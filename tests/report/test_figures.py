@@ -16,6 +16,7 @@ from emojax import evaluate, figures, pipeline
 from emojax.evaluation import table as evaluation_table
 from emojax.evaluation.table import ResultTable, Row
 from emojax.faces import images
+from emojax.latents import directions
 from emojax.models.efficientnet import EIGHT
 from emojax.report import html_page, paper_figures, plots
 from emojax.runtime.cli import cli, run_command
@@ -186,6 +187,30 @@ def test_edits_go_over_the_usable_range_by_default(folder):
     assert [row[-1].label for row in rows] == [f"{name} +3" for name in pipe.directions.names]
 
 
+def test_directions_of_several_sources_side_by_side(folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(figures, "TITLES", {n: figures.TITLES[n] for n in (5, 11)})
+    known = bundle.find(folder)
+    first = directions.load(known)
+    turned = dataclasses.replace(first, coefficients=first.coefficients[:, ::-1].copy())
+    few = {name: getattr(turned, name)[:2] for name in ("names", "coefficients", "intercepts")}
+    few |= {name: getattr(turned, name)[:2] for name in ("sigma",)}
+    second = dataclasses.replace(turned, **few, usable=np.array([[-1.0, 2.0]] * 2))
+    files = tuple(tmp_path / f"{name}.npz" for name in ("svr", "turned"))
+    for file, each in zip(files, (first, second), strict=True):
+        each.save(file)
+    figures.main(options(folder, tmp_path / "out", compare=files))
+    text = (tmp_path / "out/report.html").read_text()
+    assert_stands_alone(text, pictures=2)
+    assert "The cosine (cos) is that with the direction of svr" in text
+    pipe = pipeline.Pipeline(PipelineFlags(bundle=str(folder)))
+    shown = paper_figures.ShownFaces([pipe.read(pipe.sample_photo("source"))], {}, "")
+    drawer = paper_figures.PaperFigures(pipe, shown, None, {"svr": first, "turned": second})
+    rows = drawer.comparison().rows
+    assert [len(row) for row in rows] == [3, 3, 2, 2, 2, 2, 2, 2]
+    cosine = np.vdot(first.units[0], second.units[0])
+    assert f"turned +2.0, cos {cosine:.2f}: " in rows[0][2].label
+
+
 def test_a_page_escapes_what_it_is_given(tmp_path):
     left_out = html_page.Figure("<b>", "a & b", None)
     html_page.write(tmp_path / "page.html", "<script>", "&", [left_out], None)
@@ -203,6 +228,7 @@ def test_a_page_escapes_what_it_is_given(tmp_path):
         ({"evaluation": "none"}, "no file none/table.json: make it with 'emojax evaluate"),
         ({"scores": "none"}, "no scores in none: make them with"),
         ({"sources": "none"}, "no file none: give pictures"),
+        ({"compare": (figures.Path("none.npz"),)}, "no file none.npz: give a directions file"),
     ],
 )
 def test_bad_options_end_in_one_sentence(folder, tmp_path, capsys, changes, sentence):

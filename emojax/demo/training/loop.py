@@ -154,10 +154,12 @@ def _fit(stage: Stage, place: Path, seed: int, loop: Loop) -> None:
             # between two lines of the log, so that a resumed run writes the same lines
             if share >= 1 or (not metrics and time.monotonic() - saved > loop.save_every):
                 spent = round(start.seconds + time.monotonic() - begun, 1)
+                # before the checkpoint: what has ended is not drawn again
+                # beside programs it would be one more to compile
+                if stage.sheet and not loop.programs:
+                    stage.sheet(_merged(stage, graph, state), place / "sheet.png")
                 checkpoints.save(place, state, Progress(done, spent, min(share, 0.999), device))
                 saved = time.monotonic()
-                if stage.sheet and not loop.programs:  # a sheet is one more program to compile
-                    stage.sheet(_merged(stage, graph, state), place / "sheet.png")
     network = stage.end(stage.network(_merged(stage, graph, state)))
     about = checkpoints.progress_of(place)
     timed = loop.until is not None
