@@ -4,7 +4,7 @@ r"""Give one face the expression of another: the paper's Equations 2 to 4.
     emojax transfer --source me.jpg --target friend.jpg --bundle ffhq
     emojax transfer --source me.jpg --target friend.jpg --bundle ffhq --paste \
         --inverter hyperstyle --alpha 0..1 --steps 6 --video path.mp4
-    emojax transfer --normaliser subspace --compare reinvert
+    emojax transfer --normaliser means --compare reinvert subspace
 
 Writes the result, or with a range of alpha one picture for each; sheet.png (both faces, the result
 beside that of another normaliser, the stages in between, and what the classifier says of each); and
@@ -22,7 +22,7 @@ import tyro
 from emojax.faces import images, photo_reader
 from emojax.faces.photo_reader import Photograph, Portrait, check_face
 from emojax.film import loops
-from emojax.runtime.choices import K, Normaliser, PasteForm, Projection
+from emojax.runtime.choices import NORMALISERS, K, Normaliser, PasteForm, Projection
 from emojax.runtime.cli import cli, warn
 from emojax.runtime.files import make_folder, sha256, write_json
 from emojax.runtime.flags import PipelineFlags, at_least, check_inverts, spread
@@ -52,8 +52,9 @@ class Options:
     """Which face of a target with several."""
     normaliser: Normaliser = "reinvert"
     """reinvert: the paper's, which draws the neutral face and inverts it again. none: without that.
-    subspace, subspace-scores: a projection of the codes, without drawing anything."""
-    compare: tuple[Normaliser, ...] = ("subspace",)
+    subspace, subspace-scores: a projection of the codes, without drawing anything. means: a step
+    between the mean faces of the emotions, corrected until the classifier sees the target's."""
+    compare: tuple[Normaliser, ...] = ("means",)
     """Normalisers whose result is shown beside it; --compare alone: none."""
     k: float = K
     """Step to the neutral face, for reinvert and none."""
@@ -129,7 +130,7 @@ def main(options: Options) -> None:
         photos = _cut_out(pipe, given, options)
         out = make_folder(options.out)
         drawn = draw(pipe, photos, given.alphas, options, shown)
-        doubts = drawn.stages["inverted"].doubts
+        doubts = [*drawn.stages["inverted"].doubts, *_left_out(pipe, options)]
     files = _write_results(out, drawn, options)
     _write_sheet(out / "sheet.png", pipe, drawn, doubts)
     report = _report(pipe, drawn, files, options)
@@ -205,13 +206,13 @@ def draw(
     )
     stages = {"photo": _photographed(pipe, inverted), "inverted": inverted}
     stages["neutral"] = inverted.with_codes(prepared.neutral)
-    if options.normaliser == "reinvert":
+    if NORMALISERS[options.normaliser].inverts:
         stages["re-inverted"] = inverted.with_codes(prepared.base)
     results = _combined(inverted, prepared, alphas)
     compared = {
         name: _combined(inverted, _other(pipe, inverted, name, options), alphas[-1:])
         for name in dict.fromkeys(options.compare)
-        if name != options.normaliser
+        if name != options.normaliser and name in pipe.normalisers
     }
     _next(shown, "drawing and classifying")
     pipe.render([*stages.values(), results, *compared.values()])
@@ -232,11 +233,20 @@ def _photographed(pipe: "Pipeline", inverted: "Faces") -> "Faces":
 
 
 def _other(pipe: "Pipeline", inverted: "Faces", name: Normaliser, options: Options) -> "Prepared":
-    """Return the faces prepared by another normaliser; "plane" is not for a subspace."""
-    is_subspace = name.startswith("subspace")
-    plain = is_subspace and options.projection == "plane"
-    projection = "plain" if plain else options.projection
+    """Return the faces prepared by another normaliser, by its own projection if need be."""
+    known = NORMALISERS[name].projections
+    projection = options.projection if options.projection in known else known[0]
     return pipe.prepare(inverted, name, k=options.k, projection=projection)
+
+
+def _left_out(pipe: "Pipeline", options: Options) -> list[str]:
+    """Return a sentence for each comparison that the bundle's directions lack something for."""
+    return [
+        f"no result by {name} beside it: the directions have no mean codes; fit them again with "
+        f"'emojax directions'"
+        for name in options.compare
+        if name not in pipe.normalisers
+    ]
 
 
 def _combined(inverted: "Faces", prepared: "Prepared", alphas: list[float]) -> "Faces":
@@ -306,7 +316,7 @@ def _report(pipe: "Pipeline", drawn: Drawn, files: list[str], options: Options) 
     return {
         "normaliser": options.normaliser,
         "projection": options.projection,
-        "k": options.k if options.normaliser in ("reinvert", "none") else None,
+        "k": options.k if NORMALISERS[options.normaliser].steps else None,
         "source": _face(drawn, 0),
         "target": _face(drawn, 1),
         "results": [

@@ -57,7 +57,7 @@ def names_in(folder):
 def test_the_samples_are_transferred(folder, tmp_path, capsys):
     transfer.main(options(folder, tmp_path / "out"))
     assert names_in(tmp_path / "out") == {
-        *("result.png", "result-subspace.png", "sheet.png", "transfer.json")
+        *("result.png", "result-means.png", "sheet.png", "transfer.json")
     }
     report = json.loads((tmp_path / "out" / "transfer.json").read_text())
     assert (report["normaliser"], report["k"], report["inverter"]) == ("reinvert", 20.0, "psp")

@@ -48,7 +48,7 @@ class Options:
     """Only these targets."""
     inverters: tuple[InverterName, ...] = ("psp", "hyperstyle")
     """Inverters to evaluate."""
-    normalisers: tuple[Normaliser, ...] = ("reinvert", "none", "subspace")
+    normalisers: tuple[Normaliser, ...] = ("reinvert", "none", "subspace", "means")
     """Normalisers to evaluate, see emojax transfer."""
     k: float = K
     """The step to the neutral face, for reinvert and none."""

@@ -68,7 +68,10 @@ class EvaluatedInverter:
         seen = images.to_float(resized(self.pictures, self.inverter.resolution))[rows]
         faces = inversion.invert(self.inverter, seen, passes=self.passes, batch=self.batch)
         inversion.synthesize(self.inverter, faces[: self.batch], batch=self.batch)
-        return {name: each.prepare(faces)[:count] for name, each in self.transferrers.items()}
+        shown = resized(self.pictures, self.inverter.generator.config.size)[rows]
+        return {
+            name: each.prepare(faces, shown)[:count] for name, each in self.transferrers.items()
+        }
 
 
 @dataclasses.dataclass(frozen=True)
@@ -229,7 +232,7 @@ def _transfers(faces: SourceBlock, name: str, normaliser: str) -> Arrays:
     evaluated, count = job.inverters[name], len(found)
     transferrer, targets = evaluated.transferrers[normaliser], evaluated.targets[normaliser]
     start = time.perf_counter()
-    prepared = jax.block_until_ready(transferrer.prepare(found))
+    prepared = jax.block_until_ready(transferrer.prepare(found, faces.at_size))
     prepared_in, rows = time.perf_counter() - start, []
     for index in range(len(job.targets.names)):
         start = time.perf_counter()

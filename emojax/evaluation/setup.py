@@ -17,7 +17,7 @@ from emojax.evaluation.run import EvaluatedInverter, Evaluation
 from emojax.evaluation.table import ResultTable, titles
 from emojax.faces import images
 from emojax.latents import directions as direction_files
-from emojax.latents import inversion
+from emojax.latents import inversion, normalisers
 from emojax.latents.directions import Directions
 from emojax.latents.inversion import Inverter
 from emojax.latents.normalisers import Transferrer
@@ -182,7 +182,13 @@ class Setup:
         options = self.options
         transferrers = {
             f"{name}-{title}" if title else name: Transferrer(
-                inverter, found, name, options.k, batch=batch
+                inverter,
+                found,
+                name,
+                options.k,
+                batch=batch,
+                classifier=self.judges.emotion,
+                crop=options.crop,
             )
             for title, found in self.directions.items()
             for name in options.normalisers
@@ -214,13 +220,17 @@ def open_setup(options: Options) -> Setup:
         given = {name: [images.read(file) for file in some] for name, some in files.items()}
     elif truth:
         given = {name: list(truth.targets(name, options.people)) for name in emotions}
+    found = _directions(bundle, options.directions)
+    for name in options.normalisers:
+        for directions in found.values():
+            normalisers.check(name, directions)
     inverters = [inversion.load(bundle, n, bfloat16=options.bfloat16) for n in options.inverters]
     mesh = mesh_for(min(options.batch, options.block, options.samples))
     return Setup(
         options,
         bundle,
         [everywhere(inverter, mesh) for inverter in inverters],
-        _directions(bundle, options.directions),
+        found,
         everywhere(load_judges(bundle, options.crop), mesh),
         truth,
         sources,

@@ -18,7 +18,7 @@ from emojax.film.tracks import WORDS, Track
 from emojax.latents.arithmetic import WHOLE
 from emojax.latents.codes import Inversion
 from emojax.pipeline import Faces, Pipeline
-from emojax.runtime.choices import Normaliser, PasteForm, Unit
+from emojax.runtime.choices import NORMALISERS, Normaliser, PasteForm, Unit
 from emojax.runtime.errors import UserError
 from emojax.runtime.files import sha256
 from emojax.store.parts import INVERTERS
@@ -87,9 +87,9 @@ class VideoEdit:
             )
         if self.amounts:
             pipe.check_directions(tuple(self.amounts), unit=self.unit, layers=self.layers)
-        elif self.normaliser == "reinvert" and INVERTERS[pipe.settings.inverter].changes:
+        elif NORMALISERS[self.normaliser].inverts and INVERTERS[pipe.settings.inverter].changes:
             raise UserError(
-                "normaliser reinvert gives every frame kernels of its own with "
+                f"normaliser {self.normaliser} gives every frame kernels of its own with "
                 f"{pipe.settings.inverter}, which would flicker: use subspace, or the inverter psp"
             )
 

@@ -13,6 +13,7 @@ from typing import Any, Self
 
 import numpy as np
 
+from emojax.latents.emotion_means import EmotionMeans
 from emojax.runtime.choices import Unit
 from emojax.runtime.errors import UserError, shortened
 from emojax.store import array_file
@@ -51,6 +52,8 @@ class Directions:
         sigma: [E] standard deviation over samples w of ⟨w, unit⟩, unit as in `units` ([E, L, D]:
             of the code tiled over the layers).
         metadata: JSON-able: method, samples, r2, spearman, generator_sha256, ...
+        means: steps between the mean faces of the classifier's classes; None where no scores were
+            fitted, or before the release that keeps them.
         usable: [E, 2] lowest and highest k of each direction, in units of "norm", at which faces
             are still faces of the same person and the attribute still changes, see
             `emojax.latents.usable_range`; None where it was not measured.
@@ -63,6 +66,7 @@ class Directions:
     sigma: np.ndarray
     metadata: dict[str, Any] = dataclasses.field(default_factory=dict)
     usable: np.ndarray | None = None
+    means: EmotionMeans | None = None
 
     def __post_init__(self) -> None:
         """Check shapes and values.
@@ -84,6 +88,10 @@ class Directions:
                 raise ValueError(f"{name} is {list(array.shape)}, wanted {list(size)}")
             if not np.isfinite(array).all():
                 raise ValueError(f"{name} holds NaN or infinity")
+        if self.means is not None and self.means.steps.shape[1] != shape[-1]:
+            raise ValueError(
+                f"mean codes are of {self.means.steps.shape[1]} numbers, wanted {shape[-1]}"
+            )
         if self.usable is not None and ((self.usable * [-1, 1]) < 0).any():
             raise ValueError("usable holds a range without 0, wanted [lowest k, highest k]")
         if len(set(self.names)) < count or not all(map(_is_name, self.names)):
@@ -202,11 +210,14 @@ class Directions:
         }
         if self.usable is not None:
             arrays["usable"] = self.usable
+        if self.means is not None:
+            arrays["mean_classes"] = np.array(self.means.classes)
+            arrays["mean_steps"], arrays["mean_shares"] = self.means.steps, self.means.shares
         array_file.write(file, arrays)
 
     @classmethod
     def load(cls, file: str | os.PathLike) -> Self:
-        """Read a file that `save` wrote, now or in a release without `usable`.
+        """Read a file that `save` wrote, now or in a release without `usable` or `means`.
 
         Raises:
             UserError: the file is missing, damaged or something else.
@@ -222,11 +233,20 @@ class Directions:
                 table.numbers("sigma", "E"),
                 metadata=parse_object(table.text("metadata")),
                 usable=table.numbers("usable", "E", 2) if "usable" in table else None,
+                means=_means(table) if "mean_steps" in table else None,
             )
 
 
 def _is_name(name: str) -> bool:
     return name == name.lower() and name.isprintable() and 0 < len(name) <= LONGEST_NAME
+
+
+def _means(table: Table) -> EmotionMeans:
+    return EmotionMeans(
+        table.texts("mean_classes", "K"),
+        table.numbers("mean_steps", "K", "D"),
+        table.numbers("mean_shares", "K"),
+    )
 
 
 def _axes(table: Table) -> tuple[str, ...]:

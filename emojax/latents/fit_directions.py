@@ -16,7 +16,7 @@ import scipy.stats
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.svm import LinearSVC
 
-from emojax.latents import hosvd
+from emojax.latents import emotion_means, hosvd
 from emojax.latents.directions import Directions
 from emojax.latents.fit_config import FitConfig
 from emojax.latents.structured_codes import StructuredCodes
@@ -92,9 +92,9 @@ def fit(scored: Scored, config: FitConfig, structured: StructuredCodes | None = 
         structured: what method "tensor" decomposes; its emotions get a direction.
 
     Returns:
-        Directions in W, of method "tensor" in W+. Their metadata holds method, samples, r2 and
-        spearman by name, what `opposition` returns, and the settings of the run that scored the
-        samples.
+        Directions in W, of method "tensor" in W+, with the steps between mean faces. Their metadata
+        holds method, samples, r2 and spearman by name, what `opposition` returns, and the settings
+        of the run that scored the samples.
 
     Raises:
         UserError: too few samples, or a class whose probability never changes.
@@ -127,7 +127,10 @@ def fit(scored: Scored, config: FitConfig, structured: StructuredCodes | None = 
         "scores": dataclasses.asdict(scored.settings),
     }
     sigma = _deviations(x, mean, _in_w(units))
-    return Directions(names, found.coefficients, found.intercepts, mean, sigma, metadata)
+    means = emotion_means.fit(scored)
+    return Directions(
+        names, found.coefficients, found.intercepts, mean, sigma, metadata, means=means
+    )
 
 
 def _training_size(names: tuple[str, ...], probabilities: np.ndarray, config: FitConfig) -> int:

@@ -1,6 +1,7 @@
 """Two faces made ready for transfers from one to the other."""
 
 import dataclasses
+import functools
 from typing import TYPE_CHECKING, Self
 
 import jax
@@ -9,7 +10,7 @@ import numpy as np
 from emojax import Faces, Pipeline
 from emojax.page.recipes import Transfer
 from emojax.page.subject import Subject
-from emojax.runtime.choices import Normaliser
+from emojax.runtime.choices import NORMALISERS, Normaliser
 
 if TYPE_CHECKING:
     from emojax import Prepared
@@ -43,7 +44,7 @@ class Pair:
         """Find both faces without their expressions, and draw the stages on the way there."""
         bases = (pipe.prepare(source.face, normaliser), pipe.prepare(target.face, normaliser))
         stages = {"neutral": [Faces(pipe, base.neutral) for base in bases]}
-        if normaliser == "reinvert":
+        if NORMALISERS[normaliser].inverts:
             stages["re-inverted"] = [Faces(pipe, base.base) for base in bases]
         pipe.render([face for both in stages.values() for face in both])
         drawn = {"inverted": [source.face, target.face], **stages}
@@ -67,7 +68,14 @@ class Pair:
         """Return what makes the result for one alpha again."""
         return Transfer(self.source.origin, self.target.origin, alpha, self.normaliser)
 
+    @functools.cached_property
+    def _ends(self) -> Faces:
+        """The results for alpha 0 and 1; those between are on the line from one to the other."""
+        return self.pipe.combine(*self.bases, [0.0, 1.0])
+
     def _drawn(self, alphas: list[float]) -> Faces:
-        found = self.pipe.combine(*self.bases, [float(each) for each in alphas])
+        ends, share = self._ends.codes, np.reshape(np.float32(alphas), (-1, 1, 1))
+        codes = (1 - share) * ends.w_plus[0] + share * ends.w_plus[1]
+        found = Faces(self.pipe, ends[0].with_codes(codes))
         self.pipe.render([found])
         return found

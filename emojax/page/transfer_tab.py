@@ -14,16 +14,12 @@ from emojax.page.pair import Pair
 from emojax.page.photo_input import photo_input
 from emojax.page.site import Site, shown, visitor_of
 from emojax.page.subject import Opened, Subject, open_photo, samples
-from emojax.runtime.choices import INVERTER_LABELS, InverterName, Normaliser
+from emojax.runtime.choices import INVERTER_LABELS, NORMALISERS, InverterName, Normaliser
 
 PLACES = ("source", "target")
 PAIR = "pair"
-NORMALISERS: dict[str, Normaliser] = {
-    "reinvert: draw the neutral face and invert it again, as the paper does": "reinvert",
-    "none: move along the neutral direction only": "none",
-    "subspace: replace what lies in the span of the emotions": "subspace",
-    "subspace-scores: the same, by how faces vary": "subspace-scores",
-}
+NORMALISER_OF: dict[str, Normaliser] = {kind.label: name for name, kind in NORMALISERS.items()}
+"""By the text of the choice."""
 STEPS = 6
 """Pictures of a strip."""
 EMPTY = "Choose two photographs, and the result appears here."
@@ -87,8 +83,8 @@ class TransferTab:
             elem_id="transfer-alpha",
         )
         self.normaliser = gr.Radio(
-            [*NORMALISERS],
-            value=next(iter(NORMALISERS)),
+            [NORMALISERS[name].label for name in self.pipe.normalisers],
+            value=next(iter(NORMALISER_OF)),
             label="How the expression is taken off (normaliser)",
             elem_id="transfer-normaliser",
         )
@@ -239,7 +235,7 @@ class TransferTab:
         def prepare() -> tuple[Pair, Sequence[Any]]:
             pipe = self.site.networks.of(inverter)
             both = _under(pipe, source), _under(pipe, target)
-            pair = Pair.prepare(pipe, *both, NORMALISERS[normaliser])
+            pair = Pair.prepare(pipe, *both, NORMALISER_OF[normaliser])
             drawn = self._drawn(pair, float(alpha), view)
             doubts = dict.fromkeys([*pair.source.doubts, *pair.target.doubts])
             return pair, [widgets.note(" ".join(doubts)), _stages(pair), *drawn]

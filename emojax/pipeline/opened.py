@@ -10,7 +10,7 @@ import numpy as np
 
 from emojax.faces import images, photo_reader
 from emojax.faces.photo_reader import Photo, Photograph, PhotoReader, Portrait
-from emojax.latents import arithmetic, directions, inversion, reconstruction
+from emojax.latents import arithmetic, directions, inversion, normalisers, reconstruction
 from emojax.latents.codes import Inversion, concatenate
 from emojax.latents.directions import Directions
 from emojax.latents.inversion import Inverter
@@ -94,6 +94,11 @@ class Pipeline(Styling):
     def inverters(self) -> tuple[InverterName, ...]:
         """The inverters that the bundle has networks for."""
         return tuple(inversion.available(self.bundle))
+
+    @property
+    def normalisers(self) -> tuple[Normaliser, ...]:
+        """The normalisers that the directions have everything for."""
+        return tuple(normalisers.available(self.directions))
 
     def read(self, photo: Photo, *, face: str = "only", flag: str = "--face") -> Portrait:
         """Read a photograph and cut its face out; the bundle's own samples are taken as they are.
@@ -256,7 +261,9 @@ class Pipeline(Styling):
             k: Equation 2's step.
             projection: Equation 2's f.
         """
-        return self._transferrer(normaliser, k, projection).prepare(faces.codes)
+        return self._transferrer(normaliser, k, projection).prepare(
+            faces.codes, self._photographs(faces)
+        )
 
     def transfer(
         self,
@@ -276,7 +283,8 @@ class Pipeline(Styling):
             alpha: 1: the target's expression, 0: the source's own; one number, or N. One source
                 and one target with several numbers give as many results.
             normaliser: "reinvert", the paper's; "none"; "subspace" and "subspace-scores", which
-                keep the source's other traits better. See `emojax.latents.normalisers`.
+                keep the source's other traits better; "means", which also shows more of the
+                target's expression. See `emojax.latents.normalisers`.
             k: Equation 2's step, for "reinvert" and "none".
             projection: Equation 2's f.
 
@@ -384,7 +392,14 @@ class Pipeline(Styling):
     @functools.lru_cache(maxsize=8)  # noqa: B019 - a subspace is worth keeping as long as the pipeline
     def _transferrer(self, normaliser: Normaliser, k: float, projection: Projection) -> Transferrer:
         return Transferrer(
-            self.inverter, self.directions, normaliser, k, projection, self.settings.batch
+            self.inverter,
+            self.directions,
+            normaliser,
+            k,
+            projection,
+            self.settings.batch,
+            self.classifier,
+            self.settings.crop,
         )
 
     def _inputs(self, portraits: Sequence[Portrait]) -> np.ndarray:
@@ -395,6 +410,12 @@ class Pipeline(Styling):
     def _inverted(self, inverter: Inverter, faces: np.ndarray) -> Inversion:
         passes, batch = self.settings.passes, self.settings.batch
         return inversion.invert(inverter, faces, passes=passes, batch=batch, devices=self._devices)
+
+    def _photographs(self, faces: Faces) -> np.ndarray | None:
+        """Return the photographs uint8 [N,S,S,3] of faces; None where they show something else."""
+        if faces.inverted is not None or len(faces.portraits) != len(faces):
+            return None
+        return np.stack([images.resize(each.face, self.size) for each in faces.portraits])
 
     def _faces(self, faces: Faces | Photo) -> Faces:
         return faces if isinstance(faces, Faces) else self.invert(faces)

@@ -20,7 +20,7 @@ from emojax.latents.directions import Directions
 from emojax.latents.normalisers import Prepared
 from emojax.pipeline import Faces, Pipeline
 from emojax.report.cards import Card
-from emojax.runtime.choices import EMOTIONS, NEUTRAL, InverterName, Normaliser
+from emojax.runtime.choices import EMOTIONS, NEUTRAL, NORMALISERS, InverterName, Normaliser
 from emojax.scoring.sampling import sample_codes
 from emojax.store.parts import INVERTERS
 
@@ -36,11 +36,8 @@ FEW = 4
 """Number of targets in Figures 9 and 10."""
 INVERTER_OF: dict[int, InverterName] = {7: "psp", 8: "hyperstyle"}
 """Figures that show one inverter whatever the settings."""
-NORMALISER_TITLES: dict[Normaliser, str] = {
-    "none": "without re-inversion",
-    "reinvert": "with re-inversion",
-    "subspace": "subspace",
-}
+COMPARED: tuple[Normaliser, ...] = ("none", "reinvert", "subspace", "means")
+"""Normalisers that Figure 10 shows."""
 
 
 class ShownFaces(NamedTuple):
@@ -192,19 +189,19 @@ class PaperFigures:
         inverter, rows = self.pipe.settings.inverter, []
         results: dict[Normaliser, np.ndarray] = {}
         chosen = [index for index, _ in self._few()]
-        for normaliser in NORMALISER_TITLES:
+        for normaliser in filter(self.pipe.normalisers.__contains__, COMPARED):
             sources, targets = self._prepare(inverter, normaliser)
             codes = normalisers.combine(sources[0], targets[np.array(chosen)])
             results[normaliser] = self.pipe.draw(codes)
         for row, (index, name) in enumerate(self._few()):
             cards = [self._source(0), Card(f"target: {name}", self.targets[index])]
             for normaliser, pictures in results.items():
-                cards.append(self._classified(NORMALISER_TITLES[normaliser], pictures[row], name))
+                cards.append(self._classified(NORMALISERS[normaliser].title, pictures[row], name))
             rows.append(cards)
         return FaceFigure(
             rows,
             f"Equation 3 with {INVERTERS[inverter].title}. Without re-inversion only the neutral "
-            "coordinate changes, whatever the target shows; subspace is emojax's own normaliser. "
+            "coordinate changes, whatever the target shows; subspace and mean codes are ours. "
             "The number is the probability of the target's emotion by the classifier.",
         )
 

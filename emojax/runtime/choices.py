@@ -1,6 +1,6 @@
 """The named choices that flags and functions share; needs no jax, so that `--help` is quick."""
 
-from typing import Literal
+from typing import Literal, NamedTuple
 
 EMOTIONS = (
     "anger",
@@ -37,11 +37,63 @@ INVERTER_LABELS: dict[InverterName, str] = {
 }
 """What each inverter does, for lists of choices."""
 
-Normaliser = Literal["reinvert", "none", "subspace", "subspace-scores"]
-"""What Equation 3 subtracts and adds, see `emojax.latents.normalisers`."""
-
 Projection = Literal["plain", "plane", "layer"]
 """How Equation 2 removes the neutral coordinate, see `emojax.latents.arithmetic.neutralise`."""
+
+Normaliser = Literal["reinvert", "none", "subspace", "subspace-scores", "means"]
+"""What Equation 3 subtracts and adds, see `emojax.latents.normalisers`."""
+
+
+class NormaliserKind(NamedTuple):
+    """What there is to say of a normaliser beside what it computes.
+
+    Attributes:
+        label: what it does, for lists of choices.
+        title: over a picture of a result.
+        projections: that go with it.
+        steps: whether Equation 2's k counts.
+        inverts: whether faces are inverted again, which gives each other kernels where the
+            inverter refines them.
+        reads: whether it reads expressions with the classifier; it then needs the mean codes that
+            are kept with directions.
+    """
+
+    label: str
+    title: str
+    projections: tuple[Projection, ...]
+    steps: bool = False
+    inverts: bool = False
+    reads: bool = False
+
+
+NORMALISERS: dict[Normaliser, NormaliserKind] = {
+    "reinvert": NormaliserKind(
+        "reinvert: draw the neutral face and invert it again, as the paper does",
+        "with re-inversion",
+        ("plain", "plane", "layer"),
+        steps=True,
+        inverts=True,
+    ),
+    "none": NormaliserKind(
+        "none: move along the neutral direction only",
+        "without re-inversion",
+        ("plain", "plane", "layer"),
+        steps=True,
+    ),
+    "subspace": NormaliserKind(
+        "subspace: replace what lies in the span of the emotions", "subspace", ("plain", "layer")
+    ),
+    "subspace-scores": NormaliserKind(
+        "subspace-scores: the same, by how faces vary", "subspace-scores", ("plain", "layer")
+    ),
+    "means": NormaliserKind(
+        "means: step between the emotions' mean faces until the classifier sees the target's",
+        "mean codes",
+        ("plain", "plane", "layer"),
+        reads=True,
+    ),
+}
+"""The normalisers."""
 
 FitMethod = Literal["svr", "extremes", "pca", "tensor"]
 """How directions are fitted to scored samples, see `emojax.latents.fit_directions`."""

@@ -108,7 +108,7 @@ def rows_of(out):
 
 def test_every_row_is_there_with_its_files(run):
     rows = rows_of(run)
-    results = ("reinvert", "none", "subspace")
+    results = ("reinvert", "none", "subspace", "means")
     wanted = {("", "truth", each) for each in ("all", *EMOTIONS)}
     for inverter in ("psp", "hyperstyle"):
         wanted.add((inverter, "original", "all"))

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from emojax.latents import arithmetic, inversion, normalisers, refinement
+from emojax.latents import arithmetic, inversion, normalisers, refinement, subspace
 from emojax.latents.normalisers import Transferrer, combine
 from emojax.nn.pooling import area_mean
 from emojax.runtime.errors import UserError
@@ -78,12 +78,12 @@ def test_a_subspace_takes_the_targets_scores_and_keeps_the_rest(
     np.testing.assert_allclose(scores(directions, result.w_plus), wanted, atol=2e-5)
     assert np.abs(scores(directions, source.face.w_plus) - wanted).max() > 0.1
     # P is a projection, and its mean cancels: SC + P(TC − SC)
-    change, subspace = result.w_plus - source.face.w_plus, ready.subspace
-    np.testing.assert_allclose(subspace.project(change), change, atol=2e-5)
-    straight = subspace.project(target.face.w_plus - source.face.w_plus)
+    change, spanned = result.w_plus - source.face.w_plus, ready.method.subspace
+    np.testing.assert_allclose(spanned.project(change), change, atol=2e-5)
+    straight = spanned.project(target.face.w_plus - source.face.w_plus)
     np.testing.assert_allclose(change, straight, atol=2e-5)
-    rest = result.w_plus - subspace.project(result.w_plus)
-    kept = source.face.w_plus - subspace.project(source.face.w_plus)
+    rest = result.w_plus - spanned.project(result.w_plus)
+    kept = source.face.w_plus - spanned.project(source.face.w_plus)
     np.testing.assert_allclose(rest, kept, atol=2e-5)
     # the base has the mean face's scores
     mean = np.broadcast_to(directions.mean, (1, *result.w_plus.shape[1:]))
@@ -93,7 +93,7 @@ def test_a_subspace_takes_the_targets_scores_and_keeps_the_rest(
 
 def test_the_orthogonal_subspace_is_the_span_of_the_directions(inverters, directions):
     layers = inverters["psp"].generator.config.n_latent
-    plain = normalisers.emotion_subspace(directions, layers)
+    plain = subspace.emotion_subspace(directions, layers)
     tiled = jnp.asarray(directions.tiled(layers), jnp.float32)
     np.testing.assert_allclose(plain.project(tiled), tiled, atol=1e-5)
     matrix = np.asarray(plain.project(jnp.eye(layers * 32).reshape(-1, layers, 32)))
@@ -103,9 +103,9 @@ def test_the_orthogonal_subspace_is_the_span_of_the_directions(inverters, direct
 
 
 def test_the_oblique_move_is_the_shortest_by_the_spread_of_the_codes(inverters, directions):
-    spread = normalisers.code_spread(inverters["psp"].generator, 2000)
-    oblique = normalisers.emotion_subspace(directions, 12, spread=spread)
-    plain = normalisers.emotion_subspace(directions, 12)
+    spread = subspace.code_spread(inverters["psp"].generator, 2000)
+    oblique = subspace.emotion_subspace(directions, 12, spread=spread)
+    plain = subspace.emotion_subspace(directions, 12)
     w = np.random.default_rng(5).standard_normal((1, 1, 32))
     wanted = jnp.asarray(np.repeat(w, 12, axis=1), jnp.float32)
 
@@ -113,7 +113,7 @@ def test_the_oblique_move_is_the_shortest_by_the_spread_of_the_codes(inverters, 
         one = np.asarray(move[0, 0], np.float64)
         return float(one @ np.linalg.solve(spread, one))
 
-    moves = [subspace.project(wanted) for subspace in (oblique, plain)]
+    moves = [each.project(wanted) for each in (oblique, plain)]
     np.testing.assert_allclose(
         scores(directions, moves[0]), scores(directions, moves[1]), atol=1e-4
     )
@@ -127,11 +127,11 @@ def test_the_oblique_move_is_the_shortest_by_the_spread_of_the_codes(inverters, 
 def test_scores_that_sum_to_a_constant_lose_one_dimension(directions):
     coefficients = directions.coefficients - directions.coefficients.mean(0)
     tied = dataclasses.replace(directions, coefficients=coefficients)
-    subspace = normalisers.emotion_subspace(tied, 12)
-    rows = np.asarray(subspace.rows[0])
+    spanned = subspace.emotion_subspace(tied, 12)
+    rows = np.asarray(spanned.rows[0])
     assert np.sum(np.linalg.norm(rows, axis=1) > 0.5) == 7
     tiled = jnp.asarray(tied.tiled(12), jnp.float32)
-    np.testing.assert_allclose(subspace.project(tiled), tiled, atol=1e-5)
+    np.testing.assert_allclose(spanned.project(tiled), tiled, atol=1e-5)
 
 
 @pytest.mark.parametrize("normaliser", ["none", "subspace", "subspace-scores"])
@@ -197,11 +197,11 @@ def test_a_ragged_batch_is_reinverted_as_a_full_one(inverters, faces, directions
 
 def test_other_attributes_stay_out_of_the_subspace(directions):
     renamed = dataclasses.replace(directions, names=("age", *directions.names[1:]))
-    fewer = normalisers.emotion_subspace(renamed, 12)
+    fewer = subspace.emotion_subspace(renamed, 12)
     assert fewer.rows.shape[1] == 7
     nameless = dataclasses.replace(directions, names=tuple("abcdefgh"))
     with pytest.raises(UserError, match="a, b, c, d, e, f, g, h are none of anger"):
-        normalisers.emotion_subspace(nameless, 12)
+        subspace.emotion_subspace(nameless, 12)
 
 
 def test_bad_requests_are_one_sentence(inverters, faces, directions):

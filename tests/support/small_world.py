@@ -8,6 +8,7 @@ import numpy as np
 
 from emojax.faces import images
 from emojax.latents.directions import Directions
+from emojax.latents.emotion_means import EmotionMeans
 from emojax.models import arcface, hfgi, hyperstyle, lpips, psp, stylegan2
 from emojax.models.efficientnet import EIGHT, EmotionConfig, EmotionNet
 from emojax.store import bundle, parts, weights
@@ -107,15 +108,17 @@ def write_hfgi(folder):
 
 
 def directions(seed=4):
-    """Draw directions in W for the eight emotions."""
+    """Draw directions in W for the eight emotions, with steps between mean faces."""
     rng = np.random.default_rng(seed)
-    width = GENERATOR.style_dim
+    width, names = GENERATOR.style_dim, tuple(name.lower() for name in EIGHT)
+    steps = np.random.default_rng([seed, 1]).standard_normal((len(names), width))
     return Directions(
-        tuple(name.lower() for name in EIGHT),
+        names,
         rng.standard_normal((len(EIGHT), width)),
         rng.standard_normal(len(EIGHT)),
         rng.standard_normal(width),
         rng.uniform(0.5, 2, len(EIGHT)),
+        means=EmotionMeans(names, steps, np.linspace(0.01, 0.24, len(names))),
     )
 
 
