@@ -15,13 +15,16 @@ _BLOCK = 16_384
 class EmotionMeans:
     """Steps between the mean faces of the classes of a classifier.
 
-    With Π the covariance of the probabilities p among samples and B = Cov(w, p) Π⁺, the codes'
-    regression on the probabilities is w = μ + B (p − p̄). So B (e_i − e_j) is the step from the
-    mean face of class j to that of class i.
+    B (e_i − e_j) is the step from the mean face of class j to that of class i. Two estimates of it
+    are averaged. With Π the covariance of the probabilities p among samples, the codes' regression
+    on them is w = μ + B₁ (p − p̄), B₁ = Cov(w, p) Π⁺: it parts classes that often come together, but
+    of a rare class most of what it sees are faces in which that class is only suspected, for what
+    they have beside it. The mean codes of the classes, samples weighted by p², less the mean of
+    these, are B₂: they see faces that surely show the class, but do not part classes.
 
     Attributes:
         classes: K, in lower case, in the order of the classifier's probabilities.
-        steps: [K, D], Bᵀ.
+        steps: [K, D], Bᵀ = (B₁ + B₂)ᵀ / 2; they sum to 0.
         shares: [K] mean probabilities, p̄.
     """
 
@@ -59,14 +62,18 @@ def fit(scored: Scored) -> EmotionMeans:
     codes, probabilities = scored.codes, scored.probabilities
     mean, shares = (x.mean(0, dtype=np.float64) for x in (codes, probabilities))
     among = np.zeros((len(shares), len(shares)))
-    between = np.zeros((len(shares), len(mean)))
+    between, certain = np.zeros((2, len(shares), len(mean)))
+    weights = np.zeros(len(shares))
     for start in range(0, len(codes), _BLOCK):
         rows = slice(start, start + _BLOCK)
-        p = probabilities[rows] - shares
-        among += p.T @ p
-        between += p.T @ (codes[rows] - mean)
+        p, w = np.float64(probabilities[rows]), codes[rows] - mean
+        among += (p - shares).T @ (p - shares)
+        between += (p - shares).T @ w
+        certain += np.square(p).T @ w
+        weights += np.square(p).sum(0)
     values, vectors = np.linalg.eigh(among)  # of rank K − 1: probabilities sum to 1
     kept = values > RANK * values.max()
     inverse = (vectors[:, kept] / values[kept]) @ vectors[:, kept].T
     classes = tuple(name.lower() for name in scored.settings.classes)
-    return EmotionMeans(classes, inverse @ between, shares)
+    means = certain / weights[:, None]
+    return EmotionMeans(classes, (inverse @ between + means - means.mean(0)) / 2, shares)

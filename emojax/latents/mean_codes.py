@@ -1,6 +1,6 @@
 """The normaliser "means": a step between the mean faces of emotions, corrected by the classifier.
 
-Faces with emotion probabilities q have the mean code μ + B (q − p̄), see
+Faces with emotion probabilities q have about the mean code μ + B (q − p̄), see
 `emojax.latents.emotion_means`. A face keeps what sets it apart from that mean, and its base is the
 face with the mean of the neutral ones in place of its own,
 
@@ -38,7 +38,7 @@ from emojax.scoring import classifier
 
 CERTAINTY = 2.0
 """How much more certain than the classifier a target's expression is taken to be; gamma above."""
-EVENNESS = 0.25
+EVENNESS = 0.4
 """How far expressions count as equally frequent; beta above."""
 CORRECTIONS = 3
 """How often the step is corrected."""
