@@ -16,8 +16,8 @@ from emojax.runtime.version import VERSION as __version__
 if TYPE_CHECKING:
     from emojax.film.changes import VideoEdit
     from emojax.film.editing import edit_video
+    from emojax.latents.bases import Prepared
     from emojax.latents.directions import Directions
-    from emojax.latents.normalisers import Prepared
     from emojax.pipeline import Faces, Pipeline, load
     from emojax.runtime.choices import EMOTIONS
     from emojax.runtime.errors import UserError
@@ -45,7 +45,7 @@ _HOMES = {
     "Faces": "emojax.pipeline",
     "LinearSVR": "emojax.svr",
     "Pipeline": "emojax.pipeline",
-    "Prepared": "emojax.latents.normalisers",
+    "Prepared": "emojax.latents.bases",
     "UserError": "emojax.runtime.errors",
     "VideoEdit": "emojax.film.changes",
     "edit_video": "emojax.film.editing",

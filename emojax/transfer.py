@@ -31,7 +31,7 @@ from emojax.store import bundle
 from emojax.store.parts import EMOTION, GENERATOR, INVERTER_PARTS
 
 if TYPE_CHECKING:  # jax is imported after the flags have been checked
-    from emojax.latents.normalisers import Prepared
+    from emojax.latents.bases import Prepared
     from emojax.pipeline import Faces, Pipeline
 
 PATH_COLUMNS = 6

@@ -25,9 +25,10 @@ from emojax.evaluation.judges import Judges, compare, measure
 from emojax.evaluation.table import ORIGINAL
 from emojax.faces import images
 from emojax.latents import inversion, normalisers
+from emojax.latents.bases import Prepared
 from emojax.latents.codes import Inversion
 from emojax.latents.inversion import METHODS, Inverter
-from emojax.latents.normalisers import Prepared, Transferrer
+from emojax.latents.normalisers import Transferrer
 from emojax.store.block_store import Arrays, BlockStore
 
 SOURCES = "sources"

@@ -114,7 +114,7 @@ def expression_layers(config: Config) -> np.ndarray:
     if config.n_latent != 2 * (config.size // 4).bit_length():
         return np.ones(config.n_latent, np.float32)
     sides = 4 * 2 ** (np.arange(config.n_latent) // 2)
-    return np.float32((sides >= COARSEST) & (sides <= FINEST))
+    return ((sides >= COARSEST) & (sides <= FINEST)).astype(np.float32)
 
 
 def _needed(given: Resources) -> tuple[EmotionMeans, EmotionNet]:

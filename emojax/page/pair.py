@@ -5,6 +5,7 @@ import functools
 from typing import TYPE_CHECKING, Self
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from emojax import Faces, Pipeline
@@ -74,7 +75,7 @@ class Pair:
         return self.pipe.combine(*self.bases, [0.0, 1.0])
 
     def _drawn(self, alphas: list[float]) -> Faces:
-        ends, share = self._ends.codes, np.reshape(np.float32(alphas), (-1, 1, 1))
+        ends, share = self._ends.codes, jnp.asarray(alphas, jnp.float32).reshape(-1, 1, 1)
         codes = (1 - share) * ends.w_plus[0] + share * ends.w_plus[1]
         found = Faces(self.pipe, ends[0].with_codes(codes))
         self.pipe.render([found])

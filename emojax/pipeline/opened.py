@@ -10,18 +10,20 @@ import numpy as np
 
 from emojax.faces import images, photo_reader
 from emojax.faces.photo_reader import Photo, Photograph, PhotoReader, Portrait
-from emojax.latents import arithmetic, directions, inversion, normalisers, reconstruction
+from emojax.latents import arithmetic, directions, inversion, reconstruction
+from emojax.latents.bases import Prepared
 from emojax.latents.codes import Inversion, concatenate
 from emojax.latents.directions import Directions
 from emojax.latents.inversion import Inverter
-from emojax.latents.normalisers import Prepared, Transferrer, combine
+from emojax.latents.normalisers import combine
 from emojax.metrics import comparison
 from emojax.models.efficientnet import EmotionNet
 from emojax.pipeline import provenance
+from emojax.pipeline.expressions import Expressions
 from emojax.pipeline.faces import Faces, deal, named
 from emojax.pipeline.styling import Styling
 from emojax.runtime import devices as local
-from emojax.runtime.choices import InverterName, K, Normaliser, Projection, Unit
+from emojax.runtime.choices import InverterName, K, Projection, Unit
 from emojax.runtime.errors import UserError
 from emojax.runtime.flags import PipelineFlags, at_least
 from emojax.scoring import classifier as classification
@@ -31,7 +33,7 @@ from emojax.store.bundle import SAMPLES, Bundle
 from emojax.store.parts import EMOTION, GENERATOR
 
 
-class Pipeline(Styling):
+class Pipeline(Expressions, Styling):
     """A bundle opened for one inverter; `load` makes it.
 
     Attributes:
@@ -94,11 +96,6 @@ class Pipeline(Styling):
     def inverters(self) -> tuple[InverterName, ...]:
         """The inverters that the bundle has networks for."""
         return tuple(inversion.available(self.bundle))
-
-    @property
-    def normalisers(self) -> tuple[Normaliser, ...]:
-        """The normalisers that the directions have everything for."""
-        return tuple(normalisers.available(self.directions))
 
     def read(self, photo: Photo, *, face: str = "only", flag: str = "--face") -> Portrait:
         """Read a photograph and cut its face out; the bundle's own samples are taken as they are.
@@ -245,59 +242,6 @@ class Pipeline(Styling):
         )
         return faces.with_codes(faces.codes.with_codes(codes))
 
-    def prepare(
-        self,
-        faces: Faces,
-        normaliser: Normaliser = "reinvert",
-        *,
-        k: float = K,
-        projection: Projection = "plain",
-    ) -> Prepared:
-        """Return faces with their neutral codes and what Equation 3 subtracts and adds.
-
-        Args:
-            faces: from `invert`.
-            normaliser: see `emojax.latents.normalisers`.
-            k: Equation 2's step.
-            projection: Equation 2's f.
-        """
-        return self._transferrer(normaliser, k, projection).prepare(
-            faces.codes, self._photographs(faces)
-        )
-
-    def transfer(
-        self,
-        source: Faces | Photo,
-        target: Faces | Photo,
-        *,
-        alpha: float | Sequence[float] = 1.0,
-        normaliser: Normaliser = "reinvert",
-        k: float = K,
-        projection: Projection = "plain",
-    ) -> Faces:
-        """Give the sources the targets' expressions: the paper's Equations 3 and 4.
-
-        Args:
-            source: whose faces; N of them, or one.
-            target: whose expressions; N, or one.
-            alpha: 1: the target's expression, 0: the source's own; one number, or N. One source
-                and one target with several numbers give as many results.
-            normaliser: "reinvert", the paper's; "none"; "subspace" and "subspace-scores", which
-                keep the source's other traits better; "means", which also shows more of the
-                target's expression. See `emojax.latents.normalisers`.
-            k: Equation 2's step, for "reinvert" and "none".
-            projection: Equation 2's f.
-
-        Raises:
-            UserError: a direction is missing, or the projection does not go with the normaliser.
-            ValueError: the numbers of sources, targets and alphas do not go together.
-        """
-        source, target = self._faces(source), self._faces(target)
-        both = [
-            self.prepare(each, normaliser, k=k, projection=projection) for each in (source, target)
-        ]
-        return source.with_codes(combine(both[0], both[1], jnp.asarray(alpha)))
-
     def combine(
         self, source: Prepared, target: Prepared, alpha: float | Sequence[float] = 1.0
     ) -> Faces:
@@ -389,19 +333,6 @@ class Pipeline(Styling):
         """Return what a result was made with, JSON-able: settings, hashes and versions."""
         return provenance.of(self.settings, self.bundle, self.inverter)
 
-    @functools.lru_cache(maxsize=8)  # noqa: B019 - a subspace is worth keeping as long as the pipeline
-    def _transferrer(self, normaliser: Normaliser, k: float, projection: Projection) -> Transferrer:
-        return Transferrer(
-            self.inverter,
-            self.directions,
-            normaliser,
-            k,
-            projection,
-            self.settings.batch,
-            self.classifier,
-            self.settings.crop,
-        )
-
     def _inputs(self, portraits: Sequence[Portrait]) -> np.ndarray:
         """Return aligned faces as the encoder takes them, uint8 [N,R,R,3]."""
         side = self.inverter.resolution
@@ -410,12 +341,3 @@ class Pipeline(Styling):
     def _inverted(self, inverter: Inverter, faces: np.ndarray) -> Inversion:
         passes, batch = self.settings.passes, self.settings.batch
         return inversion.invert(inverter, faces, passes=passes, batch=batch, devices=self._devices)
-
-    def _photographs(self, faces: Faces) -> np.ndarray | None:
-        """Return the photographs uint8 [N,S,S,3] of faces; None where they show something else."""
-        if faces.inverted is not None or len(faces.portraits) != len(faces):
-            return None
-        return np.stack([images.resize(each.face, self.size) for each in faces.portraits])
-
-    def _faces(self, faces: Faces | Photo) -> Faces:
-        return faces if isinstance(faces, Faces) else self.invert(faces)

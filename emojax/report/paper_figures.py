@@ -15,9 +15,9 @@ import numpy as np
 from emojax.faces import images
 from emojax.faces.photo_reader import Portrait
 from emojax.latents import arithmetic, normalisers
+from emojax.latents.bases import Prepared
 from emojax.latents.codes import Inversion
 from emojax.latents.directions import Directions
-from emojax.latents.normalisers import Prepared
 from emojax.pipeline import Faces, Pipeline
 from emojax.report.cards import Card
 from emojax.runtime.choices import EMOTIONS, NEUTRAL, NORMALISERS, InverterName, Normaliser
