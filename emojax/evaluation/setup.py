@@ -12,7 +12,7 @@ from emojax.evaluation.aggregate import Summary, notes
 from emojax.evaluation.ground_truth import GroundTruth
 from emojax.evaluation.inputs import Sources, Targets, resized
 from emojax.evaluation.judges import Judges, load_judges, measure
-from emojax.evaluation.options import Options
+from emojax.evaluation.options import COMPARED, Options
 from emojax.evaluation.run import EvaluatedInverter, Evaluation
 from emojax.evaluation.table import ResultTable, titles
 from emojax.faces import images
@@ -224,6 +224,10 @@ def open_setup(options: Options) -> Setup:
     for name in options.normalisers:
         for directions in found.values():
             normalisers.check(name, directions)
+    if not options.normalisers:
+        known = [normalisers.available(each) for each in found.values()]
+        chosen = tuple(name for name in COMPARED if all(name in each for each in known))
+        options = dataclasses.replace(options, normalisers=chosen)
     inverters = [inversion.load(bundle, n, bfloat16=options.bfloat16) for n in options.inverters]
     mesh = mesh_for(min(options.batch, options.block, options.samples))
     return Setup(

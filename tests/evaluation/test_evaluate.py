@@ -16,9 +16,11 @@ import pytest
 from emojax import evaluate
 from emojax.demo import truth
 from emojax.evaluation import aggregate, ground_truth, inputs
+from emojax.evaluation import setup as evaluation
 from emojax.evaluation import table as evaluation_table
 from emojax.evaluation.ground_truth import LabelledFaces
 from emojax.faces import images
+from emojax.latents import directions as direction_files
 from emojax.latents import inversion, normalisers
 from emojax.metrics import comparison, distance_network, fid
 from emojax.metrics.emotion_score import emotion_score
@@ -289,6 +291,15 @@ def test_the_demos_ground_truth_differs_by_the_expression_alone(monkeypatch):
     np.testing.assert_allclose(jaw.mean(1), 1.0, atol=1e-5)  # targets show all they can
     with pytest.raises(UserError, match="no emotion 'joy' among the demo's faces"):
         people.targets("joy")
+
+
+def test_older_directions_are_compared_without_means(folder, tmp_path):
+    kept = direction_files.load(bundle.find(folder))
+    dataclasses.replace(kept, means=None).save(tmp_path / "older.npz")
+    chosen = options(folder, tmp_path, inverters=("psp",))
+    older = dataclasses.replace(chosen, directions=(tmp_path / "older.npz",))
+    assert evaluation.open_setup(chosen).options.normalisers[-1] == "means"
+    assert evaluation.open_setup(older).options.normalisers == ("reinvert", "none", "subspace")
 
 
 @pytest.mark.parametrize(
