@@ -16,11 +16,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-import tyro
 
 from convert import psp, stylegan, systems
 from convert.generators import MOST_LAYERS, check_filters, numbers, sizes
-from convert.options import destination
+from convert.options import SeveralFiles
 from convert.reader import schema
 from convert.report import file_source, save
 from convert.rules import Ignored, Rule, apply, conv, expected, linear, norm
@@ -55,28 +54,12 @@ SAMPLER_RULES = [
 
 
 @dataclasses.dataclass(frozen=True)
-class Options:
+class Options(SeveralFiles):
     """Flags of the command."""
 
-    files: tyro.conf.Positional[tuple[Path, ...]]
-    """Published files, in any order."""
-    name: str = dataclasses.field(kw_only=True)
-    """Name of the bundle."""
-    checkpoints: Path | None = None
-    """Folder that holds bundles; default: where the bundle is already, else ./checkpoints if there
-    is such a folder, else EMOJAX_HOME or the user's data folder, where all commands find it."""
     codes: Space = "z+"
     """What the encoder among the files gives: z+ as encoder.pt, or w+ as encoder_wplus.pt. Nothing
     in a file tells."""
-
-    @property
-    def folder(self) -> Path:
-        """Folder of the bundle that is written into.
-
-        Raises:
-            UserError: the name is that of the embedded bundle.
-        """
-        return destination(self.name, self.checkpoints)
 
 
 def main(options: Options) -> None:

@@ -18,8 +18,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import tyro
-
 from convert import (
     arcface,
     dcgan,
@@ -35,7 +33,7 @@ from convert import (
     stylegan1,
     systems,
 )
-from convert.options import destination
+from convert.options import SeveralFiles, destination
 from convert.psp import OtherGenerator
 from convert.systems import HYPERSTYLE, W_ENCODER, System
 from emojax.runtime.cli import cli
@@ -68,16 +66,9 @@ STYLE_PARTS = ("dualstylegan", "style_sampler", "styles")
 
 
 @dataclasses.dataclass(frozen=True)
-class Options:
+class Options(SeveralFiles):
     """Flags of the command."""
 
-    files: tyro.conf.Positional[tuple[Path, ...]]
-    """Published files, in any order."""
-    name: str = dataclasses.field(kw_only=True)
-    """Name of the bundle."""
-    checkpoints: Path | None = None
-    """Folder that holds bundles; default: where the bundle is already, else ./checkpoints if there
-    is such a folder, else EMOJAX_HOME or the user's data folder, where all commands find it."""
     other_generator: OtherGenerator = "refuse"
     """What to do if an encoder's decoder is not the bundle's generator: refuse, keep the bundle's,
     or replace it."""

@@ -38,6 +38,28 @@ class Options:
         return bundle.look_up(self.name or self.file.stem)
 
 
+@dataclasses.dataclass(frozen=True)
+class SeveralFiles:
+    """The same for several files, whose bundle has no file's name."""
+
+    files: tyro.conf.Positional[tuple[Path, ...]]
+    """Published files, in any order."""
+    name: str = dataclasses.field(kw_only=True)
+    """Name of the bundle."""
+    checkpoints: Path | None = None
+    """Folder that holds bundles; default: where the bundle is already, else ./checkpoints if there
+    is such a folder, else EMOJAX_HOME or the user's data folder, where all commands find it."""
+
+    @property
+    def folder(self) -> Path:
+        """Folder of the bundle that the parts are written into.
+
+        Raises:
+            UserError: the name is that of the embedded bundle.
+        """
+        return destination(self.name, self.checkpoints)
+
+
 def destination(name: str, checkpoints: Path | None = None) -> Path:
     """Return the folder that converted parts of a bundle are written into.
 
