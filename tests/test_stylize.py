@@ -8,34 +8,21 @@ import numpy as np
 import pytest
 
 import emojax
-from convert import dualstylegan as converter
 from emojax import stylize
 from emojax.__main__ import dispatch
 from emojax.faces import images
 from emojax.latents import stylization
 from emojax.latents.stylization import Strength
-from emojax.models import psp
-from emojax.models.dualstylegan import SamplerConfig, StyleSampler
 from emojax.runtime.cli import run_command
-from emojax.store import bundle, parts
-from tests.support import small_world, style_set, torch_file
-
-ENCODER = psp.EncoderConfig(n_styles=8, style_dim=32, average_rows=0, **small_world.TRUNK)
-SAMPLER = SamplerConfig(structure=style_set.STRUCTURE, colour=5, style_dim=32, hidden=16)
+from emojax.store import bundle
+from tests.support import small_world, style_set
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     """A bundle for transfers, with a small DualStyleGAN through its converter."""
-    root = tmp_path_factory.mktemp("checkpoints")
-    folder = small_world.write_whole(root / "whole")
-    generator = torch_file.write(root / "generator.pt", {"g_ema": style_set.generator()})
-    codes = style_set.write_styles(root / "refined_exstyle_code.npy", style_set.styles(8, 32))
-    converter.main(converter.Options((generator, codes), name=str(folder)))
-    encoder = small_world.table(psp.Encoder, ENCODER, 41)
-    bundle.save(folder, parts.DUALSTYLEGAN_ENCODER, ENCODER, encoder, {"codes": "z+"})
-    sampler = small_world.table(StyleSampler, SAMPLER, 42)
-    bundle.save(folder, parts.STYLE_SAMPLER, SAMPLER, sampler, {})
+    folder = small_world.write_whole(tmp_path_factory.mktemp("checkpoints") / "whole")
+    style_set.write_bundle(folder)
     return folder
 
 

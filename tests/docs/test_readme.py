@@ -11,6 +11,7 @@ from PIL import Image
 from emojax.runtime import compile_cache
 from tests.docs import blocks
 from tests.docs.blocks import PAGES, ROOT
+from tests.support import style_set
 
 SAMPLES = ROOT / "checkpoints/demo/samples"
 OTHERS = {
@@ -53,6 +54,7 @@ def run(folder, *arguments):
 def test_python_blocks_run(folder):
     # index.md repeats the README's; tests/page runs those of web.md, which talk to a page
     codes = {blocks.python(page) for page in PAGES if page.name != "web.md"} - {""}
+    style_set.write_bundle(folder / "home" / "checkpoints" / "cartoon")  # which one page stylises with
     for code in codes:
         run(folder, "-c", code)
     with Image.open(folder / "result.png") as result:

@@ -1,8 +1,16 @@
 """DualStyleGAN's published files, small: a generator around `ros_tiny.pt`, and style codes."""
 
+import tempfile
+from pathlib import Path
+
 import numpy as np
 
+from convert import dualstylegan as converter
+from emojax.models import psp
+from emojax.models.dualstylegan import SamplerConfig, StyleSampler
+from emojax.store import bundle, parts
 from tests.data import recipe
+from tests.support import small_world, torch_file
 from tests.support.oracles import DATA
 
 NAMES = ("style_c.jpg", "style_a.jpg", "style_b.jpg")
@@ -10,6 +18,8 @@ NAMES = ("style_c.jpg", "style_a.jpg", "style_b.jpg")
 
 STRUCTURE = 3
 """Residual blocks of the small generator."""
+ENCODER = psp.EncoderConfig(n_styles=8, style_dim=32, average_rows=0, **small_world.TRUNK)
+SAMPLER = SamplerConfig(structure=STRUCTURE, colour=5, style_dim=32, hidden=16)
 
 
 def generator(seed: int = 0) -> dict[str, np.ndarray]:
@@ -50,3 +60,18 @@ def write_styles(file, codes):
     """Write codes as the original does: a pickled dict in a .npy file; return its path."""
     np.save(file, codes, allow_pickle=True)
     return file
+
+
+def write_bundle(folder):
+    """Write a small DualStyleGAN, its encoder, sampler and styles into a bundle, made if missing.
+
+    Generator and styles go through their converter.
+    """
+    with tempfile.TemporaryDirectory() as place:
+        trained = torch_file.write(Path(place) / "generator.pt", {"g_ema": generator()})
+        codes = write_styles(Path(place) / "refined_exstyle_code.npy", styles(8, 32))
+        converter.main(converter.Options((trained, codes), name=str(folder)))
+    encoder = small_world.table(psp.Encoder, ENCODER, 41)
+    bundle.save(folder, parts.DUALSTYLEGAN_ENCODER, ENCODER, encoder, {"codes": "z+"})
+    sampler = small_world.table(StyleSampler, SAMPLER, 42)
+    bundle.save(folder, parts.STYLE_SAMPLER, SAMPLER, sampler, {})
