@@ -54,7 +54,7 @@ def run(folder, *arguments):
 def test_python_blocks_run(folder):
     # index.md repeats the README's; tests/page runs those of web.md, which talk to a page
     codes = {blocks.python(page) for page in PAGES if page.name != "web.md"} - {""}
-    style_set.write_bundle(folder / "home" / "checkpoints" / "cartoon")  # which one page stylises with
+    style_set.write_bundle(folder / "home/checkpoints/cartoon")  # which one page stylises with
     for code in codes:
         run(folder, "-c", code)
     with Image.open(folder / "result.png") as result:
