@@ -49,8 +49,9 @@ TITLES = {
     8: "Transfer with HyperStyle",
     9: "From the source's expression to the target's",
     10: "With and without re-inversion",
-    11: "One edit by directions of several sources",
 }
+BEYOND = {11: "One edit by directions of several sources"}
+"""The figure that is not the paper's, with --compare."""
 PLOTS = (4, 5)
 """Figures that need matplotlib."""
 
@@ -87,7 +88,7 @@ def main(options: Options) -> None:
     _check(options)
     table, scored = _table(options), _scores(options)
     compared = _compared(options)
-    numbers = list(TITLES) if compared else list(TITLES)[:-1]
+    numbers = [*TITLES, *(BEYOND if compared else ())]
     with progress("reading the networks", len(numbers), "figures") as shown:
         from emojax.pipeline import Pipeline
         from emojax.report import html_page
@@ -234,7 +235,7 @@ def _figure(
     from emojax.report.paper_figures import INVERTER_OF
 
     title, file, pipe = (
-        f"Figure {number}. {TITLES[number]}",
+        f"Figure {number}. {(TITLES | BEYOND)[number]}",
         out / f"figure{number}.png",
         drawer.pipe,
     )
