@@ -24,7 +24,7 @@ from emojax.faces import images
 from emojax.runtime.cli import cli
 from emojax.runtime.errors import UserError
 from emojax.runtime.files import make_folder, replacing
-from emojax.runtime.flags import PipelineFlags, at_least
+from emojax.runtime.flags import PipelineFlags, at_least, check_directions_files
 from emojax.runtime.progress import progress
 from emojax.store import bundle
 from emojax.store.parts import EMOTION, GENERATOR, INVERTER_PARTS, INVERTERS
@@ -125,11 +125,7 @@ def _check(options: Options) -> None:
     at_least("--faces", options.faces, 1)
     if options.k is not None and not 0 < options.k < math.inf:
         raise UserError(f"--k is {options.k}, wanted a number above 0")
-    for file in options.compare:
-        if not file.is_file():
-            raise UserError(f"no file {file}: give a directions file (.npz)")
-    if len({file.stem for file in options.compare}) < len(options.compare):
-        raise UserError("--compare has two files of one name: wanted different names")
+    check_directions_files("--compare", options.compare)
     for place in (options.sources, options.targets):
         if place:
             images.find([place])

@@ -7,14 +7,17 @@ from typing import Literal
 from emojax.evaluation import ground_truth, inputs
 from emojax.runtime.choices import DEFAULT_BUNDLE, Crop, InverterName, K, Normaliser
 from emojax.runtime.errors import UserError
-from emojax.runtime.flags import InversionSteps, at_least, check_inversion_steps
+from emojax.runtime.flags import (
+    InversionSteps,
+    at_least,
+    check_directions_files,
+    check_inversion_steps,
+)
 from emojax.store import bundle as bundles
 from emojax.store.parts import EMOTION, GENERATOR, INVERTER_PARTS
 
 TARGETS = 16
 """People who show each emotion, where there is ground truth."""
-
-
 COMPARED: tuple[Normaliser, ...] = ("reinvert", "none", "subspace", "means")
 """Normalisers of a table unless others are chosen, the paper's first."""
 
@@ -89,11 +92,7 @@ class Options:
                 raise UserError(f"--{name} is {' '.join(chosen)!r}, wanted one or more, each once")
         if self.sources and self.tfds:
             raise UserError("both --sources and --tfds are given: wanted one of them")
-        for file in self.directions:
-            if not file.is_file():
-                raise UserError(f"no file {file}: give a directions file (.npz)")
-        if len({file.stem for file in self.directions}) < len(self.directions):
-            raise UserError("--directions has two files of one name: wanted different names")
+        check_directions_files("--directions", self.directions)
         if self.sources:
             inputs.source_files(self.sources)
         self._check_bundle()

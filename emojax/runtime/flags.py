@@ -3,6 +3,7 @@
 import dataclasses
 import math
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -76,8 +77,8 @@ class PipelineFlags(PhotoFlags):
         at_least("--passes", self.passes, 1)
         check_inversion_steps(self.steps)
         at_least("--batch", self.batch, 1)
-        if self.directions and not self.directions.is_file():
-            raise UserError(f"no file {self.directions}: give a directions file (.npz)")
+        if self.directions:
+            check_directions_files("--directions", (self.directions,))
 
 
 def check_inverts(inverter: InverterName, what: str) -> None:
@@ -92,6 +93,19 @@ def check_inverts(inverter: InverterName, what: str) -> None:
     """
     if inverter == "none":
         raise UserError(f"--inverter is none: {what} photographs, wanted one that inverts")
+
+
+def check_directions_files(flag: str, files: Sequence[Path]) -> None:
+    """Refuse directions files that are missing, or that their names do not tell apart.
+
+    Raises:
+        UserError: says which.
+    """
+    for file in files:
+        if not file.is_file():
+            raise UserError(f"no file {file}: give a directions file (.npz)")
+    if len({file.stem for file in files}) < len(files):
+        raise UserError(f"{flag} has two files of one name: wanted different names")
 
 
 def check_inversion_steps(steps: int | None) -> None:
