@@ -29,7 +29,7 @@ REACH = 3.0
 """How far these faces are moved either way, in sigma."""
 
 SHOWN_BY = {"smile": "happiness", "smiling": "happiness"}
-"""Directions that are named after no class, and the class whose probability rises along them."""
+"""Directions that are named after no score, and the class whose probability rises along them."""
 
 
 def sampled_codes(generator: Generator) -> np.ndarray:
@@ -41,10 +41,10 @@ def sampled_codes(generator: Generator) -> np.ndarray:
 def calibrated(
     found: Directions, generator: Generator, emotion: EmotionNet, faces: int
 ) -> Directions:
-    """Turn each direction so that the class it is named after becomes more probable along it.
+    """Turn each direction so that the classifier's score that it is named after rises along it.
 
-    Faces are moved `REACH` either way. Directions without a class keep their sign, and so do those
-    along which the class changes less than twice the standard error. The result's metadata holds
+    Faces are moved `REACH` either way. Directions without a score keep their sign, and so do those
+    along which the score changes less than twice the standard error. The result's metadata holds
     what was measured.
 
     Args:
@@ -53,14 +53,14 @@ def calibrated(
         emotion: classifies them.
         faces: how many, 2 or more.
     """
-    known = [name.lower() for name in emotion.config.classes]
+    known = emotion.config.scores
     classes = [SHOWN_BY.get(name, name) for name in found.names]
     tested = [i for i, name in enumerate(classes) if name in known]
     if not tested:
         return found
     changes = _changes(found, tested, generator, emotion, faces)
     signs, measured = np.ones(len(found.names)), {}
-    for i, change in zip(tested, changes, strict=True):  # change: [faces, K]
+    for i, change in zip(tested, changes, strict=True):  # change: [faces, S]
         rise = change[:, known.index(classes[i])]
         error = rise.std(ddof=1) / np.sqrt(faces)
         if not (clear := bool(abs(rise.mean()) > 2 * error)):
@@ -87,7 +87,7 @@ def _changes(
     emotion: EmotionNet,
     faces: int,
 ) -> np.ndarray:
-    """Return how much each class rises [tested, faces, K] from one end of `REACH` to the other."""
+    """Return how much each score rises [tested, faces, S] from one end of `REACH` to the other."""
     layers = generator.config.n_latent
     w = sample_codes(generator, jnp.arange(faces, dtype=jnp.uint32), TRUNCATION)
     tiled = np.repeat(np.asarray(w)[:, None], layers, 1)  # [N, L, D]
@@ -100,7 +100,7 @@ def _changes(
 
 
 def _classified(codes: np.ndarray, generator: Generator, emotion: EmotionNet) -> np.ndarray:
-    """Return the classifier's probabilities for W+ codes [N, L, D], on all local devices."""
+    """Return the classifier's scores [N, S] of W+ codes [N, L, D], on all local devices."""
     mesh = devices.local_mesh(most=len(codes))
     networks = devices.everywhere((generator, emotion), mesh)
     return in_batches(
@@ -114,7 +114,7 @@ def _classified(codes: np.ndarray, generator: Generator, emotion: EmotionNet) ->
 @functools.cache
 def _program(mesh: jax.sharding.Mesh) -> Callable[..., jax.Array]:
     return devices.over_samples(
-        scorer.probabilities_of,
+        scorer.scores_of,
         mesh,
         split=(False, False, True),
         compiler_options=xla_options.options(dense=True),

@@ -4,8 +4,9 @@
     emojax directions scores/ --bundle ffhq --method extremes --out extremes.npz
     emojax directions scores/ --bundle ffhq --method tensor --faces people/ --out tensor.npz
 
-Fits one direction per emotion, validates it on held-out samples, measures how far it can be
-followed before faces break, and writes the file. Figures 4 and 5 of the paper are plotted into the
+Fits one direction per emotion, and for valence and arousal where the classifier tells them,
+validates it on held-out samples, measures how far it can be followed before faces break, and writes
+the file. Figures 4 and 5 of the paper are plotted into the
 folder of the scores, if matplotlib is installed.
 """
 
@@ -248,9 +249,10 @@ def _plot(found: Directions, scored: "Scored", place: Place, method: str) -> Non
         return
     files = "figure4_thresholds.png", f"figure5_similarity_{method}.png"
     with place.file(files[0]) as aside:
-        names = [name.lower() for name in scored.settings.classes]
-        columns = [names.index(name) for name in found.names]
-        plots.thresholds(aside, found.names, scored.probabilities[:, columns])
+        classes = [name.lower() for name in scored.settings.classes]
+        names = [name for name in found.names if name in classes]
+        columns = [classes.index(name) for name in names]
+        plots.thresholds(aside, names, scored.probabilities[:, columns])
     with place.file(files[1]) as aside:
         plots.similarity(aside, found.names, found.similarity())
     print("plots: " + ", ".join(f"{place}/{name}" for name in files))

@@ -25,7 +25,7 @@ from emojax.faces.photo_reader import Photograph, check_face
 from emojax.film import loops
 from emojax.latents import directions
 from emojax.latents.directions import Directions
-from emojax.runtime.choices import EMOTIONS, PasteForm, Unit
+from emojax.runtime.choices import PasteForm, Unit
 from emojax.runtime.cli import cli, warn
 from emojax.runtime.errors import UserError
 from emojax.runtime.files import make_folder, sha256, write_json
@@ -59,7 +59,8 @@ class Options:
     seed: int | None = None
     """In place of a photograph: the generated face of this number, as emojax sample draws it."""
     emotion: str = "happiness"
-    """A direction, several to move along at once (fear,surprise), or all: each emotion in turn."""
+    """A direction, several to move along at once (fear,surprise), or all: each direction in turn.
+    Directions fitted with a classifier that tells them have valence and arousal too."""
     k: str | None = None
     """How far: a number, a range such as -5..10, or one for each direction, such as 12,-4 (written
     --k=-4,12 where it begins with a minus); default: the usable range of the direction."""
@@ -197,12 +198,7 @@ def _moves(pipe: "Pipeline", options: Options) -> list[Move]:
     if options.emotion != ALL:
         rows = [tuple(names_in(options.emotion))]
     else:
-        rows = [(name,) for name in EMOTIONS if name in pipe.directions.names]
-        if not rows:
-            raise UserError(
-                f"--emotion {ALL} wants emotions, the directions are "
-                f"{', '.join(pipe.directions.names)}: name one of them"
-            )
+        rows = [(name,) for name in pipe.directions.names]
     n_latent = pipe.inverter.generator.config.n_latent
     moves = [
         Move(dict(zip(names, _amounts(pipe.directions, names, n_latent, options), strict=True)))
@@ -262,12 +258,14 @@ def _write(
         for index, (k, name) in enumerate(zip(move.steps, names, strict=True)):
             picture, face = faces.pictures[index], faces[index]
             images.write(out / name, picture)
-            edits.append({"file": name, "k": k, "predictions": face.emotions})
-            bars = face.probabilities[0] if len(moves) == 1 else None  # a grid is large without
+            edits.append({"file": name, "k": k, "predictions": face.scores})
+            # a grid is large without bars
+            bars = np.asarray(face.prediction.scores)[0] if len(moves) == 1 else None
             row.append(Card(_label(k), picture, bars))
         cards.append(row)
-    width = max(1280, 190 * len(cards[0]))
-    images.write(out / "sheet.png", sheet(cards, pipe.classes, notes=notes, width=width))
+    width, signed = max(1280, 190 * len(cards[0])), pipe.score_names[len(pipe.classes) :]
+    picture = sheet(cards, pipe.classes, signed=signed, notes=notes, width=width)
+    images.write(out / "sheet.png", picture)
     return edits
 
 

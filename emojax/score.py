@@ -6,11 +6,11 @@
     emojax score --bundle ffhq --out s3://BUCKET/scores
     srun -n 8 emojax score --bundle ffhq --out scores/ --distributed
 
-Writes a table of codes w and emotion probabilities, which `emojax directions` reads. A later run
-with more --samples adds to it. Uses every local device. The same command given on several machines,
-at any time, shares the work on one table, in a folder that all see or in an object store. With
---distributed the processes of a cluster that jax knows (Slurm, GKE, TPU pods, Open MPI) divide it
-beforehand.
+Writes a table of codes w and emotion probabilities, which `emojax directions` reads; a classifier
+that tells valence and arousal adds both. A later run with more --samples adds to it. Uses every
+local device. The same command given on several machines, at any time, shares the work on one table,
+in a folder that all see or in an object store. With --distributed the processes of a cluster that
+jax knows (Slurm, GKE, TPU pods, Open MPI) divide it beforehand.
 """
 
 import dataclasses
@@ -155,6 +155,7 @@ def _settings(place: Bundle, generator: "Generator", options: Options) -> "Score
             generator_sha256=place.sha256(GENERATOR),
             emotion_sha256=place.sha256(EMOTION),
             classes=place.config(EMOTION).classes,
+            regressed=place.config(EMOTION).regressed,
             width=generator.config.style_dim,
             samples=options.samples,
             seed=options.seed,
@@ -172,25 +173,29 @@ def _settings(place: Bundle, generator: "Generator", options: Options) -> "Score
 
 
 def _report(table: "ScoreTable", options: Options) -> None:
-    """Print the number of rows and how often each class is the most probable."""
+    """Print the number of rows, how often each class is the most probable, and other means."""
     settings = table.settings
     if not options.check:
         count = settings.count(table.listed())
         print(f"{count:,} of {settings.samples:,} faces scored: {table.place}")
         return
-    count, top = 0, np.zeros(len(settings.classes), np.int64)
+    classes = len(settings.classes)
+    count, top, total = 0, np.zeros(classes, np.int64), np.zeros(len(settings.regressed))
     for ids, rows in table.parts():
         count += len(ids)
-        top += np.bincount(rows.probabilities.argmax(1), minlength=len(top))
+        top += np.bincount(rows.scores[:, :classes].argmax(1), minlength=len(top))
+        total += rows.scores[:, classes:].sum(0, dtype=np.float64)
     print(f"{count:,} of {settings.samples:,} faces scored: {table.place}")
     for name, times in zip(settings.classes, top.tolist(), strict=True):
         print(f"  {name:<10} most probable in {times / max(count, 1):7.2%}")
+    for name, value in zip(settings.regressed, total.tolist(), strict=True):
+        print(f"  {name:<10} on average {value / max(count, 1):+.3f}")
 
 
 def _report_deviation(
     table: "ScoreTable", generator: "Generator", emotion: "EmotionNet", options: Options
 ) -> None:
-    """Compare some rows with the full picture's probabilities; print and write the differences."""
+    """Compare some rows with the full picture's scores; print and write the differences."""
     from emojax.scoring import scorer as scoring
 
     scored = table.read(options.compare)
@@ -198,7 +203,7 @@ def _report_deviation(
     full = dataclasses.replace(table.settings, resolution=None, samples=len(ids))
     scorer = scoring.Scorer(generator, emotion, full, batch=options.batch)
     rows = [part for _, _, part in scorer.results(scoring.split(ids, scorer.batch))]
-    found = scoring.deviation(scored.probabilities[: len(ids)], np.concatenate(rows), full.classes)
+    found = scoring.deviation(scored.scores[: len(ids)], np.concatenate(rows), full)
     table.place.write("deviation.json", json_bytes(found._asdict()))
     print(
         f"at {options.resolution}² instead of {generator.config.size}², {found.samples} faces: "

@@ -44,7 +44,8 @@ class Directions:
     The score of attribute e at a code w is `coefficients[e] · w + intercepts[e]`.
 
     Attributes:
-        names: E names in lower case: "anger", ..., "surprise" (or "age", "smile", ...).
+        names: E names in lower case: "anger", ..., "surprise", of a classifier that tells them
+            "valence" and "arousal" (or other attributes: "age", "smile", ...).
         coefficients: [E, D] raw regression coefficients in W, or [E, L, D] where every layer of W+
             has its own.
         intercepts: [E] values of the regression at w = 0.
@@ -52,7 +53,7 @@ class Directions:
         sigma: [E] standard deviation over samples w of ⟨w, unit⟩, unit as in `units` ([E, L, D]:
             of the code tiled over the layers).
         metadata: JSON-able: method, samples, r2, spearman, generator_sha256, ...
-        means: steps between the mean faces of the classifier's classes; None where no scores were
+        means: steps between the mean faces of the classifier's scores; None where no scores were
             fitted, or before the release that keeps them.
         usable: [E, 2] lowest and highest k of each direction, in units of "norm", at which faces
             are still faces of the same person and the attribute still changes, see
@@ -213,6 +214,9 @@ class Directions:
         if self.means is not None:
             arrays["mean_classes"] = np.array(self.means.classes)
             arrays["mean_steps"], arrays["mean_shares"] = self.means.steps, self.means.shares
+            if self.means.regressed:
+                arrays["mean_regressed"] = np.array(self.means.regressed)
+                arrays["mean_slopes"] = self.means.slopes
         array_file.write(file, arrays)
 
     @classmethod
@@ -242,11 +246,15 @@ def _is_name(name: str) -> bool:
 
 
 def _means(table: Table) -> EmotionMeans:
-    return EmotionMeans(
+    found = EmotionMeans(
         table.texts("mean_classes", "K"),
         table.numbers("mean_steps", "K", "D"),
         table.numbers("mean_shares", "K"),
     )
+    if "mean_regressed" not in table:
+        return found
+    names, slopes = table.texts("mean_regressed", "V"), table.numbers("mean_slopes", "V", "D")
+    return dataclasses.replace(found, regressed=names, slopes=slopes)
 
 
 def _axes(table: Table) -> tuple[str, ...]:

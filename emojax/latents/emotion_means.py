@@ -22,15 +22,23 @@ class EmotionMeans:
     they have beside it. The mean codes of the classes, samples weighted by p², less the mean of
     these, are B₂: they see faces that surely show the class, but do not part classes.
 
+    What a classifier regresses beside them, valence and arousal, is no mixture of classes and has a
+    step of its own: how far the mean code moves when one of them rises by 1 and the others stay,
+    (Cov(w, v) Cov(v)⁺)ᵀ.
+
     Attributes:
         classes: K, in lower case, in the order of the classifier's probabilities.
         steps: [K, D], Bᵀ = (B₁ + B₂)ᵀ / 2; they sum to 0.
         shares: [K] mean probabilities, p̄.
+        regressed: names of V more scores, in lower case.
+        slopes: [V, D], the step of each.
     """
 
     classes: tuple[str, ...]
     steps: np.ndarray
     shares: np.ndarray
+    regressed: tuple[str, ...] = ()
+    slopes: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros((0, 0)))
 
     def __post_init__(self) -> None:
         """Check shapes and values.
@@ -45,10 +53,15 @@ class EmotionMeans:
                 f"steps are {list(self.steps.shape)} and shares {list(self.shares.shape)}, wanted "
                 f"[{count}, D] and [{count}]"
             )
-        if not (np.isfinite(self.steps).all() and np.isfinite(self.shares).all()):
+        if self.regressed and self.slopes.shape != (len(self.regressed), self.steps.shape[1]):
+            raise ValueError(
+                f"slopes are {list(self.slopes.shape)}, wanted "
+                f"{[len(self.regressed), self.steps.shape[1]]}"
+            )
+        if not all(np.isfinite(each).all() for each in (self.steps, self.shares, self.slopes)):
             raise ValueError("mean codes hold NaN or infinity")
-        if len(set(self.classes)) < count:
-            raise ValueError("a class of the mean codes appears twice")
+        if len({*self.classes, *self.regressed}) < count + len(self.regressed):
+            raise ValueError("a score of the mean codes appears twice")
         if not ((self.shares > 0) & (self.shares <= 1)).all():
             raise ValueError("shares of the mean codes are no probabilities, wanted 0 to 1")
 
@@ -57,23 +70,31 @@ def fit(scored: Scored) -> EmotionMeans:
     """Return the steps between the mean faces of scored samples, in one pass over them.
 
     Args:
-        scored: codes [n, D] and probabilities [n, K].
+        scored: codes [n, D] and scores [n, S].
     """
-    codes, probabilities = scored.codes, scored.probabilities
-    mean, shares = (x.mean(0, dtype=np.float64) for x in (codes, probabilities))
-    among = np.zeros((len(shares), len(shares)))
-    between, certain = np.zeros((2, len(shares), len(mean)))
-    weights = np.zeros(len(shares))
+    codes, scores, count = scored.codes, scored.scores, len(scored.settings.classes)
+    mean, typical = (x.mean(0, dtype=np.float64) for x in (codes, scores))
+    among, between = np.zeros((len(typical), len(typical))), np.zeros((len(typical), len(mean)))
+    certain, weights = np.zeros((count, len(mean))), np.zeros(count)
     for start in range(0, len(codes), _BLOCK):
         rows = slice(start, start + _BLOCK)
-        p, w = np.float64(probabilities[rows]), codes[rows] - mean
-        among += (p - shares).T @ (p - shares)
-        between += (p - shares).T @ w
-        certain += np.square(p).T @ w
-        weights += np.square(p).sum(0)
-    values, vectors = np.linalg.eigh(among)  # of rank K − 1: probabilities sum to 1
-    kept = values > RANK * values.max()
-    inverse = (vectors[:, kept] / values[kept]) @ vectors[:, kept].T
-    classes = tuple(name.lower() for name in scored.settings.classes)
-    means = certain / weights[:, None]
-    return EmotionMeans(classes, (inverse @ between + means - means.mean(0)) / 2, shares)
+        s, w = scores[rows].astype(np.float64), codes[rows] - mean
+        among += (s - typical).T @ (s - typical)
+        between += (s - typical).T @ w
+        certain += np.square(s[:, :count]).T @ w
+        weights += np.square(s[:, :count]).sum(0)
+    names, means = scored.settings.scores, certain / weights[:, None]
+    return EmotionMeans(
+        names[:count],
+        (_inverse(among[:count, :count]) @ between[:count] + means - means.mean(0)) / 2,
+        typical[:count],
+        names[count:],
+        _inverse(among[count:, count:]) @ between[count:],
+    )
+
+
+def _inverse(covariance: np.ndarray) -> np.ndarray:
+    """Return a pseudo-inverse; K probabilities, which sum to 1, have a covariance of rank K − 1."""
+    values, vectors = np.linalg.eigh(covariance)
+    kept = values > RANK * values.max(initial=0)
+    return (vectors[:, kept] / values[kept]) @ vectors[:, kept].T

@@ -1,14 +1,13 @@
 """Fit latent directions to scored samples, by the paper's regression or one of other methods.
 
-Each method maps codes X [n, D] and class probabilities Y [n, E] to a linear score per class,
-score_e(w) = coefficients[e] · w + intercepts[e]; the direction is the unit vector along
-coefficients[e].
+Each method maps codes X [n, D] and scores Y [n, E] (class probabilities, and where the classifier
+regresses them valence and arousal) to linear scores, score_e(w) = coefficients[e] · w +
+intercepts[e]; the direction is the unit vector along coefficients[e].
 """
 
-import dataclasses
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -29,7 +28,7 @@ logger = logging.getLogger(__name__)
 
 
 class Linear(NamedTuple):
-    """Linear scores of E classes, float64.
+    """E linear scores, float64.
 
     Attributes:
         coefficients: [E, D], or [E, L, D] where every layer of W+ has its own.
@@ -43,7 +42,7 @@ class Linear(NamedTuple):
 
 
 class Quality(NamedTuple):
-    """How well linear scores predict probabilities on held-out samples.
+    """How well linear scores predict the classifier's on held-out samples.
 
     Attributes:
         r2: [E] coefficient of determination, at most 1; 0 is no better than the mean.
@@ -84,10 +83,10 @@ def svr_config(x: np.ndarray, config: FitConfig) -> SVRConfig:
 
 
 def fit(scored: Scored, config: FitConfig, structured: StructuredCodes | None = None) -> Directions:
-    """Fit one direction per class on most of the samples and validate it on the rest.
+    """Fit one direction per score on most of the samples and validate it on the rest.
 
     Args:
-        scored: codes and probabilities.
+        scored: codes and scores.
         config: method and split.
         structured: what method "tensor" decomposes; its emotions get a direction.
 
@@ -97,19 +96,23 @@ def fit(scored: Scored, config: FitConfig, structured: StructuredCodes | None = 
         of the run that scored the samples.
 
     Raises:
-        UserError: too few samples, or a class whose probability never changes.
+        UserError: too few samples, or a score that never changes.
     """
-    names = tuple(name.lower() for name in scored.settings.classes)
-    codes, probabilities = scored.codes.astype(np.float32, copy=False), scored.probabilities
+    settings = scored.settings
+    names, codes, scores = (
+        settings.scores,
+        scored.codes.astype(np.float32, copy=False),
+        scored.scores,
+    )
     if structured is not None:
-        names, probabilities = _of_emotions(structured, names, probabilities)
-    train = _training_size(names, probabilities, config)
-    x, y = codes[:train], probabilities[:train]
+        names, scores = _of_emotions(structured, names, scores)
+    train = _training_size(names, scores, config)
+    x, y = codes[:train], scores[:train]
     if structured is not None:
         found = tensor(x, structured, config)
     else:
         found = _METHODS[config.method](x, y, config)
-    quality = validate(found, x, y, codes[train:], probabilities[train:], config.method)
+    quality = validate(found, x, y, codes[train:], scores[train:], config.method)
     mean = x.mean(0, dtype=np.float64)
     flat = found.coefficients.reshape(len(names), -1)
     units = found.coefficients / np.linalg.norm(flat, axis=1).reshape(
@@ -122,9 +125,9 @@ def fit(scored: Scored, config: FitConfig, structured: StructuredCodes | None = 
         "held_out": len(codes) - train,
         "r2": dict(zip(names, quality.r2.tolist(), strict=True)),
         "spearman": dict(zip(names, quality.spearman.tolist(), strict=True)),
-        **opposition(names, flat),
-        "generator_sha256": scored.settings.generator_sha256,
-        "scores": dataclasses.asdict(scored.settings),
+        **opposition(names, flat, settings.classes),
+        "generator_sha256": settings.generator_sha256,
+        "scores": settings.record(),
     }
     sigma = _deviations(x, mean, _in_w(units))
     means = emotion_means.fit(scored)
@@ -133,25 +136,25 @@ def fit(scored: Scored, config: FitConfig, structured: StructuredCodes | None = 
     )
 
 
-def _training_size(names: tuple[str, ...], probabilities: np.ndarray, config: FitConfig) -> int:
+def _training_size(names: tuple[str, ...], scores: np.ndarray, config: FitConfig) -> int:
     """Return how many of the samples are fitted.
 
     Raises:
-        UserError: too few samples, or a class whose probability never changes.
+        UserError: too few samples, or a score that never changes.
     """
-    count = len(probabilities)
+    count = len(scores)
     train = round(count * (1 - config.held_out))
     if train < 2 or count - train < 2:
         raise UserError(
             f"{count} scored samples of which {config.held_out:g} are held out: wanted at least 2 "
             "to fit and 2 to validate on; score more"
         )
-    parts = probabilities[:train], probabilities[train:]
+    parts = scores[:train], scores[train:]
     constant = np.any([np.ptp(part, axis=0) == 0 for part in parts], axis=0)
     if constant.any():
         raise UserError(
-            f"the probability of {names[int(constant.argmax())]} is the same in all samples: score "
-            "more, or use a classifier that tells these pictures apart"
+            f"the score of {names[int(constant.argmax())]} is the same in all samples: score more, "
+            "or use a classifier that tells these pictures apart"
         )
     return train
 
@@ -192,7 +195,7 @@ def regression(x: np.ndarray, y: np.ndarray, config: FitConfig) -> Linear:
 
 
 def extremes(x: np.ndarray, y: np.ndarray, config: FitConfig) -> Linear:
-    """Return the linear SVM that separates each class's highest samples from its lowest.
+    """Return the linear SVM that separates each score's highest samples from its lowest.
 
     Source: genforce/interfacegan `utils/manipulator.py`, `train_boundary`, with liblinear in place
     of libsvm, whose time grows with the square of the samples. Coefficients and intercepts are the
@@ -221,10 +224,10 @@ def extremes(x: np.ndarray, y: np.ndarray, config: FitConfig) -> Linear:
 
 
 def components(x: np.ndarray, y: np.ndarray, _config: FitConfig) -> Linear:
-    """Return for each class the principal component of W that correlates most with it.
+    """Return for each score the principal component of W that correlates most with it.
 
-    Source: GANSpace (Härkönen et al. 2020), where people name the components; here a class gets the
-    component of highest absolute correlation with its probability, scaled to predict it.
+    Source: GANSpace (Härkönen et al. 2020), where people name the components; here a score gets the
+    component of highest absolute correlation with it, scaled to predict it.
     """
     mean, target = x.mean(0, dtype=np.float64), y.mean(0, dtype=np.float64)
     centred = x - mean.astype(np.float32)
@@ -271,9 +274,9 @@ def tensor(x: np.ndarray, structured: StructuredCodes, config: FitConfig) -> Lin
 
 
 def _of_emotions(
-    structured: StructuredCodes, names: tuple[str, ...], probabilities: np.ndarray
+    structured: StructuredCodes, names: tuple[str, ...], scores: np.ndarray
 ) -> tuple[tuple[str, ...], np.ndarray]:
-    """Return the names of structured codes, and their columns of the probabilities.
+    """Return the names of structured codes, and their columns of the scores.
 
     Raises:
         UserError: an emotion that the classifier does not know.
@@ -282,7 +285,7 @@ def _of_emotions(
         raise UserError(
             f"the faces show {unknown[0]!r:.60}, which was not scored: wanted {', '.join(names)}"
         )
-    return structured.emotions, probabilities[:, [names.index(n) for n in structured.emotions]]
+    return structured.emotions, scores[:, [names.index(n) for n in structured.emotions]]
 
 
 def _in_w(coefficients: np.ndarray) -> np.ndarray:
@@ -292,7 +295,7 @@ def _in_w(coefficients: np.ndarray) -> np.ndarray:
 
 _METHODS = {"svr": regression, "extremes": extremes, "pca": components}
 UNSCALED = ("extremes", "tensor")
-"""Methods whose scores are no probabilities."""
+"""Methods whose scores are on a scale of their own."""
 
 
 def validate(
@@ -303,17 +306,17 @@ def validate(
     held_y: np.ndarray,
     method: FitMethod,
 ) -> Quality:
-    """Compare linear scores with the probabilities of held-out samples.
+    """Compare linear scores with the classifier's scores of held-out samples.
 
-    Where scores are no probabilities, a straight line, fitted by least squares to the training
-    samples, maps them to probabilities first.
+    Where linear scores are on a scale of their own, a straight line, fitted by least squares to the
+    training samples, maps them to the classifier's first.
 
     Args:
         found: the method's result.
         x: [n, D] training codes.
-        y: [n, E] training probabilities.
+        y: [n, E] training scores of the classifier.
         held_x: [m, D] held-out codes.
-        held_y: [m, E] held-out probabilities.
+        held_y: [m, E] held-out scores.
         method: the method.
     """
     coefficients = _in_w(found.coefficients)
@@ -329,22 +332,31 @@ def validate(
     return Quality(r2, np.array([scipy.stats.spearmanr(a, b)[0] for a, b in columns]))
 
 
-def opposition(names: tuple[str, ...], coefficients: np.ndarray) -> dict[str, float]:
-    """Measure how far the neutral direction is minus the sum of the others.
+def opposition(
+    names: Sequence[str], coefficients: np.ndarray, classes: Sequence[str]
+) -> dict[str, float]:
+    """Measure how far the neutral direction is minus the sum of the other classes'.
 
     Softmax probabilities sum to 1, so the coefficients of a regression that is linear in its
     targets sum to 0: exactly for the squared loss with ε = 0 and a free intercept; with a penalised
     intercept the sum shrinks as samples are added.
+
+    Args:
+        names: of the scores.
+        coefficients: [E, M].
+        classes: those of the scores that are probabilities, in any case.
 
     Returns:
         `neutral_cosine`, the cosine of neutral and minus the sum of the others, and
         `neutral_residual`, the norm of the sum of all over that of neutral. Empty without a class
         "neutral".
     """
-    if NEUTRAL not in names:
+    known = {name.lower() for name in classes}
+    rows = {name: row for name, row in zip(names, coefficients, strict=True) if name in known}
+    if NEUTRAL not in rows:
         return {}
-    neutral = coefficients[names.index(NEUTRAL)]
-    others = coefficients.sum(0) - neutral
+    neutral = rows[NEUTRAL]
+    others = np.sum([*rows.values()], 0) - neutral
     length = np.linalg.norm(neutral)
     return {
         "neutral_cosine": float(-neutral @ others / (length * np.linalg.norm(others))),

@@ -4,8 +4,8 @@ Faces that the generator draws are moved along a direction, in steps either way.
 long as three quarters of the faces are recognised: their features (Inception's, or those of the
 bundle's own network) are nearer to the unmoved face's than to those of any of 1,000 other faces.
 Among these k, the range ends where the classifier's answer stops changing: where the mean
-log-odds of the direction's class have made 95 % of their largest rise (upwards) or fall
-(downwards). Both ends are interpolated between steps.
+log-odds of the direction's class, or the mean valence or arousal, have made 95 % of their largest
+rise (upwards) or fall (downwards). Both ends are interpolated between steps.
 """
 
 import dataclasses
@@ -68,7 +68,7 @@ class Curve(NamedTuple):
 
     Attributes:
         k: [J] rising from 0, in units of "norm".
-        change: [J] mean change of the class's log-odds in the wanted sense, from 0.
+        change: [J] mean change of the classifier's answer in the wanted sense, from 0.
         recognised: [J] share of the faces that are recognised, from 1.
     """
 
@@ -87,7 +87,7 @@ def measure(
         networks: see `Networks`.
         advance: called after each of `STEPS` steps.
     """
-    known = [name.lower() for name in networks.emotion.config.classes]
+    known = networks.emotion.config.scores
     ends = np.zeros((len(found.names), 2))
     for (index, side), curve in _curves(found, networks, known, advance).items():
         judged = found.names[index] in known
@@ -172,8 +172,9 @@ def _curves(
     tiled = np.repeat(w[:, None], n_latent, axis=1)
     step = STEP * np.sqrt(n_latent * w.var(0).mean())
     unit, run = found.tiled(n_latent).astype(np.float32), _runner(networks)
-    logits, features = run(tiled)
-    start, others = _log_odds(logits[:FACES]), features[FACES:]
+    classes = len(networks.emotion.config.classes)
+    outputs, features = run(tiled)
+    start, others = _answers(outputs[:FACES], classes), features[FACES:]
     ways = {(e, side): [(0.0, 0.0, 1.0)] for e in range(len(found.names)) for side in (-1, 1)}
     moving = list(ways)
     for number in range(1, STEPS + 1):
@@ -186,7 +187,7 @@ def _curves(
             change = 0.0
             if found.names[e] in known:
                 column = known.index(found.names[e])
-                change = side * (_log_odds(now) - start)[:, column].mean()
+                change = side * (_answers(now, classes) - start)[:, column].mean()
             share = _recognised(seen, features[:FACES], others)
             ways[way].append((k, change, share))
             if share < RECOGNISED:
@@ -205,6 +206,11 @@ def _recognised(moved: np.ndarray, own: np.ndarray, others: np.ndarray) -> float
     return float((distance <= squares.min(1)).mean())
 
 
+def _answers(outputs: np.ndarray, classes: int) -> np.ndarray:
+    """Return [N, S]: log-odds of the classes, and what follows their logits as it is."""
+    return np.concatenate([_log_odds(outputs[:, :classes]), outputs[:, classes:]], axis=1)
+
+
 def _log_odds(logits: np.ndarray) -> np.ndarray:
     """Return log p / (1 - p) [N, K] of each class's probability."""
     rows = logits.astype(np.float64)
@@ -213,7 +219,7 @@ def _log_odds(logits: np.ndarray) -> np.ndarray:
 
 
 def _runner(networks: Networks) -> Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]:
-    """Return a function from codes [N, L, D] to logits [N, K] and features [N, F] (F may be 0)."""
+    """Return a function from codes [N, L, D] to outputs [N, S] and features [N, F] (F may be 0)."""
     config = networks.generator.config
     small = [size for size in config.resolutions if size <= LARGEST]
     resolution = max(small, default=config.size)
@@ -235,10 +241,10 @@ def _program(
     def run(models: tuple, codes: jax.Array) -> tuple[jax.Array, jax.Array]:
         generator, emotion, network = models
         pictures = jnp.clip(generator.synthesis(codes, resolution=resolution), -1.0, 1.0)
-        logits = classifier.predict(emotion, pictures, crop=crop).logits
+        outputs = classifier.predict(emotion, pictures, crop=crop).outputs
         if extract is None:
-            return logits, jnp.zeros((len(codes), 0))
-        return logits, extract(network, jnp.round((pictures + 1.0) * 127.5))
+            return outputs, jnp.zeros((len(codes), 0))
+        return outputs, extract(network, jnp.round((pictures + 1.0) * 127.5))
 
     return devices.over_samples(
         run, mesh, split=(False, True), compiler_options=xla_options.options(dense=True)

@@ -19,6 +19,9 @@ from emojax.nn.conv_norm import ConvNorm
 
 EIGHT = ("Anger", "Contempt", "Disgust", "Fear", "Happiness", "Neutral", "Sadness", "Surprise")
 SEVEN = tuple(name for name in EIGHT if name != "Contempt")
+VALENCE_AROUSAL = ("Valence", "Arousal")
+"""What the `va_mtl` networks tell beside the classes, in this order: two linear outputs, regressed
+on AffectNet's labels in [-1, 1], which may leave that range a little."""
 
 MEAN = np.array([0.485, 0.456, 0.406], np.float32)
 DEVIATION = np.array([0.229, 0.224, 0.225], np.float32)
@@ -64,9 +67,19 @@ class EmotionConfig:
         return cls(width=1.1, depth=1.2, size=260, **changes)
 
     @property
+    def regressed(self) -> tuple[str, ...]:
+        """Names of the outputs that follow the logits."""
+        return VALENCE_AROUSAL if self.valence_arousal else ()
+
+    @property
+    def scores(self) -> tuple[str, ...]:
+        """Names of everything that the network tells of a face, in lower case and in order."""
+        return tuple(name.lower() for name in (*self.classes, *self.regressed))
+
+    @property
     def outputs(self) -> int:
         """Number of outputs of the last layer."""
-        return len(self.classes) + 2 * self.valence_arousal
+        return len(self.scores)
 
     def channels(self, base: int) -> int:
         """Scale B0's channels to the nearest multiple of 8, but not below 0.9, as timm does."""

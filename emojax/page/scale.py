@@ -3,7 +3,7 @@
 import dataclasses
 from typing import Literal, NamedTuple
 
-from emojax import EMOTIONS, Faces, Pipeline
+from emojax import Faces, Pipeline
 from emojax.runtime.choices import NEUTRAL
 
 SliderUnit = Literal["percent", "norm", "layer", "sigma"]
@@ -40,10 +40,8 @@ class Scale:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The directions that have a slider: the emotions, or else the first ones there are."""
-        known = self.pipe.directions.names
-        emotions = tuple(name for name in EMOTIONS if name in known)
-        return emotions or known[:MOST]
+        """The directions that have a slider: the bundle's, at most `MOST`."""
+        return self.pipe.directions.names[:MOST]
 
     @property
     def layers(self) -> int:

@@ -26,6 +26,11 @@ class Renderer(Protocol):
         """The classifier's classes."""
         ...
 
+    @property
+    def score_names(self) -> tuple[str, ...]:
+        """Names of what the classifier tells."""
+        ...
+
     def draw(self, codes: Inversion) -> np.ndarray:
         """Return the pictures uint8 [N,S,S,3] of some codes."""
         ...
@@ -221,6 +226,18 @@ class Faces(Sequence["Faces"]):
         """
         said = self._only("probabilities", lambda: self.probabilities)
         return named(said[0], self.pipeline.classes)
+
+    @property
+    def scores(self) -> dict[str, float]:
+        """All that the classifier tells of the one face by name.
+
+        Emotion probabilities, then valence and arousal in about [-1, 1] if it tells them.
+
+        Raises:
+            UserError: there are several.
+        """
+        said = self._only("prediction.scores", lambda: np.asarray(self.prediction.scores))
+        return named(said[0], self.pipeline.score_names)
 
     def _only(self, name: str, get: Callable[[], Any]) -> Any:
         if len(self) != 1:

@@ -40,7 +40,7 @@ class Pipeline(Expressions, Styling):
         settings: what it was opened with.
         bundle: where the networks come from.
         inverter: generator, encoder and what else the inverter needs.
-        directions: one for each emotion (or other attribute).
+        directions: one for each score of the classifier (or other attribute).
         classifier: the emotion classifier.
         classes: its K classes in lower case, in the order of its probabilities.
         size: side of the generator's pictures.
@@ -91,6 +91,11 @@ class Pipeline(Expressions, Styling):
     def classes(self) -> tuple[str, ...]:
         """The classifier's classes in lower case, in the order of its probabilities."""
         return tuple(name.lower() for name in self.classifier.config.classes)
+
+    @property
+    def score_names(self) -> tuple[str, ...]:
+        """Names of all that the classifier tells: classes, then valence and arousal if it does."""
+        return self.classifier.config.scores
 
     @property
     def inverters(self) -> tuple[InverterName, ...]:
@@ -255,12 +260,25 @@ class Pipeline(Expressions, Styling):
             photo: see `read`.
             face: see `read`.
         """
+        scores = self.scores(photo, face=face)
+        return {name: scores[name] for name in self.classes}
+
+    def scores(self, photo: Photo, *, face: str = "only") -> dict[str, float]:
+        """Return all that the classifier tells of the face in a photograph.
+
+        Args:
+            photo: see `read`.
+            face: see `read`.
+
+        Returns:
+            Emotion probabilities, then valence and arousal, in about [-1, 1], if it tells them.
+        """
         portrait = self.read(photo, face=face)
-        probabilities = self.classify(portrait.face[None]).probabilities
-        return named(np.asarray(probabilities)[0], self.classes)
+        scores = self.classify(portrait.face[None]).scores
+        return named(np.asarray(scores)[0], self.score_names)
 
     def classify(self, pictures: np.ndarray) -> classification.Prediction:
-        """Return logits and probabilities [N,K] of aligned pictures [N,S,S,3].
+        """Return what the classifier says of aligned pictures [N,S,S,3].
 
         Args:
             pictures: uint8, or float in [-1, 1].

@@ -1,4 +1,4 @@
-"""Sheets of cards: a face with a caption, and the classifier's probabilities as bars."""
+"""Sheets of cards: a face with a caption, and the classifier's scores as bars."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -27,18 +27,20 @@ class Card(NamedTuple):
     Attributes:
         label: caption above the picture.
         picture: uint8 [H,W,3]; scaled to the side of the card.
-        probabilities: [K], shown as bars below the picture; None: no bars.
+        scores: [K] probabilities, or [K + V] with as many signed values, shown as bars below the
+            picture; None: no bars.
     """
 
     label: str
     picture: np.ndarray
-    probabilities: np.ndarray | None = None
+    scores: np.ndarray | None = None
 
 
 def sheet(
     rows: Sequence[Sequence[Card]],
     names: Sequence[str],
     *,
+    signed: Sequence[str] = (),
     headings: Sequence[str] = (),
     notes: Sequence[str] = (),
     width: int = 1280,
@@ -50,6 +52,7 @@ def sheet(
         rows: the cards of a row share the width equally; a row whose pictures would become larger
             than `most` is centred.
         names: K classes, which label the bars.
+        signed: V more names, of scores from -1 to 1, whose bars begin in the middle.
         headings: of the rows; a row with "" belongs to the one above it, and its pictures have the
             same size. May be left out.
         notes: sentences above everything, in the colour of the strongest bar.
@@ -68,7 +71,7 @@ def sheet(
     for index, row in enumerate(rows):
         if headings and headings[index]:
             strips.append(_heading(headings[index], width))
-        strips.append(_strip(row, names, width, most, columns[index]))
+        strips.append(_strip(row, (names, signed), width, most, columns[index]))
     whole = Image.new("RGB", (width, sum(strip.height for strip in strips)), PAPER)
     top = 0
     for strip in strips:
@@ -108,14 +111,18 @@ def _columns(rows: Sequence[Sequence[Card]], headings: Sequence[str]) -> list[in
 
 
 def _strip(
-    cards: Sequence[Card], names: Sequence[str], width: int, most: int, columns: int
+    cards: Sequence[Card],
+    names: tuple[Sequence[str], Sequence[str]],
+    width: int,
+    most: int,
+    columns: int,
 ) -> Image.Image:
-    """Return one row of cards, each a `columns`-th of the width."""
+    """Return one row of cards, each a `columns`-th of the width; names: classes, and signed."""
     side = min((width - _GAP) // columns - _GAP, most)
     line = min(max(side // 13, 10), 19)
     caption = 2 * line
-    bars = any(card.probabilities is not None for card in cards)
-    height = caption + side + (_GAP // 2 + line * len(names) if bars else 0) + _GAP
+    lines = max((len(card.scores) for card in cards if card.scores is not None), default=0)
+    height = caption + side + (_GAP // 2 + line * lines if lines else 0) + _GAP
     strip = Image.new("RGB", (_GAP + columns * (side + _GAP), height), PAPER)
     pen = ImageDraw.Draw(strip)
     for index, card in enumerate(cards):
@@ -124,35 +131,42 @@ def _strip(
         pen.text(middle, card.label, INK, fitting(card.label, side, line + 2), anchor="mm")
         picture = Image.fromarray(card.picture).resize((side, side), Image.Resampling.BICUBIC)
         strip.paste(picture, (left, caption))
-        if card.probabilities is not None:
-            _bars(pen, card.probabilities, names, (left, caption + side + _GAP // 2), side, line)
+        if card.scores is not None:
+            _bars(pen, card.scores, names, (left, caption + side + _GAP // 2), side, line)
     return strip
 
 
 def _bars(
     pen: ImageDraw.ImageDraw,
     values: np.ndarray,
-    names: Sequence[str],
+    names: tuple[Sequence[str], Sequence[str]],
     corner: tuple[int, int],
     side: int,
     line: int,
 ) -> None:
-    """Draw a bar for each class with its name and per cent, the highest in another colour."""
+    """Draw a bar for each class with its name and per cent, and for each signed score.
+
+    That of the most probable class has another colour.
+    """
     left, top = corner
     letters = font(max(line - 3, 9))
-    column = round(max(letters.getlength(name) for name in names)) + 6
+    (classes, signed), count = names, len(names[0])
+    column = round(max(letters.getlength(name) for name in (*classes, *signed))) + 6
     number = round(letters.getlength("100 %")) + 4
     room = max(side - column - number, 1)
-    for index, (name, value) in enumerate(zip(names, values, strict=True)):
-        y = top + index * line
-        is_strongest = index == int(np.argmax(values))
-        pen.text((left, y + line / 2), name, INK if is_strongest else SOFT, letters, anchor="lm")
+    shown = [*classes, *signed[: len(values) - count]]
+    for index, (name, value) in enumerate(zip(shown, values, strict=True)):
+        y, is_signed = top + index * line, index >= count
+        is_strongest = index == int(np.argmax(values[:count]))
+        ink = INK if is_strongest else SOFT
+        pen.text((left, y + line / 2), name, ink, letters, anchor="lm")
         edges = (left + column, y + 2, left + column + room, y + line - 2)
         pen.rectangle(edges, TRACK)
-        full = round(room * float(value))
+        start = edges[0] + room // 2 if is_signed else edges[0]
+        full = round(room * float(np.clip(value, -1, 1)) / (2 if is_signed else 1))
         if full:
             colour = STRONGEST if is_strongest else BAR
-            pen.rectangle((edges[0], edges[1], edges[0] + full, edges[3]), colour)
-        percent = f"{100 * value:.0f} %"
-        ink = INK if is_strongest else SOFT
-        pen.text((left + side, y + line / 2), percent, ink, letters, anchor="rm")
+            ends = sorted((start, start + full))
+            pen.rectangle((ends[0], edges[1], ends[1], edges[3]), colour)
+        said = f"{value:+.2f}" if is_signed else f"{100 * value:.0f} %"
+        pen.text((left + side, y + line / 2), said, ink, letters, anchor="rm")

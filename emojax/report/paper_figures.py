@@ -20,7 +20,7 @@ from emojax.latents.codes import Inversion
 from emojax.latents.directions import Directions
 from emojax.pipeline import Faces, Pipeline
 from emojax.report.cards import Card
-from emojax.runtime.choices import EMOTIONS, NEUTRAL, NORMALISERS, InverterName, Normaliser
+from emojax.runtime.choices import NEUTRAL, NORMALISERS, InverterName, Normaliser
 from emojax.scoring.sampling import sample_codes
 from emojax.store.parts import INVERTERS
 
@@ -34,6 +34,8 @@ COMPARISON = 11
 """Number of the figure beyond the paper's: one edit by directions of several sources."""
 FEW = 4
 """Number of targets in Figures 9 and 10."""
+MOST = 12
+"""Directions at most in Figures 3, 6 and 11."""
 INVERTER_OF: dict[int, InverterName] = {7: "psp", 8: "hyperstyle"}
 """Figures that show one inverter whatever the settings."""
 COMPARED: tuple[Normaliser, ...] = ("none", "reinvert", "subspace", "means")
@@ -111,7 +113,7 @@ class PaperFigures:
 
     def order(self) -> FaceFigure:
         """Draw Figure 3: generated faces sorted by their score along each direction."""
-        pipe, names = self.pipe, self._emotions()
+        pipe, names = self.pipe, self._directions()
         generator = pipe.inverter.generator
         w = np.asarray(sample_codes(generator, jnp.arange(SAMPLES)))
         scores = pipe.directions.predict(w)
@@ -133,7 +135,7 @@ class PaperFigures:
         """Draw Figure 6: one face moved along each direction."""
         pipe, found = self._inversion(self.pipe.settings.inverter)
         code, rows = found.codes[0], []
-        for name in self._emotions():
+        for name in self._directions():
             ends = (-self.k, self.k) if self.k else pipe.directions.usable_range(name)
             amounts = np.linspace(*ends, STEPS).tolist()
             codes = arithmetic.edit(code.w_plus, pipe.directions, {name: amounts})
@@ -212,7 +214,7 @@ class PaperFigures:
         layers = pipe.inverter.generator.config.n_latent
         kept = {title: each.tiled(layers) for title, each in self.compared.items()}
         reference = next(iter(kept))
-        for name in self._emotions():
+        for name in self._directions():
             cards = [Card(f"source, to {name}", self.sources[0])]
             for title, each in self.compared.items():
                 if name not in each.names:
@@ -252,10 +254,9 @@ class PaperFigures:
             self._prepared[inverter, normaliser] = both[:count], both[count:]
         return self._prepared[inverter, normaliser]
 
-    def _emotions(self) -> list[str]:
-        """Return the emotions among the directions, or the first eight where there are none."""
-        names = self.pipe.directions.names
-        return [name for name in EMOTIONS if name in names] or list(names[:8])
+    def _directions(self) -> tuple[str, ...]:
+        """Return the directions that are shown."""
+        return self.pipe.directions.names[:MOST]
 
     def _few(self) -> list[tuple[int, str]]:
         """Return places and names of some targets; neutral, which shows least, is last."""
@@ -265,7 +266,10 @@ class PaperFigures:
     def _source(self, index: int) -> Card:
         return Card("source", self.sources[index])
 
-    def _classified(self, label: str, picture: np.ndarray, emotion: str) -> Card:
-        """Return a card with the probability of an emotion in its label."""
-        probabilities = self.pipe.classify(picture[None]).probabilities[0]
-        return Card(f"{label}: {probabilities[self.pipe.classes.index(emotion)]:.0%}", picture)
+    def _classified(self, label: str, picture: np.ndarray, name: str) -> Card:
+        """Return a card whose label has what the classifier says of one score, if it tells it."""
+        names, classes = self.pipe.score_names, self.pipe.classes
+        if name in names:
+            value = float(self.pipe.classify(picture[None]).scores[0, names.index(name)])
+            label += f": {value:.0%}" if name in classes else f": {value:+.2f}"
+        return Card(label, picture)

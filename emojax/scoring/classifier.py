@@ -57,6 +57,22 @@ class Prediction(NamedTuple):
     features: jax.Array
     valence_arousal: jax.Array | None
 
+    @property
+    def scores(self) -> jax.Array:
+        """[B,S]: the probabilities, then valence and arousal, named as in `config.scores`."""
+        return self._with_regressed(self.probabilities)
+
+    @property
+    def outputs(self) -> jax.Array:
+        """[B,S]: the logits, then valence and arousal."""
+        return self._with_regressed(self.logits)
+
+    def _with_regressed(self, classes: jax.Array) -> jax.Array:
+        if self.valence_arousal is None:
+            return classes
+        arrays = jnp if isinstance(classes, jax.Array) else np
+        return arrays.concatenate([classes, self.valence_arousal], axis=-1)
+
 
 def window(size: int | tuple[int, int], crop: Crop) -> tuple[int, int, int, int] | None:
     """Return top, bottom, left, right of what a crop keeps of a picture; None for all of it.

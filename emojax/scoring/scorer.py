@@ -1,7 +1,7 @@
-"""Emotion scores of generated faces: sample id to z, w, picture and probabilities, compiled as one.
+"""Emotion scores of generated faces: sample id to z, w, picture and scores, compiled as one.
 
 Sample i draws from `fold_in(key, i)`, so batch size, devices and hosts change its row by float32
-rounding only: codes to 1e-5, and probabilities too, except where rounding moves a pixel to the next
+rounding only: codes to 1e-5, and scores too, except where rounding moves a pixel to the next
 grey level (0.5 % of samples, by up to 5e-3, with tiny random networks at 16²). No picture leaves
 the device.
 
@@ -29,7 +29,7 @@ from emojax.scoring.sampling import draw_w
 from emojax.store.score_table import ScoreSettings, ScoreTable
 
 
-def probabilities_of(
+def scores_of(
     generator: Generator,
     emotion: EmotionNet,
     codes: jax.Array,
@@ -37,7 +37,7 @@ def probabilities_of(
     resolution: int | None = None,
     crop: classifier.Crop = "face",
 ) -> jax.Array:
-    """Return the probabilities [B, K] of the pictures of codes [B, D] or [B, L, D].
+    """Return the scores [B, S] of the pictures of codes [B, D] or [B, L, D].
 
     Only what the classifier sees is drawn: 54 % of the picture of an aligned face. A pure function
     for use inside a larger program.
@@ -46,7 +46,7 @@ def probabilities_of(
     pictures = generator.synthesis(
         generator.w_plus(codes), resolution=resolution, window=classifier.window(size, crop)
     )
-    return classifier.probabilities(emotion, pictures, crop="full")
+    return classifier.predict(emotion, pictures, crop="full").scores
 
 
 def score(
@@ -59,7 +59,7 @@ def score(
     resolution: int | None = None,
     crop: classifier.Crop = "face",
 ) -> tuple[jax.Array, jax.Array]:
-    """Return codes and emotion probabilities of sample ids; a pure function, meant for `jax.jit`.
+    """Return codes and scores of sample ids; a pure function, meant for `jax.jit`.
 
     Args:
         generator: with its stored noise.
@@ -71,10 +71,10 @@ def score(
         crop: see `emojax.scoring.classifier.preprocess`.
 
     Returns:
-        Truncated codes [B, D] and probabilities [B, K], float32.
+        Truncated codes [B, D] and scores [B, S], float32, see `classifier.Prediction.scores`.
     """
     w = draw_w(generator, key, ids, truncation)
-    return w, probabilities_of(generator, emotion, w, resolution=resolution, crop=crop)
+    return w, scores_of(generator, emotion, w, resolution=resolution, crop=crop)
 
 
 class Scorer:
@@ -114,7 +114,7 @@ class Scorer:
         self._truncation = jnp.float32(settings.truncation)
 
     def __call__(self, ids: Iterable[int]) -> tuple[jax.Array, jax.Array]:
-        """Dispatch at most `batch` ids; return codes and probabilities [batch, ...].
+        """Dispatch at most `batch` ids; return codes and scores [batch, ...].
 
         Returns before they are computed. Rows beyond the ids given repeat the last one.
         """
@@ -125,7 +125,7 @@ class Scorer:
     def results(
         self, batches: Iterable[Sequence[int]]
     ) -> Iterator[tuple[Sequence[int], np.ndarray, np.ndarray]]:
-        """Yield (ids, codes, probabilities) of each batch while the next is computed."""
+        """Yield (ids, codes, scores) of each batch while the next is computed."""
         ahead: deque[tuple[Sequence[int], tuple[jax.Array, jax.Array]]] = deque()
         for ids in batches:
             arrays = self(ids)
@@ -160,8 +160,8 @@ def run(
     batches = (ids for chunk in chunks for ids in split(settings.rows(chunk), scorer.batch))
     parts: list[list[np.ndarray]] = []
 
-    def write(chunk: int, codes: Sequence[np.ndarray], probabilities: Sequence[np.ndarray]) -> None:
-        table.write(chunk, np.concatenate(codes), np.concatenate(probabilities))
+    def write(chunk: int, codes: Sequence[np.ndarray], scores: Sequence[np.ndarray]) -> None:
+        table.write(chunk, np.concatenate(codes), np.concatenate(scores))
         advance(len(settings.rows(chunk)))
 
     with ThreadPoolExecutor(1) as writer:  # at its end waits for the last write
@@ -195,14 +195,14 @@ def default_batch(resolution: int) -> int:
 
 
 class Deviation(NamedTuple):
-    """Difference of the probabilities at a lower resolution from the full picture's.
+    """Difference of the scores at a lower resolution from the full picture's.
 
     Attributes:
         samples: number of samples compared.
         mean: mean absolute difference of a probability.
         most: largest absolute difference.
         same_top: share of samples whose most probable class is the same.
-        correlation: {class: Pearson correlation over the samples}.
+        correlation: {score: Pearson correlation over the samples}.
     """
 
     samples: int
@@ -212,18 +212,26 @@ class Deviation(NamedTuple):
     correlation: dict[str, float]
 
 
-def deviation(probabilities: np.ndarray, full: np.ndarray, classes: tuple[str, ...]) -> Deviation:
-    """Compare probabilities [n, K] with the full picture's of the same samples."""
-    difference = np.abs(probabilities.astype(np.float64) - full)
-    centred = [a - a.mean(0) for a in (probabilities.astype(np.float64), full.astype(np.float64))]
+def deviation(scores: np.ndarray, full: np.ndarray, settings: ScoreSettings) -> Deviation:
+    """Compare scores [n, S] with the full picture's of the same samples.
+
+    Args:
+        scores: at the lower resolution.
+        full: at the generator's own.
+        settings: of the table; name the columns.
+    """
+    low, high = scores.astype(np.float64), full.astype(np.float64)
+    centred = [a - a.mean(0) for a in (low, high)]
     norms = np.linalg.norm(centred[0], axis=0) * np.linalg.norm(centred[1], axis=0)
     correlation = (centred[0] * centred[1]).sum(0) / np.maximum(norms, np.finfo(np.float64).tiny)
+    low, high = (a[:, : len(settings.classes)] for a in (low, high))
+    difference = np.abs(low - high)
     return Deviation(
         len(full),
         float(difference.mean()),
         float(difference.max()),
-        float((probabilities.argmax(1) == full.argmax(1)).mean()),
-        dict(zip(classes, correlation.tolist(), strict=True)),
+        float((low.argmax(1) == high.argmax(1)).mean()),
+        dict(zip((*settings.classes, *settings.regressed), correlation.tolist(), strict=True)),
     )
 
 
@@ -243,12 +251,12 @@ def _program(
 def _fetched(
     ids: Sequence[int], results: tuple[jax.Array, jax.Array]
 ) -> tuple[Sequence[int], np.ndarray, np.ndarray]:
-    codes, probabilities = (np.asarray(array)[: len(ids)] for array in results)
-    return ids, codes, probabilities
+    codes, scores = (np.asarray(array)[: len(ids)] for array in results)
+    return ids, codes, scores
 
 
-def _refuse_nan(ids: Sequence[int], codes: np.ndarray, probabilities: np.ndarray) -> None:
-    bad = ~(np.isfinite(codes).all(1) & np.isfinite(probabilities).all(1))
+def _refuse_nan(ids: Sequence[int], codes: np.ndarray, scores: np.ndarray) -> None:
+    bad = ~(np.isfinite(codes).all(1) & np.isfinite(scores).all(1))
     if bad.any():
         raise UserError(
             f"sample {ids[int(bad.argmax())]} has no finite score: the weights are damaged, or "

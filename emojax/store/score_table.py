@@ -1,12 +1,14 @@
-"""Score table: codes and emotion probabilities of generated samples, filled by several processes.
+"""Score table: codes and the classifier's scores of samples, filled by several processes.
 
 A folder, on a disk or in an object store (`emojax.store.place`), with `settings.json` and a file
-for every chunk of samples, `rows/000003.npz`, with `codes` [n, D], `probabilities` [n, K] and the
-chunk's number and settings. Codes and probabilities of a chunk are one unit: they appear together,
-their checksums are compared whenever they are read, and a chunk that is damaged, swapped with
-another, or of other settings (such as classes in another order) counts as missing, to be scored
-again. When a run goes on with a folder is told in `emojax.store.run_settings`; N may grow. Tables
-of earlier releases are read, see `emojax.store.zarr_scores`.
+for every chunk of samples, `rows/000003.npz`, with `codes` [n, D], `probabilities` [n, K], from a
+classifier that regresses V more scores `regressed` [n, V], and the chunk's number and settings. A
+sample's scores are both together, in S = K + V columns. Codes and scores of a chunk are one unit:
+they appear together, their checksums are compared whenever they are read, and a chunk that is
+damaged, swapped with another, or of other settings (such as classes in another order) counts as
+missing, to be scored again. When a run goes on with a folder is told in
+`emojax.store.run_settings`; N may grow. Tables of earlier releases are read, see
+`emojax.store.zarr_scores`.
 """
 
 import dataclasses
@@ -46,6 +48,8 @@ class ScoreSettings:
         generator_sha256: `weights_sha256` of the generator.
         emotion_sha256: that of the classifier.
         classes: the classifier's K classes, as it names them.
+        regressed: V more scores that it tells, valence and arousal; tables of classifiers that tell
+            none, and those of earlier releases, lack this setting.
         width: D, of a code.
         samples: N; ids are 0 ... N-1. The one setting that may grow in a later run.
         seed: of the random key; 0 gives the faces of `emojax sample`.
@@ -69,22 +73,31 @@ class ScoreSettings:
     bfloat16_from: int | None = None
     codes: Literal["float32", "float16"] = "float32"
     chunk: int = 256
+    regressed: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        """Check the numbers.
+        """Check numbers and names.
 
         Raises:
-            ValueError: one is below 1, or a chunk takes more bytes than are read of one file.
+            ValueError: a number is below 1, a chunk takes more bytes than are read of one file,
+                or two scores have one name.
         """
+        if len(set(self.scores)) < len(self.scores):
+            raise ValueError("two scores have one name")
         for name in ("width", "samples", "chunk"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}, wanted 1 or more")
-        row = self.width * np.dtype(self.codes).itemsize + 4 * len(self.classes)
+        row = self.width * np.dtype(self.codes).itemsize + 4 * len(self.scores)
         most = (_KIND.most - 2**20) // row
         if min(self.chunk, self.samples) > most:
             raise ValueError(
                 f"chunk is {self.chunk:,}, wanted at most {most:,} faces of {row} bytes"
             )
+
+    @property
+    def scores(self) -> tuple[str, ...]:
+        """Names of the S columns of scores, in lower case: classes, then what is regressed."""
+        return tuple(name.lower() for name in (*self.classes, *self.regressed))
 
     @property
     def chunks(self) -> int:
@@ -99,6 +112,13 @@ class ScoreSettings:
         """Return the number of samples in some chunks."""
         return sum(len(self.rows(chunk)) for chunk in chunks)
 
+    def record(self) -> dict[str, Any]:
+        """Return the settings as they are kept in files."""
+        found = dataclasses.asdict(self)
+        if not self.regressed:
+            del found["regressed"]
+        return found
+
 
 class Scored(NamedTuple):
     """The complete rows of a table.
@@ -107,13 +127,18 @@ class Scored(NamedTuple):
         settings: of the run.
         ids: [n] the samples there are, rising.
         codes: [n, D] float32 or float16.
-        probabilities: [n, K] float32.
+        scores: [n, S] float32, named as in `settings.scores`.
     """
 
     settings: ScoreSettings
     ids: np.ndarray
     codes: np.ndarray
-    probabilities: np.ndarray
+    scores: np.ndarray
+
+    @property
+    def probabilities(self) -> np.ndarray:
+        """[n, K]: the scores of the classes."""
+        return self.scores[:, : len(self.settings.classes)]
 
 
 class ScoreTable:
@@ -139,7 +164,7 @@ class ScoreTable:
         Raises:
             UserError: other settings made it, or the folder cannot be written.
         """
-        run_settings.open_folder(location, dataclasses.asdict(settings), grows=("samples",))
+        run_settings.open_folder(location, settings.record(), grows=("samples",))
         return cls(location, settings)
 
     @classmethod
@@ -175,13 +200,18 @@ class ScoreTable:
         found = self._files()
         return {chunk for chunk, size in found.items() if size == whole_size(self.settings, chunk)}
 
-    def write(self, chunk: int, codes: np.ndarray, probabilities: np.ndarray) -> None:
-        """Write a chunk; on return it is kept.
+    def write(self, chunk: int, codes: np.ndarray, scores: np.ndarray) -> None:
+        """Write a chunk, codes [n, D] and scores [n, S]; on return it is kept.
 
         Raises:
             UserError: the disk or the object store refuses.
+            ValueError: there are other scores than the settings say.
         """
-        self.place.write(_name(chunk), _encoded(self.settings, chunk, codes, probabilities))
+        if scores.shape[1] != len(self.settings.scores):
+            raise ValueError(
+                f"{scores.shape[1]} scores a sample, wanted {', '.join(self.settings.scores)}"
+            )
+        self.place.write(_name(chunk), _encoded(self.settings, chunk, codes, scores))
 
     def parts(self) -> Iterator[tuple[range, Rows]]:
         """Yield the ids and rows of every chunk that is there, in their order.
@@ -209,15 +239,15 @@ class ScoreTable:
         room = room if most is None else min(room, most + settings.chunk)
         ids = np.empty(room, np.int64)
         codes = np.empty((room, settings.width), settings.codes)
-        probabilities = np.empty((room, len(settings.classes)), np.float32)
+        scores = np.empty((room, len(settings.scores)), np.float32)
         count = 0
         for found, rows in self.parts():
             stop = count + len(found)
-            ids[count:stop], codes[count:stop], probabilities[count:stop] = found, *rows
+            ids[count:stop], codes[count:stop], scores[count:stop] = found, *rows
             count = stop
             if most is not None and count >= most:
                 break
-        return Scored(settings, ids[:count], codes[:count], probabilities[:count])
+        return Scored(settings, ids[:count], codes[:count], scores[:count])
 
     def _files(self) -> dict[int, int]:
         """Return the bytes of the chunks' own files by number."""
@@ -274,7 +304,7 @@ class ScoreTable:
         if folder is None or not zarr_scores.is_there(folder):
             return None
         try:
-            widths = (settings.width, len(settings.classes))
+            widths = (settings.width, len(settings.scores))
             return zarr_scores.read(folder, rows, settings.chunk, widths, settings.codes)
         except Malformed as error:
             raise UserError(
@@ -288,12 +318,14 @@ class ScoreTable:
         if differ := run_settings.differences(about.get("settings") or {}, self._identity):
             raise Malformed(f"it was scored with {differ}")
         codes = table.numbers("codes", "n", self.settings.width)
-        probabilities = table.numbers("probabilities", "n", len(self.settings.classes))
-        if codes.dtype != self.settings.codes or probabilities.dtype != np.float32:
-            raise Malformed(f"it holds {codes.dtype} and {probabilities.dtype}")
+        widths = _widths(self.settings)
+        parts = [table.numbers(name, "n", width) for name, width in widths.items()]
+        types = [part.dtype.name for part in (codes, *parts)]
+        if types != [self.settings.codes, *["float32"] * len(parts)]:
+            raise Malformed(f"it holds {' and '.join(types)}")
         if not 0 < len(codes) <= len(self.settings.rows(chunk)):
             raise Malformed(f"it holds {len(codes)} faces")
-        return Rows(codes, probabilities)
+        return Rows(codes, np.concatenate(parts, axis=1))
 
 
 def whole_size(settings: ScoreSettings, chunk: int) -> int:
@@ -305,15 +337,22 @@ def whole_size(settings: ScoreSettings, chunk: int) -> int:
 def _size(settings: ScoreSettings, rows: int, digits: int) -> int:
     """Return the bytes of a file of so many rows of a chunk whose number has so many digits."""
     codes = np.broadcast_to(np.float32(0), (rows, settings.width))
-    probabilities = np.zeros((rows, len(settings.classes)), np.float32)
-    return len(_encoded(settings, 10 ** (digits - 1), codes, probabilities))
+    scores = np.zeros((rows, len(settings.scores)), np.float32)
+    return len(_encoded(settings, 10 ** (digits - 1), codes, scores))
 
 
-def _encoded(
-    settings: ScoreSettings, chunk: int, codes: np.ndarray, probabilities: np.ndarray
-) -> bytes:
-    arrays = {"codes": codes.astype(settings.codes), "probabilities": probabilities}
+def _encoded(settings: ScoreSettings, chunk: int, codes: np.ndarray, scores: np.ndarray) -> bytes:
+    arrays, start = {"codes": codes.astype(settings.codes)}, 0
+    for name, width in _widths(settings).items():
+        arrays[name] = scores[:, start : start + width]
+        start += width
     return array_file.encode(arrays, {"chunk": chunk, "settings": _identity(settings)})
+
+
+def _widths(settings: ScoreSettings) -> dict[str, int]:
+    """Return the columns of scores in each array of a chunk's file."""
+    found = {"probabilities": len(settings.classes), "regressed": len(settings.regressed)}
+    return {name: width for name, width in found.items() if width}
 
 
 def _name(chunk: int) -> str:
@@ -322,7 +361,7 @@ def _name(chunk: int) -> str:
 
 def _identity(settings: ScoreSettings) -> dict[str, Any]:
     """Return what a row depends on, as JSON has it."""
-    return json.loads(json.dumps({**dataclasses.asdict(settings), "samples": None}))
+    return json.loads(json.dumps({**settings.record(), "samples": None}))
 
 
 def _settings(place: Place) -> ScoreSettings:

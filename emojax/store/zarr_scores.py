@@ -22,11 +22,11 @@ class Rows(NamedTuple):
 
     Attributes:
         codes: [n, D] float32 or float16.
-        probabilities: [n, K] float32.
+        scores: [n, S] float32.
     """
 
     codes: np.ndarray
-    probabilities: np.ndarray
+    scores: np.ndarray
 
 
 def is_there(folder: Path) -> bool:

@@ -196,7 +196,7 @@ def test_neutral_is_minus_the_sum_of_the_others(known):
     assert exact["neutral_cosine"] > 1 - 1e-9
     other = fit_directions.fit(known, FitConfig("extremes", extremes=100)).metadata
     assert other["neutral_residual"] > 0.1  # no regression, and not linear in its targets
-    assert fit_directions.opposition(("age", "smile"), np.eye(2)) == {}
+    assert fit_directions.opposition(("age", "smile"), np.eye(2), ("age",)) == {}
 
 
 def drawn(count, scale=1.0, width=48):
@@ -244,9 +244,7 @@ def test_the_penalty_is_a_share_of_the_mean_variance():
 def test_fits_that_predict_nothing_are_doubted(known):
     assert fit_directions.doubts(fit_directions.fit(known, FitConfig())) == []
     noise = np.random.default_rng(1).dirichlet(np.ones(8), 1000).astype(np.float32)
-    said = fit_directions.doubts(
-        fit_directions.fit(known._replace(probabilities=noise), FitConfig())
-    )
+    said = fit_directions.doubts(fit_directions.fit(known._replace(scores=noise), FitConfig()))
     assert len(said) == 1
     assert "on 100 held-out samples the fit predicts" in said[0]
     few = Scored(known.settings, *(part[:14] for part in known[1:]))
@@ -307,8 +305,8 @@ def test_scores_that_cannot_be_fitted(known):
         fit_directions.fit(three, FitConfig())
     flat = known.probabilities.copy()
     flat[:, 1] = 0.1
-    with pytest.raises(UserError, match="the probability of contempt is the same"):
-        fit_directions.fit(known._replace(probabilities=flat), FitConfig())
+    with pytest.raises(UserError, match="the score of contempt is the same"):
+        fit_directions.fit(known._replace(scores=flat), FitConfig())
     alike = np.ones_like(known.codes)
     with pytest.raises(UserError, match="all 900 codes are the same"):
         fit_directions.fit(known._replace(codes=alike), FitConfig())
@@ -316,3 +314,36 @@ def test_scores_that_cannot_be_fitted(known):
         FitConfig(held_out=1)
     with pytest.raises(UserError, match="regularisation is 0"):
         FitConfig(regularisation=0)
+
+
+@pytest.fixture(scope="module")
+def with_valence(known):
+    """The same scores, with a valence and an arousal that are linear in the codes."""
+    rng = np.random.default_rng(3)
+    slopes = rng.standard_normal((2, 24)) / 20
+    values = (known.codes @ slopes.T).astype(np.float32)
+    settings = dataclasses.replace(known.settings, regressed=("Valence", "Arousal"))
+    return Scored(settings, known.ids, known.codes, np.hstack([known.scores, values])), slopes
+
+
+@pytest.mark.parametrize("method", ["svr", "extremes", "pca"])
+def test_valence_and_arousal_get_directions_as_emotions_do(known, with_valence, method, tmp_path):
+    scored, slopes = with_valence
+    config = FitConfig(method, tol=1e-9, extremes=100, regularisation=1e-6)
+    found, before = fit_directions.fit(scored, config), fit_directions.fit(known, config)
+    assert found.names == (*before.names, "valence", "arousal")
+    # the emotions' are what they were, but for the last digits of the solver
+    np.testing.assert_allclose(found.coefficients[:8], before.coefficients, rtol=1e-4, atol=1e-7)
+    assert found.metadata["neutral_cosine"] == pytest.approx(before.metadata["neutral_cosine"])
+    if method != "pca":
+        wanted = slopes / np.linalg.norm(slopes, axis=1, keepdims=True)
+        assert (found.units[8:] * wanted).sum(1).min() > (0.999 if method == "svr" else 0.8)
+    found.save(tmp_path / "d.npz")
+    stored = Directions.load(tmp_path / "d.npz")
+    assert stored.metadata["scores"]["regressed"] == ["Valence", "Arousal"]
+    assert stored.means.regressed == ("valence", "arousal")
+    np.testing.assert_array_equal(stored.means.slopes, found.means.slopes)
+    before.save(tmp_path / "before.npz")
+    with np.load(tmp_path / "before.npz") as file:  # as the release before wrote it
+        assert not {"mean_regressed", "mean_slopes"} & set(file.files)
+        assert "regressed" not in str(file["metadata"])

@@ -83,6 +83,27 @@ def test_steps_are_between_a_regression_and_the_means_of_certain_faces():
     np.testing.assert_allclose(found.steps, wanted, atol=1e-4)  # float32 codes
 
 
+def test_regressed_scores_have_slopes_and_leave_the_steps_alone():
+    rng = np.random.default_rng(2)
+    p, values = rng.dirichlet([1, 2, 0.5], 20_000), rng.uniform(-1, 1, (20_000, 2))
+    values[:, 1] += 0.5 * values[:, 0]  # they come together, and are parted
+    slopes = rng.standard_normal((2, 4))
+    codes = p @ rng.standard_normal((3, 4)) + values @ slopes
+    plain, scores = scored(codes, p), np.float32(np.hstack([p, values]))
+    settings = dataclasses.replace(plain.settings, regressed=("Valence", "Arousal"))
+    found, alone = (
+        emotion_means.fit(Scored(settings, *plain[1:3], scores)),
+        emotion_means.fit(plain),
+    )
+    assert (found.classes, found.regressed) == (alone.classes, ("valence", "arousal"))
+    np.testing.assert_allclose(found.steps, alone.steps, rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(found.slopes, slopes, atol=0.05)  # of 20,000 samples
+    with pytest.raises(ValueError, match="a score of the mean codes appears twice"):
+        dataclasses.replace(found, regressed=("joy", "arousal"))
+    with pytest.raises(ValueError, match=r"slopes are \[2, 4\], wanted \[1, 4\]"):
+        dataclasses.replace(found, regressed=("valence",))
+
+
 def test_a_transfer_is_its_steps(ready, prepared, photographs, place):
     """Readings, the step, and the corrections, with the parts that are tested elsewhere."""
     net, means = place.load(EMOTION), ready.directions.means

@@ -119,6 +119,12 @@ def test_valence_and_arousal_follow_the_classes() -> None:
     assert multi.logits.shape == (2, 8)
     assert multi.valence_arousal.shape == (2, 2)
     assert np.allclose(multi.probabilities.sum(1), 1, rtol=0, atol=1e-6)
+    config = EmotionConfig(valence_arousal=True)
+    assert config.scores == (*(name.lower() for name in EIGHT), "valence", "arousal")
+    np.testing.assert_array_equal(multi.scores[:, :8], multi.probabilities)
+    np.testing.assert_array_equal(multi.scores[:, 8:], multi.valence_arousal)
+    np.testing.assert_array_equal(multi.outputs[:, :8], multi.logits)
+    np.testing.assert_array_equal(plain.scores, plain.probabilities)
 
 
 @pytest.mark.parametrize("count", [0, 1, 4, 5])

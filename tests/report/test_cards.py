@@ -35,6 +35,21 @@ def test_the_bar_of_the_strongest_class_stands_out() -> None:
     assert columns_of(cards.sheet([[card()]], NAMES), cards.STRONGEST) == 0
 
 
+def test_bars_of_signed_scores_begin_in_the_middle() -> None:
+    both = [card(probabilities=(0.75, 0.25, value)) for value in (0.5, -0.5)]
+    sheet = cards.sheet([both], NAMES, signed=("valence",))
+    strip = sheet[-25:-18]  # within the last bars
+    half = sheet.shape[1] // 2
+    for part, side in ((strip[:, :half], 1), (strip[:, half:], -1)):
+        bar, track = (
+            np.flatnonzero((part == np.uint8(colour)).all((0, 2)))
+            for colour in (cards.BAR, cards.TRACK)
+        )
+        middle = (min(bar[0], track[0]) + max(bar[-1], track[-1])) / 2
+        assert abs((bar[0] if side > 0 else bar[-1]) - middle) <= 1.5
+        assert len(bar) == pytest.approx((len(bar) + len(track)) / 4, abs=3)
+
+
 def test_a_long_caption_stays_within_its_card() -> None:
     sheet = cards.sheet([[card("a caption of many words, which is far too long for it")]], NAMES)
     inside = (sheet != 255).any((0, 2))

@@ -246,3 +246,36 @@ def test_damage_of_an_earlier_table_is_named_and_healed(tmp_path, name, damage):
 def test_opening_a_table_imports_no_jax():
     code = "import sys, emojax.store.score_table; assert 'jax' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_regressed_scores_are_columns_behind_the_classes(tmp_path):
+    settings = dataclasses.replace(SETTINGS, regressed=("Valence", "Arousal"))
+    table = ScoreTable.create(tmp_path, settings)
+    scores = np.concatenate([PROBABILITIES, 1 - 2 * PROBABILITIES[:, :2]], axis=1)
+    for chunk in range(3):
+        table.write(chunk, CODES[settings.rows(chunk)], scores[settings.rows(chunk)])
+    found = ScoreTable.open(tmp_path).read()
+    assert found.settings == settings
+    assert found.settings.scores == ("anger", "fear", "joy", "valence", "arousal")
+    np.testing.assert_array_equal(found.scores, scores[:10])
+    np.testing.assert_array_equal(found.probabilities, PROBABILITIES[:10])
+    assert table.missing() == []
+    assert table.listed() == {0, 1, 2}  # by the sizes of their files
+    with pytest.raises(ValueError, match="3 scores a sample, wanted anger, fear, joy, valence"):
+        table.write(0, CODES[:4], PROBABILITIES[:4])
+    with pytest.raises(ValueError, match="two scores have one name"):
+        dataclasses.replace(SETTINGS, regressed=("fear",))
+
+
+def test_tables_with_and_without_regressed_scores_are_not_mixed(tmp_path):
+    with_both = dataclasses.replace(SETTINGS, regressed=("Valence", "Arousal"))
+    fill(ScoreTable.create(tmp_path / "plain", SETTINGS), [0])
+    assert "regressed" not in (tmp_path / "plain" / "settings.json").read_text()
+    with pytest.raises(UserError, match=r"another run \(regressed None, now \['Valence'"):
+        ScoreTable.create(tmp_path / "plain", with_both)
+    ScoreTable.create(tmp_path / "both", with_both)
+    with pytest.raises(UserError, match=r"another run \(regressed \['Valence'"):
+        ScoreTable.create(tmp_path / "both", SETTINGS)
+    (tmp_path / "both" / "rows").mkdir()
+    (tmp_path / "plain" / "rows" / "000000.npz").rename(tmp_path / "both/rows/000000.npz")
+    assert 0 in ScoreTable.open(tmp_path / "both").missing()

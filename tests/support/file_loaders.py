@@ -14,6 +14,7 @@ from emojax.evaluation import ground_truth, table
 from emojax.faces.landmarks import read_landmarks
 from emojax.latents.codes import Inversion
 from emojax.latents.directions import Directions
+from emojax.latents.emotion_means import EmotionMeans
 from emojax.metrics import fid
 from emojax.store import bundle, metadata, run_settings
 from emojax.store.block_store import BlockStore
@@ -45,6 +46,9 @@ def _directions() -> Directions:
         np.ones(2),
         {"method": "svr"},
         np.array([[-1.0, 1.0], [-2.0, 2.0]]),
+        EmotionMeans(
+            ("anger", "fear"), np.ones((2, 4)), np.ones(2) / 2, ("valence",), np.ones((1, 4))
+        ),
     )
 
 
@@ -52,11 +56,13 @@ def _statistics() -> fid.Gaussian:
     return fid.Moments.of(RNG.standard_normal((20, 3))).gaussian("network")
 
 
-_SETTINGS = ScoreSettings("g", "e", ("Anger", "Fear"), width=3, samples=8, chunk=4)
+_SETTINGS = ScoreSettings(
+    "g", "e", ("Anger", "Fear"), width=3, samples=8, chunk=4, regressed=("Valence",)
+)
 
 
 def _scores(folder: Path) -> None:
-    ScoreTable.create(folder, _SETTINGS).write(0, np.ones((4, 3)), np.ones((4, 2), np.float32))
+    ScoreTable.create(folder, _SETTINGS).write(0, np.ones((4, 3)), np.ones((4, 3), np.float32))
 
 
 def _blocks(folder: Path) -> None:

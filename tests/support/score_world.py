@@ -11,17 +11,17 @@ GENERATOR = GeneratorConfig(channels=(8, 8, 8), style_dim=16, z_dim=16, n_mlp=2,
 EMOTION = EmotionConfig(width=0.05, depth=0.1, size=32)
 
 
-def write(folder):
+def write(folder, emotion=EMOTION):
     """Write the bundle and return its folder."""
     bundle.save(folder, parts.GENERATOR, GENERATOR, table(Generator, GENERATOR, 0), {})
-    bundle.save(folder, parts.EMOTION, EMOTION, emotion_table(), {})
+    bundle.save(folder, parts.EMOTION, emotion, emotion_table(emotion), {})
     return folder
 
 
-def emotion_table():
+def emotion_table(emotion=EMOTION):
     """Draw a classifier that tells faces apart, without one class that always wins."""
     gains = {".scale": 1.6, "classifier.kernel": 3.0, "classifier.bias": 0.0}
     return {
         name: array * np.float32(next((g for end, g in gains.items() if name.endswith(end)), 1))
-        for name, array in table(EmotionNet, EMOTION, 1).items()
+        for name, array in table(EmotionNet, emotion, 1).items()
     }
