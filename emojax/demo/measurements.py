@@ -11,7 +11,6 @@ from emojax.demo import batches
 from emojax.demo.drawing.expressions import ACTION_UNITS, EMOTIONS
 from emojax.demo.photos import JPEG_QUALITY, jpeg, to_pixels
 from emojax.demo.training.generator import psnr
-from emojax.demo.training.perceptual import edges
 from emojax.latents import arithmetic, directions, inversion
 from emojax.latents.directions import Directions
 from emojax.models.efficientnet import EmotionNet
@@ -21,6 +20,7 @@ from emojax.runtime.progress import progress
 from emojax.scoring import classifier
 from emojax.store.bundle import Bundle
 from emojax.store.parts import ATTRIBUTES, EMOTION, STYLEGAN2
+from emojax.training.feature_losses import edges
 
 SEED = 1_000_003
 """Of the held-out faces; training uses seeds from the user's own upwards."""

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from emojax.demo.training import adversary, perceptual
+from emojax.demo.training import adversary
 from emojax.demo.training.discriminator import Discriminator, halved
 from emojax.models.efficientnet import EmotionConfig, EmotionNet
+from emojax.training import feature_losses
 
 WIDTHS = (8, 8, 8)
 
@@ -31,7 +32,7 @@ def pictures():
 
 
 def test_equal_pictures_have_no_distance(features, pictures):
-    for measure in (perceptual.distance, perceptual.identity):
+    for measure in (feature_losses.distance, feature_losses.identity):
         run = jax.jit(measure)
         assert float(run(features, pictures, pictures)) == pytest.approx(0, abs=1e-5)
         assert float(run(features, pictures, -pictures)) > 1e-3
@@ -39,9 +40,9 @@ def test_equal_pictures_have_no_distance(features, pictures):
 
 def test_blur_lowers_the_gradient_energy(pictures):
     soft = halved(pictures).repeat(2, 1).repeat(2, 2)
-    assert perceptual.edges(soft) < 0.5 * perceptual.edges(pictures)
+    assert feature_losses.edges(soft) < 0.5 * feature_losses.edges(pictures)
     ramp = jnp.broadcast_to(jnp.arange(4.0)[None, :, None, None], (1, 4, 4, 3))
-    assert float(perceptual.edges(ramp)) == 1.0
+    assert float(feature_losses.edges(ramp)) == 1.0
 
 
 def test_halving_averages_two_by_two():

@@ -9,9 +9,9 @@ import jax.numpy as jnp
 import tyro
 from flax import nnx
 
-from emojax.demo.training.loop import Loop, Stage, fit
 from emojax.nn.conv_norm import ConvNorm
 from emojax.runtime.cli import cli
+from emojax.training.loop import Loop, Stage, fit
 
 STEPS = 300
 

@@ -12,10 +12,10 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from emojax.demo.training import perceptual
 from emojax.demo.training.discriminator import Discriminator
-from emojax.demo.training.loop import Metrics
 from emojax.models.efficientnet import EmotionNet
+from emojax.training import feature_losses
+from emojax.training.loop import Metrics
 
 AVERAGE = 0.998
 """Decay of the moving average of parameters, StyleGAN2's for stages this short."""
@@ -53,7 +53,7 @@ def losses(
         made: the generator's pictures [N,R,R,3].
         drawn: the drawings of the same latents.
     """
-    near = perceptual.distance(features, made, drawn)
+    near = feature_losses.distance(features, made, drawn)
     graph, state = nnx.split(model.discriminator)
     fixed = nnx.merge(graph, jax.lax.stop_gradient(state))
     ramp = jnp.minimum(model.seen[...] / _RAMP, 1.0)

@@ -9,10 +9,10 @@ from flax import nnx
 
 from emojax.demo import batches
 from emojax.demo.drawing.factors import Params
-from emojax.demo.training.loop import Metrics, Stage
 from emojax.demo.training.recipe import Profile
 from emojax.models.efficientnet import EmotionNet
 from emojax.scoring import classifier
+from emojax.training.loop import Metrics, Stage
 
 _STATISTICS = 0.6
 """Share of the steps with batch statistics; the rest fine-tunes with the running ones."""

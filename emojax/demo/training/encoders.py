@@ -13,9 +13,7 @@ from flax import nnx
 from emojax.demo import batches
 from emojax.demo.contact_sheets import write_pairs
 from emojax.demo.drawing.factors import Params
-from emojax.demo.training import perceptual
 from emojax.demo.training.generator import psnr
-from emojax.demo.training.loop import Metrics, Stage
 from emojax.demo.training.recipe import Profile
 from emojax.latents.inversion import Inverter
 from emojax.latents.refinement import redraw, refine
@@ -23,6 +21,8 @@ from emojax.models.efficientnet import EmotionNet
 from emojax.models.hyperstyle import Hypernet, SeparateBlock
 from emojax.models.psp import Encoder
 from emojax.models.stylegan2 import Generator
+from emojax.training import feature_losses
+from emojax.training.loop import Metrics, Stage
 
 _CODE_WEIGHT = 0.1
 """Loss weight of the distance to the known codes."""
@@ -165,8 +165,8 @@ def _encoder_loss(
     known = jnp.mean(jnp.square(missed)) / judges.spread
     read = jnp.mean(batches.target_weights() * jnp.square(missed @ judges.reading))
     near = jnp.mean(jnp.square(codes - generator.latent_avg[...])) / judges.spread
-    seen = perceptual.distance(judges.features, again, pictures)
-    identity = perceptual.identity(judges.attributes, again, pictures)
+    seen = feature_losses.distance(judges.features, again, pictures)
+    identity = feature_losses.identity(judges.attributes, again, pictures)
     total = jnp.mean(weights * square) + _FEATURE_WEIGHT * seen + _IDENTITY_WEIGHT * identity
     total = total + _CODE_WEIGHT * known + _READING_WEIGHT * read + _AVERAGE_WEIGHT * near
     more = {"known": known, "read": read, "perceptual": seen, "identity": identity}
@@ -249,7 +249,7 @@ def _pass_loss(
     )
     again = one_pass(model, before, sums, shown)[1]
     square = jnp.square(again - pictures)
-    seen = perceptual.distance(features, again, pictures)
+    seen = feature_losses.distance(features, again, pictures)
     metrics = {"before": psnr(jnp.square(shown - pictures)), "psnr": psnr(square)}
     return square.mean() + _FEATURE_WEIGHT * seen, {**metrics, "perceptual": seen}
 

@@ -11,13 +11,14 @@ from flax import nnx
 
 from emojax.demo import batches
 from emojax.demo.contact_sheets import write_pairs
-from emojax.demo.training import adversary, perceptual
-from emojax.demo.training.loop import Metrics, Stage
+from emojax.demo.training import adversary
 from emojax.demo.training.recipe import Profile
 from emojax.models.efficientnet import EmotionNet
 from emojax.models.generator import mean_latent
 from emojax.models.stylegan2 import Generator
 from emojax.runtime.choices import K
+from emojax.training import feature_losses
+from emojax.training.loop import Metrics, Stage
 
 _MAPPING_RATES = {"mapping": 60.0, "coarse": 10.0, "fine": 10.0, "generator": 3.0}
 """Rate factors of the mapping network, whose weights are stored divided by 0.01."""
@@ -125,9 +126,9 @@ def _regression(
     codes = model.generator.w_plus(w[: len(pictures)])
     drawn = model.generator.synthesis(codes, resolution=side)
     square = jnp.square(drawn - pictures)
-    total = jnp.mean(weights * square) + _EDGE_WEIGHT * perceptual.edges(drawn - pictures)
+    total = jnp.mean(weights * square) + _EDGE_WEIGHT * feature_losses.edges(drawn - pictures)
     total = total + 0.02 * reading + 0.005 * spread
-    sharp = perceptual.edges(drawn) / perceptual.edges(pictures)
+    sharp = feature_losses.edges(drawn) / feature_losses.edges(pictures)
     metrics = {"psnr": psnr(square), "sharp": sharp, "reading": reading, "spread": spread}
     return total, drawn, metrics
 

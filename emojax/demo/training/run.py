@@ -16,9 +16,8 @@ import numpy as np
 from flax import nnx
 
 from emojax.demo import samples
-from emojax.demo.training import checkpoints, classifiers, encoders, processes
+from emojax.demo.training import classifiers, encoders, processes
 from emojax.demo.training import generator as generating
-from emojax.demo.training.loop import Loop, Programs, Stage, fit
 from emojax.demo.training.recipe import PROFILES, Profile
 from emojax.demo.training.schedule import (
     GENERATOR_STAGES,
@@ -40,6 +39,8 @@ from emojax.scoring import scorer
 from emojax.store import bundle, weights
 from emojax.store.parts import EMOTION, GENERATOR, PARTS
 from emojax.store.score_table import ScoreSettings, ScoreTable
+from emojax.training import checkpoints
+from emojax.training.loop import Loop, Programs, Stage, fit
 
 log = logging.getLogger(__name__)
 

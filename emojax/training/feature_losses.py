@@ -1,4 +1,4 @@
-"""Distances between pictures in the demo's own networks, in the place of LPIPS and ArcFace."""
+"""Distances between pictures in networks of a bundle's own, in the place of LPIPS and ArcFace."""
 
 import jax
 import jax.numpy as jnp

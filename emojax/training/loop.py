@@ -1,4 +1,4 @@
-"""Training loop of every network of the demo: resumable, with a log of losses."""
+"""Training loop of every network: resumable, with a log of losses."""
 
 import concurrent.futures
 import dataclasses
@@ -14,12 +14,12 @@ import numpy as np
 import optax
 from flax import nnx
 
-from emojax.demo.training import checkpoints, optimiser
-from emojax.demo.training.checkpoints import Progress
 from emojax.runtime import xla_options
 from emojax.runtime.files import make_folder, writing
 from emojax.runtime.locks import alone
 from emojax.runtime.progress import progress
+from emojax.training import checkpoints, optimiser
+from emojax.training.checkpoints import Progress
 
 Metrics = dict[str, jax.Array]
 """Scalars of one step, by name."""

@@ -1,4 +1,4 @@
-"""Optimiser of every network of the demo: Muon for matrices, Adam for the rest."""
+"""Optimiser of every network: Muon for matrices, Adam for the rest."""
 
 from collections.abc import Callable
 from typing import Any

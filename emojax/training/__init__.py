@@ -1,0 +1,1 @@
+"""Training of networks: the loop, checkpoints, optimiser, losses, and photographs as batches."""
