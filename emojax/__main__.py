@@ -21,6 +21,7 @@ COMMANDS = {
     "directions": "fit emotion directions to scored faces",
     "evaluate": "measure transfers to many faces: Table I",
     "figures": "draw the paper's figures, and a page that shows them",
+    "train": "train an encoder, HyperStyle or the classifier on your own photographs",
     "fid": "Fréchet and kernel distance between two sets of pictures",
     "export": "write a stage as a program, or a part's weights, for other tools",
     "fetch": "get the published networks by name, as one bundle",

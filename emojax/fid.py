@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING
 
 import tyro
 
+from emojax.faces.data_sets import TFDS, split_name
 from emojax.runtime.cli import cli
 from emojax.runtime.compile_cache import cache_folder
 from emojax.runtime.errors import UserError
@@ -33,8 +34,6 @@ if TYPE_CHECKING:
 
     from emojax.metrics.features import FeatureExtractor, Source
     from emojax.metrics.fid import Gaussian
-
-TFDS = "tfds:"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -119,7 +118,7 @@ def _check(options: Options) -> None:
         raise UserError(f"--batch is {options.batch}, wanted 1 or more")
     for place in (options.a, options.b):
         if place.startswith(TFDS):
-            _data_set_name(place)
+            split_name(place)
         elif place.endswith(".npz"):
             if options.kid:
                 raise UserError(
@@ -171,23 +170,11 @@ def _source(place: str, options: Options) -> "tuple[Source, str]":
     from emojax.metrics import features
 
     if place.startswith(TFDS):
-        data = open_data_set(*_data_set_name(place), options.data_dir)
+        data = open_data_set(*split_name(place), options.data_dir)
         names = [str(number) for number in range(data.size)]
         return features.Source(names, lambda name: data.read(int(name))), data.fingerprint
     source = features.folder(Path(place))
     return source, _contents(source.names)
-
-
-def _data_set_name(place: str) -> tuple[str, str]:
-    """Return name and split of tfds:NAME:SPLIT; NAME may contain colons.
-
-    Raises:
-        UserError: the text has another form.
-    """
-    name, _, split = place.removeprefix(TFDS).rpartition(":")
-    if not name or not split:
-        raise UserError(f"{place} is not tfds:NAME:SPLIT, for example tfds:celeb_a:test")
-    return name, split
 
 
 def _of_network(gaussian: "Gaussian", network: "FeatureExtractor", place: str) -> "Gaussian":

@@ -22,6 +22,7 @@ from emojax.runtime.choices import DEFAULT_BUNDLE, Crop
 from emojax.runtime.cli import cli
 from emojax.runtime.errors import UserError
 from emojax.runtime.files import json_bytes
+from emojax.runtime.flags import Hosts
 from emojax.runtime.progress import progress
 from emojax.store import bundle
 from emojax.store.bundle import Bundle
@@ -31,18 +32,6 @@ if TYPE_CHECKING:  # jax is imported after the flags have been checked
     from emojax.models.efficientnet import EmotionNet
     from emojax.models.generator import Generator
     from emojax.store.score_table import ScoreSettings, ScoreTable
-
-
-@dataclasses.dataclass(frozen=True)
-class Hosts:
-    """Processes of a cluster that jax does not know; used with --distributed."""
-
-    coordinator: str | None = None
-    """HOST:PORT of process 0."""
-    processes: int | None = None
-    """Number of processes."""
-    process: int | None = None
-    """Number of this process, from 0."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -9,6 +9,9 @@ import numpy as np
 from emojax.faces import images
 from emojax.runtime.errors import UserError
 
+TFDS = "tfds:"
+"""How a data set is named where a folder may be given: tfds:NAME:SPLIT."""
+
 
 class DataSet(NamedTuple):
     """The pictures of one split of a data set.
@@ -17,11 +20,27 @@ class DataSet(NamedTuple):
         fingerprint: names data set, version, split and number of pictures.
         size: number of pictures N.
         read: maps a number, 0 ... N-1, to uint8 [H,W,3].
+        classes: names of its labels; empty: it has none.
+        label: maps a number to that of its class.
     """
 
     fingerprint: str
     size: int
     read: Callable[[int], np.ndarray]
+    classes: tuple[str, ...] = ()
+    label: Callable[[int], int] = lambda _: 0
+
+
+def split_name(place: str) -> tuple[str, str]:
+    """Return name and split of tfds:NAME:SPLIT; NAME may contain colons.
+
+    Raises:
+        UserError: the text has another form.
+    """
+    name, _, split = place.removeprefix(TFDS).rpartition(":")
+    if not name or not split:
+        raise UserError(f"{place} is not tfds:NAME:SPLIT, for example tfds:celeb_a:test")
+    return name, split
 
 
 def open_data_set(name: str, split: str, data_dir: Path | None = None) -> DataSet:
@@ -50,4 +69,6 @@ def open_data_set(name: str, split: str, data_dir: Path | None = None) -> DataSe
         f"{builder.info.full_name}:{split}:{len(data)}",
         len(data),
         lambda number: images.over_white(np.asarray(data[number]["image"])),
+        tuple(getattr(builder.info.features.get("label"), "names", None) or ()),
+        lambda number: int(data[number]["label"]),
     )

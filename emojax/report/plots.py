@@ -1,10 +1,10 @@
-"""Plots of scores and directions: Figures 4 and 5 of the paper.
+"""Plots of scores and directions, Figures 4 and 5 of the paper, and curves of a training.
 
 They need matplotlib, which is an extra; `missing` says whether it is there.
 """
 
 import importlib.util
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -69,5 +69,32 @@ def similarity(file: Path, names: Sequence[str], cosines: np.ndarray) -> None:
         colour = "white" if abs(value) > 0.6 else "black"
         axes.text(column, row, f"{value:.2f}", ha="center", va="center", color=colour, fontsize=8)
     figure.colorbar(shown, label="cosine")
+    with replacing(file) as aside:
+        figure.savefig(aside, dpi=160)
+
+
+def curves(file: Path, steps: Sequence[float], series: Mapping[str, Sequence[float]]) -> None:
+    """Plot what was logged while a network was trained, each series in axes of its own.
+
+    Args:
+        file: .png, .pdf or .svg.
+        steps: n numbers of steps.
+        series: n values, by name.
+
+    Raises:
+        UserError: the file cannot be written.
+    """
+    from matplotlib.figure import Figure
+
+    rows = -(-len(series) // 2)
+    figure = Figure(figsize=(8.4, 2.4 * rows), layout="constrained")
+    axes = list(figure.subplots(rows, 2, squeeze=False).flat)
+    for one, (name, values) in zip(axes, series.items(), strict=False):
+        one.plot(steps, values, color="C0", lw=1.4, marker="." if len(steps) < 3 else None)
+        one.set_title(name, fontsize=10)
+        one.set_xlabel("steps", fontsize=9)
+        one.grid(alpha=0.3)
+    for one in axes[len(series) :]:
+        one.set_visible(False)
     with replacing(file) as aside:
         figure.savefig(aside, dpi=160)

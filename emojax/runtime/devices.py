@@ -1,7 +1,8 @@
 """The one shape of parallelism: weights on every local device, samples split among them.
 
 `jax.jit(jax.shard_map(...))` is what `jax.pmap` itself is made of, at a third of its dispatch cost.
-There is no communication between devices: a sample depends on its own input alone.
+There is no communication between devices: a sample depends on its own input alone. Training, which
+averages gradients, is the exception.
 """
 
 import os
@@ -9,6 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
+import numpy as np
 from jax.sharding import PartitionSpec
 
 from emojax.runtime.errors import UserError
@@ -65,6 +67,27 @@ def local_mesh(most: int | None = None) -> jax.sharding.Mesh:
     devices = jax.local_devices()[:most]
     automatic = (jax.sharding.AxisType.Auto,)  # arrays placed elsewhere are moved, not refused
     return jax.make_mesh((len(devices),), (AXIS,), automatic, devices=devices)
+
+
+def global_mesh(most: int | None = None) -> jax.sharding.Mesh:
+    """Return a mesh over the devices of all processes, in their order; see `local_mesh`.
+
+    Args:
+        most: devices at most, of a single process.
+    """
+    automatic = (jax.sharding.AxisType.Auto,)
+    return jax.sharding.Mesh(np.asarray(jax.devices()[:most]), (AXIS,), axis_types=automatic)
+
+
+def split_over(rows: Any, mesh: jax.sharding.Mesh) -> Any:
+    """Place rows on the devices of a mesh, split among them; each process gives its own share.
+
+    Args:
+        rows: a tree of arrays whose first axis is the samples of this process.
+        mesh: see `global_mesh`.
+    """
+    split = jax.NamedSharding(mesh, PartitionSpec(AXIS))
+    return jax.tree.map(lambda array: jax.make_array_from_process_local_data(split, array), rows)
 
 
 def mesh_for(batch: int, devices: int | None = None) -> jax.sharding.Mesh:

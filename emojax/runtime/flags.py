@@ -81,6 +81,18 @@ class PipelineFlags(PhotoFlags):
             check_directions_files("--directions", (self.directions,))
 
 
+@dataclasses.dataclass(frozen=True)
+class Hosts:
+    """Processes of a cluster that jax does not know; used with --distributed."""
+
+    coordinator: str | None = None
+    """HOST:PORT of process 0."""
+    processes: int | None = None
+    """Number of processes."""
+    process: int | None = None
+    """Number of this process, from 0."""
+
+
 def check_inverts(inverter: InverterName, what: str) -> None:
     """Refuse to open photographs without an inverter.
 

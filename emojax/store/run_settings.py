@@ -29,7 +29,11 @@ _KIND = Kind("settings of a run", "choose another folder", most=2**20)
 
 
 def open_folder(
-    location: Location, settings: Mapping[str, Any], *, grows: Collection[str] = ()
+    location: Location,
+    settings: Mapping[str, Any],
+    *,
+    grows: Collection[str] = (),
+    flag: str = "--out",
 ) -> None:
     """Make a folder of results, or check that a run may go on with it.
 
@@ -39,6 +43,7 @@ def open_folder(
         location: where the results are.
         settings: JSON-able; all that they depend on.
         grows: names of numbers among them that may become larger.
+        flag: that names the folder, for messages.
 
     Raises:
         UserError: the folder holds results of other settings, or something else, or it cannot be
@@ -48,7 +53,7 @@ def open_folder(
     if not exists(place):
         if not place.is_empty() and not exists(place):  # another process's
             raise UserError(
-                f"{shown(place)} holds something else than results: choose another --out"
+                f"{shown(place)} holds something else than results: choose another {flag}"
             )
         if place.create(FILE, json_bytes(wanted)):
             return
@@ -59,7 +64,7 @@ def open_folder(
         if differ := differences({**stored, **grown}, wanted):
             raise UserError(
                 f"{shown(place)} holds results of another run ({differ}): give the same options "
-                "to go on with it, or another --out"
+                f"to go on with it, or another {flag}"
             )
         if not grown or place.replace(FILE, found, json_bytes(wanted)):
             return

@@ -23,7 +23,7 @@ from emojax.store.reader.json_text import parse_object
 log = logging.getLogger(__name__)
 
 NETWORK = "network"
-"""Folder of a finished stage's network, in float16."""
+"""Folder of a finished stage's network."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,7 +83,7 @@ def device(folder: Path, name: str) -> str:
 
 def last_metrics(folder: Path, name: str) -> dict[str, float]:
     """Return the last line of a stage's log: "step", and means of loss and metrics."""
-    return _logged(folder / name)[-1]
+    return logged(folder / name)[-1]
 
 
 def save(place: Path, state: Any, progress: Progress) -> None:
@@ -97,13 +97,19 @@ def save(place: Path, state: Any, progress: Progress) -> None:
     _remove_all_but(new)
 
 
-def finish(place: Path, network: nnx.Module, progress: Progress) -> None:
-    """Write the finished network in float16, as bundles store it, and remove the checkpoints."""
-    half: dict[str, Any] = {
-        name: np.asarray(value).astype(np.float16)
-        for name, value in weights.flatten(network).items()
+def finish(place: Path, network: nnx.Module, progress: Progress, stored: str = "float16") -> None:
+    """Write the finished network, and remove the checkpoints.
+
+    Args:
+        place: folder of the stage.
+        network: its result.
+        progress: of the stage.
+        stored: type that its numbers are stored as: float16, as in the embedded bundle, or float32.
+    """
+    arrays: dict[str, Any] = {
+        name: np.asarray(value).astype(stored) for name, value in weights.flatten(network).items()
     }
-    _write(place / NETWORK, half)
+    _write(place / NETWORK, arrays)
     _write_progress(place, progress)
     _remove_all_but(place / NETWORK)
 
@@ -167,14 +173,21 @@ def resume(place: Path, state: Any) -> tuple[Progress, Any]:
     return about, jax.tree.unflatten(tree, loaded)
 
 
-def write_log(place: Path, done: int, means: dict[str, float]) -> str:
-    """Append means of some steps' metrics to losses.jsonl, and return them as text."""
-    with open(place / "losses.jsonl", "a") as file:
-        file.write(json.dumps({"step": done, **means}) + "\n")
+def write_log(place: Path | None, done: int, means: dict[str, float]) -> str:
+    """Append means of some steps' metrics to losses.jsonl, and return them as text.
+
+    Args:
+        place: folder of the stage; None: write nothing.
+        done: steps done.
+        means: of the metrics.
+    """
+    if place is not None:
+        with open(place / "losses.jsonl", "a") as file:
+            file.write(json.dumps({"step": done, **means}) + "\n")
     return ", ".join(f"{name} {value:.4g}" for name, value in means.items())
 
 
-def _logged(place: Path) -> Sequence[dict[str, Any]]:
+def logged(place: Path) -> Sequence[dict[str, Any]]:
     """Return the whole lines of a stage's log; a kill may have cut the last one short."""
     found = []
     file = place / "losses.jsonl"
@@ -186,6 +199,6 @@ def _logged(place: Path) -> Sequence[dict[str, Any]]:
 
 def trim_log(place: Path, step: int) -> None:
     """Keep the lines of the log up to a checkpoint; those after it are written again."""
-    kept = [line for line in _logged(place) if line.get("step", step + 1) <= step]
+    kept = [line for line in logged(place) if line.get("step", step + 1) <= step]
     with replacing(place / "losses.jsonl") as aside:
         aside.write_text("".join(json.dumps(line) + "\n" for line in kept))

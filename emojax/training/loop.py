@@ -1,7 +1,9 @@
 """Training loop of every network: resumable, with a log of losses."""
 
 import concurrent.futures
+import contextlib
 import dataclasses
+import itertools
 import math
 import time
 from collections.abc import Callable, Iterator
@@ -13,8 +15,10 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from flax import nnx
+from jax.sharding import PartitionSpec
 
 from emojax.runtime import xla_options
+from emojax.runtime.devices import AXIS, split_over
 from emojax.runtime.files import make_folder, writing
 from emojax.runtime.locks import alone
 from emojax.runtime.progress import progress
@@ -29,6 +33,8 @@ Update = tuple[int, float, State, list[dict[str, Any]]]
 """Steps done, share of the stage that is done, state after them, and metrics of the new ones."""
 LOGGED = 50
 """Steps over which metrics are averaged for the log; also steps of one fused program."""
+_LOOK = 0.2
+"""Seconds between two looks for a result that another process writes."""
 _LEAST = 5.0
 """Seconds that a stage is trained for though its time is over: later stages need a result."""
 
@@ -41,7 +47,7 @@ class Stage:
         name: of its folder.
         model: the network at initialisation.
         draw: (key, frozen) -> batch. Step by step it is called outside the compiled step, and its
-            result stays on the device; a fused program contains it.
+            result stays on the device; a fused program contains it. None: batches come from `rows`.
         loss: (model, frozen, batch) -> (loss, metrics to log); compiled.
         frozen: models and arrays that `draw` and `loss` use and training does not change. They
             are arguments of the programs: functions of a stage must not hold arrays that depend on
@@ -59,11 +65,14 @@ class Stage:
             parameters are.
         network: the part of the trained model that later stages use.
         end: last change of that part.
+        stored: type that the result's floating-point numbers are stored as.
+        rows: (first step) -> the batches of this and all later steps, trees of arrays whose first
+            axis is the samples. Of several processes each gives its own share of every batch.
     """
 
     name: str
     model: nnx.Module
-    draw: Callable[[jax.Array, Any], Any]
+    draw: Callable[[jax.Array, Any], Any] | None
     loss: Callable[[Any, Any, Any], tuple[jax.Array, Metrics]]
     frozen: Any
     steps: int
@@ -77,6 +86,8 @@ class Stage:
     average: float = 0.0
     network: Callable[[Any], Any] = lambda model: model
     end: Callable[[Any], Any] = lambda network: network
+    stored: str = "float16"
+    rows: Callable[[int], Iterator[Any]] | None = None
 
     @property
     def optimiser(self) -> optax.GradientTransformation:
@@ -94,12 +105,15 @@ class Loop:
         programs: the fused programs of `fused_programs`; None: step by step.
         save_every: seconds between two checkpoints, at least; they come every `LOGGED` steps.
         plain: report progress as plain lines, for processes that share a terminal.
+        mesh: devices that every batch is split over, also of several processes, with weights on
+            each and gradients averaged; see `devices.global_mesh`. None: one device.
     """
 
     until: float | None = None
     programs: "Programs | None" = None
     save_every: float = 120.0
     plain: bool = False
+    mesh: jax.sharding.Mesh | None = None
 
 
 def fit(stage: Stage, folder: Path, seed: int, loop: Loop | None = None) -> Any:
@@ -112,8 +126,9 @@ def fit(stage: Stage, folder: Path, seed: int, loop: Loop | None = None) -> Any:
     Args:
         stage: what to train and how.
         folder: `folder/stage.name` gets checkpoints, losses.jsonl, sheet.png and the network.
-        seed: of the data.
-        loop: how; default: step by step without a time limit.
+        seed: of what `draw` draws.
+        loop: how; default: step by step without a time limit. Of several processes the first writes
+            the files, into a folder that all see.
 
     Returns:
         The result of the stage as it is stored, in evaluation mode.
@@ -126,8 +141,10 @@ def fit(stage: Stage, folder: Path, seed: int, loop: Loop | None = None) -> Any:
     with writing(place):
         # one that has ended is only read, so that stages beside each other can have it
         if not checkpoints.is_finished(folder, stage.name, stage.steps):
-            with alone(place, "training"):
+            with alone(place, "training") if _writes() else contextlib.nullcontext():
                 _fit(stage, place, seed, loop or Loop())
+        while not checkpoints.is_finished(folder, stage.name, stage.steps):
+            time.sleep(_LOOK)  # the process that writes is about to finish
     return checkpoints.load_finished(folder, stage.name, stage.network(stage.model))
 
 
@@ -135,54 +152,123 @@ def _fit(stage: Stage, place: Path, seed: int, loop: Loop) -> None:
     """Train one network in its folder, see `fit`."""
     graph, state = _fresh(stage.model, stage)
     start, state = checkpoints.resume(place, state)
-    checkpoints.trim_log(place, start.step)
     if start.step == 0 and stage.begin:
         graph, state = _fresh(stage.begin(stage.model), stage)
-    metrics, device = [], f"{jax.device_count()} x {jax.devices()[0].device_kind}"
-    begun = saved = time.monotonic()
+    if _writes():
+        checkpoints.trim_log(place, start.step)
     if loop.programs:
         updates = _fused(stage, state, start, seed, loop, loop.programs)
     else:
-        updates = _updates(stage, state, start.step, seed)
+        updates = _updates(stage, state, start.step, seed, loop.mesh)
+    book = _Book(stage, graph, place, start, loop)
+    metrics: list[dict[str, Any]] = []
     with progress(stage.name, stage.steps, "steps", done=start.step, plain=loop.plain) as shown:
         for done, share, state, found in updates:
             metrics += found
             shown.advance(len(found))
             if share >= 1 or len(metrics) >= LOGGED:
-                shown.describe(f"{stage.name}, {_log(place, done, metrics)}")
+                shown.describe(f"{stage.name}, {book.log(done, metrics)}")
                 metrics = []
             # between two lines of the log, so that a resumed run writes the same lines
-            if share >= 1 or (not metrics and time.monotonic() - saved > loop.save_every):
-                spent = round(start.seconds + time.monotonic() - begun, 1)
-                # before the checkpoint: what has ended is not drawn again
-                # beside programs it would be one more to compile
-                if stage.sheet and not loop.programs:
-                    stage.sheet(_merged(stage, graph, state), place / "sheet.png")
-                checkpoints.save(place, state, Progress(done, spent, min(share, 0.999), device))
-                saved = time.monotonic()
-    network = stage.end(stage.network(_merged(stage, graph, state)))
-    about = checkpoints.progress_of(place)
-    timed = loop.until is not None
-    checkpoints.finish(place, network, dataclasses.replace(about, share=1.0, timed=timed))
+            if share >= 1 or (not metrics and book.is_due()):
+                book.save(done, share, state)
+    if _writes():
+        book.finish(state)
 
 
-def _updates(stage: Stage, state: State, start: int, seed: int) -> Iterator[Update]:
-    """Yield what is done after each update, with batches drawn outside the compiled step."""
-    programs = {
-        batch: jax.jit(
-            _step(stage, batch),
-            donate_argnums=0,
-            compiler_options=xla_options.options(dense=False),
-        )
-        for batch in (True, False)
-    }
-    key = jax.random.key(seed)
-    for i in range(start, stage.steps):
-        batch = stage.draw(jax.random.fold_in(key, i), stage.frozen)
+def _writes() -> bool:
+    """Return whether this process writes the files: the first of several does."""
+    return jax.process_index() == 0
+
+
+class _Book:
+    """Writes the log, checkpoints, sheets and the result of a stage; in one process of several."""
+
+    def __init__(self, stage: Stage, graph: Any, place: Path, start: Progress, loop: Loop) -> None:
+        self._stage, self._graph, self._place, self._loop = stage, graph, place, loop
+        self._before = start.seconds
+        self._begun = self._saved = time.monotonic()
+        self._device = f"{jax.device_count()} x {jax.devices()[0].device_kind}"
+
+    def log(self, done: int, metrics: list[dict[str, Any]]) -> str:
+        """Append the means of some steps' metrics to the log, and return them as text."""
+        means = {name: float(np.mean([each[name] for each in metrics])) for name in metrics[0]}
+        return checkpoints.write_log(self._place if _writes() else None, done, means)
+
+    def is_due(self) -> bool:
+        """Whether a checkpoint should be written, in this process."""
+        return _writes() and time.monotonic() - self._saved > self._loop.save_every
+
+    def save(self, done: int, share: float, state: State) -> None:
+        """Write a checkpoint, and before it the sheet: what has ended is not drawn again."""
+        if not _writes():
+            return
+        spent = round(self._before + time.monotonic() - self._begun, 1)
+        # beside programs it would be one more to compile
+        if self._stage.sheet and not self._loop.programs:
+            self._stage.sheet(self._model(state), self._place / "sheet.png")
+        about = Progress(done, spent, min(share, 0.999), self._device)
+        checkpoints.save(self._place, state, about)
+        self._saved = time.monotonic()
+
+    def finish(self, state: State) -> None:
+        """Write the result."""
+        network = self._stage.end(self._stage.network(self._model(state)))
+        about, timed = checkpoints.progress_of(self._place), self._loop.until is not None
+        about = dataclasses.replace(about, share=1.0, timed=timed)
+        checkpoints.finish(self._place, network, about, self._stage.stored)
+
+    def _model(self, state: State) -> Any:
+        if self._loop.mesh:  # on this process's own device: the others do not take part
+            state = jax.tree.map(np.asarray, state)
+        return _merged(self._stage, self._graph, state)
+
+
+def _updates(
+    stage: Stage, state: State, start: int, seed: int, mesh: jax.sharding.Mesh | None
+) -> Iterator[Update]:
+    """Yield what is done after each update, with batches made outside the compiled step."""
+    programs = {batch: _program(stage, batch, mesh) for batch in (True, False)}
+    state, frozen = (state, stage.frozen) if mesh is None else _placed((state, stage.frozen), mesh)
+    for i, batch in enumerate(_batches(stage, start, seed, mesh), start):
         share = np.float32(i / stage.steps)
         program = programs[bool(share < stage.statistics)]
-        state, metrics = program(state, stage.frozen, batch, share)
+        state, metrics = program(state, frozen, batch, share)
         yield i + 1, (i + 1) / stage.steps, state, [metrics]
+
+
+def _program(stage: Stage, batch_statistics: bool, mesh: jax.sharding.Mesh | None) -> Any:
+    """Return (state, frozen, batch, share) -> (state, metrics), compiled when it is called."""
+    step = _step(stage, batch_statistics, split=mesh is not None)
+    if mesh is not None:
+        everywhere, samples = PartitionSpec(), PartitionSpec(AXIS)
+        step = jax.shard_map(
+            step,
+            mesh=mesh,
+            in_specs=(everywhere, everywhere, samples, everywhere),
+            out_specs=everywhere,
+            check_vma=False,
+        )
+    return jax.jit(step, donate_argnums=0, compiler_options=xla_options.options(dense=False))
+
+
+def _batches(stage: Stage, start: int, seed: int, mesh: jax.sharding.Mesh | None) -> Iterator[Any]:
+    """Yield the batches of the steps from `start` on."""
+    if stage.rows is None:
+        assert stage.draw is not None  # a stage has one of them
+        key = jax.random.key(seed)
+        for i in range(start, stage.steps):
+            yield stage.draw(jax.random.fold_in(key, i), stage.frozen)
+        return
+    with contextlib.closing(stage.rows(start)) as rows:
+        for batch in itertools.islice(rows, stage.steps - start):
+            yield batch if mesh is None else split_over(batch, mesh)
+
+
+def _placed(tree: Any, mesh: jax.sharding.Mesh) -> Any:
+    """Return a tree of arrays on every device of a mesh, copied: training donates its memory."""
+    whole = jax.NamedSharding(mesh, PartitionSpec())
+    return jax.device_put(jax.tree.map(np.asarray, tree), whole)
 
 
 class Programs:
@@ -228,6 +314,7 @@ def fused_program(stage: Stage, batch_statistics: bool) -> tuple[Any, tuple[Any,
 
     def program(state: State, frozen: Any, key: jax.Array, done: Any, shares: jax.Array) -> Any:
         def one(state: State, at: tuple[jax.Array, jax.Array]) -> tuple[State, Metrics]:
+            assert stage.draw is not None  # such a program draws its own batches
             batch = stage.draw(jax.random.fold_in(key, at[0]), frozen)
             return step(state, frozen, batch, at[1])
 
@@ -280,12 +367,15 @@ def _merged(stage: Stage, graph: Any, state: State) -> Any:
     return model
 
 
-def _step(stage: Stage, batch_statistics: bool) -> Any:
+def _step(stage: Stage, batch_statistics: bool, *, split: bool = False) -> Any:
+    """Return one update; where a batch is split over devices each computes its share of it."""
     graph, _, _ = nnx.split(stage.model, nnx.Param, ...)
 
     def loss(trained: Any, rest: Any, frozen: Any, batch: Any) -> tuple:
         model = nnx.merge(graph, trained, rest, copy=True)
         (model.train if batch_statistics else model.eval)()
+        if split:  # statistics of the whole batch
+            model.set_attributes(nnx.BatchNorm, axis_name=AXIS, raise_if_not_found=False)
         value, metrics = stage.loss(model, frozen, batch)
         _, _, rest = nnx.split(model, nnx.Param, ...)
         return value, (rest, {"loss": value, **metrics})
@@ -294,6 +384,8 @@ def _step(stage: Stage, batch_statistics: bool) -> Any:
         trained, rest, slots, average = state
         gradient = jax.grad(loss, has_aux=True)
         changes, (rest, metrics) = gradient(trained, rest, frozen, batch)
+        if split:
+            changes, metrics = jax.lax.pmean((changes, metrics), AXIS)
         with jax.numpy_dtype_promotion("standard"):  # optax takes powers by integer counts
             changes, slots = stage.optimiser.update(changes, slots, trained)
         rate = optimiser.rate(stage.rate, share)
@@ -303,8 +395,3 @@ def _step(stage: Stage, batch_statistics: bool) -> Any:
         return (trained, rest, slots, average), metrics
 
     return step
-
-
-def _log(place: Path, done: int, metrics: list[dict[str, Any]]) -> str:
-    means = {name: float(np.mean([each[name] for each in metrics])) for name in metrics[0]}
-    return checkpoints.write_log(place, done, means)

@@ -11,6 +11,7 @@ import pytest
 from flax import nnx
 
 from emojax.nn.conv_norm import ConvNorm
+from emojax.runtime import devices
 from emojax.runtime.errors import UserError
 from emojax.runtime.locks import alone
 from emojax.training import loop as training_loop
@@ -200,3 +201,53 @@ def test_a_model_is_prepared_before_its_first_step_only(tmp_path):
     again = fit(dataclasses.replace(stage, model=Small()), tmp_path, 0)
     assert len(prepared) == 1
     assert float(first.layer.scale[...][0]) == float(again.layer.scale[...][0]) == 3.0
+
+
+class Normed(nnx.Module):
+    """A linear map with BatchNorm that learns to double its input."""
+
+    def __init__(self):
+        self.norm = nnx.BatchNorm(3, use_running_average=True, rngs=nnx.Rngs(0))
+        self.linear = nnx.Linear(3, 3, rngs=nnx.Rngs(1))
+
+    def __call__(self, x):
+        return self.linear(self.norm(x))
+
+
+def rows_stage(steps, stop=None):
+    def rows(start):
+        for step in range(start, 10_000):
+            if step == stop:
+                raise Stopped
+            yield np.random.default_rng(step).standard_normal((8, 3)).astype(np.float32)
+
+    def loss(model, frozen, x):
+        return jnp.mean(jnp.square(model(x) - frozen * x)), {"twice": 2 * x.mean()}
+
+    common = {"statistics": 0.5, "average": 0.9, "stored": "float32", "rows": rows}
+    return Stage("rows", Normed(), None, loss, jnp.float32(2), steps, 0.05, **common)
+
+
+def test_a_stopped_run_on_four_devices_ends_as_one_that_was_not(tmp_path):
+    mesh = devices.global_mesh()
+    assert mesh.size == 4
+    whole = fit(rows_stage(110), tmp_path / "whole", 0, Loop(mesh=mesh))
+    with pytest.raises(Stopped):
+        fit(rows_stage(110, stop=105), tmp_path / "parts", 0, Loop(save_every=0.0, mesh=mesh))
+    assert json.loads((tmp_path / "parts/rows/progress.json").read_text())["step"] == 100
+    resumed = fit(rows_stage(110), tmp_path / "parts", 0, Loop(mesh=mesh))
+    for a, b in zip(values(whole), values(resumed), strict=True):
+        np.testing.assert_array_equal(a, b)
+    logs = [(tmp_path / name / "rows/losses.jsonl").read_text() for name in ("whole", "parts")]
+    assert logs[0] == logs[1]
+
+
+def test_devices_change_nothing_but_the_order_of_sums(tmp_path):
+    """Also statistics of the batch are those of all devices."""
+    found = [
+        values(fit(rows_stage(20), tmp_path / str(most), 0, Loop(mesh=devices.global_mesh(most))))
+        for most in (1, 4)
+    ]
+    for began, one, four in zip(values(Normed()), *found, strict=True):
+        assert np.abs(began - one).max() > 1e-3
+        np.testing.assert_allclose(one, four, rtol=1e-4, atol=1e-5)

@@ -13,16 +13,15 @@ from flax import nnx
 from emojax.demo import batches
 from emojax.demo.contact_sheets import write_pairs
 from emojax.demo.drawing.factors import Params
-from emojax.demo.training.generator import psnr
 from emojax.demo.training.recipe import Profile
 from emojax.latents.inversion import Inverter
 from emojax.latents.refinement import redraw, refine
-from emojax.models.efficientnet import EmotionNet
-from emojax.models.hyperstyle import Hypernet, SeparateBlock
+from emojax.models.hyperstyle import Hypernet
 from emojax.models.psp import Encoder
 from emojax.models.stylegan2 import Generator
-from emojax.training import feature_losses
+from emojax.training import hypernet
 from emojax.training.loop import Metrics, Stage
+from emojax.training.losses import Critics, Weights, likeness
 
 _CODE_WEIGHT = 0.1
 """Loss weight of the distance to the known codes."""
@@ -30,15 +29,13 @@ _READING_WEIGHT = 0.2
 """Of the error of attributes and emotions that are predicted from the codes."""
 _AVERAGE_WEIGHT = 0.002
 """Of the codes' distance from the average, pSp's w-norm loss."""
-_FEATURE_WEIGHT = 0.05
-"""Of the distance in the feature network; pSp's and HyperStyle's LPIPS loss."""
-_IDENTITY_WEIGHT = 0.1
-"""Of the distance in the attribute regressor's trunk; their identity loss."""
+_LIKENESS = Weights(perceptual=0.05, identity=0.1)
+"""Of pixels, of the distance in the feature network, which stands in for LPIPS, and of that in the
+attribute regressor's trunk, which stands in for ArcFace."""
 _NO_SPREAD = 1e-12
 """Keeps the loss finite for a generator of zeros, for which programs are compiled."""
 _STATISTICS = 0.5
 """Share of the steps with batch statistics."""
-_PASSES = 5
 _REGRESSED = 16_384
 """Codes for the regression of attributes on codes."""
 
@@ -72,15 +69,13 @@ class Judges(NamedTuple):
 
     Attributes:
         generator: finished.
-        features: the feature network.
-        attributes: the attribute regressor.
+        critics: feature network and attribute regressor.
         reading: [D,T] linear regression of attributes and emotions on codes.
         spread: [] mean variance of the codes.
     """
 
     generator: Generator
-    features: EmotionNet
-    attributes: EmotionNet
+    critics: Critics
     reading: np.ndarray
     spread: np.ndarray
 
@@ -121,7 +116,7 @@ def _encoder(profile: Profile, name: str, needed: Sequence[Any], seed: int) -> S
         model,
         _draw(profile, length.batch),
         _encoder_loss,
-        Judges(generator, features, attributes, *_reading(generator, seed)),
+        Judges(generator, Critics(features, attributes), *_reading(generator, seed)),
         length.steps,
         length.rate,
         rate_factor=lambda parameter: 0.0 if parameter.startswith("latent_avg") else 1.0,
@@ -153,32 +148,25 @@ def _encoder_loss(
 
     The known codes are those of the latents that the faces were drawn from. A linear regression
     predicts attributes and emotions from codes; its error weighs errors of a code by what they do
-    to identity and emotion. Features stand in for LPIPS, the attribute regressor's trunk for
-    ArcFace.
+    to identity and emotion.
     """
     w, pictures, weights = batch
     generator = judges.generator
     codes = model(pictures)
     again = generator.synthesis(codes)
-    square = jnp.square(again - pictures)
     missed = codes - w[:, None]
     known = jnp.mean(jnp.square(missed)) / judges.spread
     read = jnp.mean(batches.target_weights() * jnp.square(missed @ judges.reading))
     near = jnp.mean(jnp.square(codes - generator.latent_avg[...])) / judges.spread
-    seen = feature_losses.distance(judges.features, again, pictures)
-    identity = feature_losses.identity(judges.attributes, again, pictures)
-    total = jnp.mean(weights * square) + _FEATURE_WEIGHT * seen + _IDENTITY_WEIGHT * identity
+    total, metrics = likeness(judges.critics, _LIKENESS, again, pictures, weights)
     total = total + _CODE_WEIGHT * known + _READING_WEIGHT * read + _AVERAGE_WEIGHT * near
-    more = {"known": known, "read": read, "perceptual": seen, "identity": identity}
-    return total, {"psnr": psnr(square), **more}
+    return total, {**metrics, "known": known, "read": read}
 
 
 def hyperstyle(profile: Profile, needed: Sequence[Any], seed: int) -> Stage:
     """Return the stage of HyperStyle's hypernetwork; generator and W encoder are frozen.
 
-    As in the original every pass has its own loss, with gradients through that pass alone. A step
-    trains one random pass, and runs those before it without gradients: it costs a third of all
-    five, and every step has new faces. All pixels have the same weight.
+    All pixels have the same weight.
 
     Args:
         profile: configs and lengths.
@@ -187,97 +175,37 @@ def hyperstyle(profile: Profile, needed: Sequence[Any], seed: int) -> Stage:
     """
     generator, encoder, features = needed
     length = profile.lengths["hyperstyle"]
-    model = Hypernet(profile.hyperstyle, rngs=nnx.Rngs(seed))
-    for block in model.blocks:
-        if isinstance(block, SeparateBlock):
-            block.output.kernel[...] = 0.05 * block.output.kernel[...]
+    model = hypernet.initial(profile.hyperstyle, seed)
 
     def draw(key: jax.Array, _: Any) -> tuple[jax.Array, jax.Array]:
         people, passes = jax.random.split(key)
         _, _, _, pictures = _drawn(profile, people, length.batch)
-        return pictures, jax.random.randint(passes, (), 0, _PASSES)
+        return pictures, jax.random.randint(passes, (), 0, hypernet.PASSES)
+
+    def loss(model: Hypernet, frozen: hypernet.Frozen, batch: Any) -> tuple[jax.Array, Metrics]:
+        return hypernet.pass_loss(model, frozen, _LIKENESS, *batch)
 
     def begin(model: Hypernet) -> Hypernet:
-        return _calibrated(model, generator, encoder, lambda key: draw(key, None)[0], seed)
+        keys = jax.random.split(jax.random.key(seed), hypernet.CALIBRATED)
+        return hypernet.calibrated(model, generator, encoder, (draw(key, None)[0] for key in keys))
 
     def sheet(model: Hypernet, file: Path) -> None:
         photos = _photos(profile.resolution)
         inverter = Inverter(generator, encoder, model, method="hyperstyle")
-        codes, sums, _ = refine(inverter, photos, passes=_PASSES)
-        write_pairs(file, [photos, redraw(inverter, codes, sums, _PASSES)])
+        codes, sums, _ = refine(inverter, photos, passes=hypernet.PASSES)
+        write_pairs(file, [photos, redraw(inverter, codes, sums, hypernet.PASSES)])
 
     return Stage(
         "hyperstyle",
         model,
         draw,
-        _pass_loss,
-        (generator, encoder, features),
+        loss,
+        hypernet.Frozen(generator, encoder, Critics(features)),
         length.steps,
         length.rate,
         begin=begin,
         sheet=sheet,
     )
-
-
-def _pass_loss(
-    model: Hypernet,
-    frozen: tuple[Generator, Encoder, EmotionNet],
-    batch: tuple[jax.Array, jax.Array],
-) -> tuple[jax.Array, Metrics]:
-    """Return the loss of one pass of HyperStyle: pixels and features.
-
-    Args:
-        model: the hypernetwork.
-        frozen: generator, W encoder, feature network.
-        batch: pictures, and the number of passes before the one that is trained.
-    """
-    (generator, encoder, features), (pictures, before) = frozen, batch
-    codes = encoder(pictures)
-
-    def one_pass(
-        model: Hypernet, number: jax.Array, sums: jax.Array, shown: jax.Array
-    ) -> tuple[jax.Array, jax.Array]:
-        sums = sums + model(pictures, shown)
-        return sums, generator.synthesis(codes, deltas=model.deltas(sums, number + 1))
-
-    graph, state = nnx.split(model)
-    fixed = nnx.merge(graph, jax.lax.stop_gradient(state))
-    shape = (len(pictures), len(model.config.layers), model.config.widths[-1])
-    start = jnp.zeros(shape), generator.synthesis(codes)
-    sums, shown = jax.lax.fori_loop(
-        0, before, lambda number, state: one_pass(fixed, number, *state), start
-    )
-    again = one_pass(model, before, sums, shown)[1]
-    square = jnp.square(again - pictures)
-    seen = feature_losses.distance(features, again, pictures)
-    metrics = {"before": psnr(jnp.square(shown - pictures)), "psnr": psnr(square)}
-    return square.mean() + _FEATURE_WEIGHT * seen, {**metrics, "perceptual": seen}
-
-
-def _calibrated(
-    model: Hypernet,
-    generator: Generator,
-    encoder: Encoder,
-    pictures: Callable[[jax.Array], jax.Array],
-    seed: int,
-) -> Hypernet:
-    """Set the hypernetwork's BatchNorm statistics to those of its first pass; they stay fixed."""
-    model.train()
-    model.set_attributes(nnx.BatchNorm, momentum=0.8)
-    graph, state = nnx.split(model)
-    for key in jax.random.split(jax.random.key(seed), 20):
-        state = _follow(graph, state, generator, encoder, pictures(key))
-    model = nnx.merge(graph, state)
-    model.eval()
-    return model
-
-
-@functools.partial(jax.jit, static_argnums=0)
-def _follow(graph: Any, state: Any, generator: Generator, encoder: Encoder, x: jax.Array) -> Any:
-    """Return the state of a hypernetwork after a pass, with new BatchNorm statistics."""
-    model = nnx.merge(graph, state, copy=True)
-    model(x, generator.synthesis(encoder(x)))
-    return nnx.split(model)[1]
 
 
 def _linear(w: jax.Array | np.ndarray, targets: jax.Array) -> np.ndarray:

@@ -19,6 +19,7 @@ from emojax.models.stylegan2 import Generator
 from emojax.runtime.choices import K
 from emojax.training import feature_losses
 from emojax.training.loop import Metrics, Stage
+from emojax.training.losses import psnr
 
 _MAPPING_RATES = {"mapping": 60.0, "coarse": 10.0, "fine": 10.0, "generator": 3.0}
 """Rate factors of the mapping network, whose weights are stored divided by 0.01."""
@@ -212,11 +213,6 @@ def _regressed(
     excess = (w - mean).T @ (w - mean) / len(w) - jnp.eye(w.shape[1])
     spread = (jnp.sum(jnp.square(excess)) + jnp.sum(jnp.square(mean))) / w.shape[1]
     return w, reading, spread
-
-
-def psnr(square: jax.Array) -> jax.Array:
-    """Return the mean over pictures of the PSNR in dB, from squared errors [N,R,R,3] of [-1, 1]."""
-    return jnp.mean(-10 * jnp.log10(square.mean((1, 2, 3)) / 4))
 
 
 def finish(generator: Generator, key: jax.Array) -> Generator:
