@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -65,10 +65,11 @@ def open_data_set(name: str, split: str, data_dir: Path | None = None) -> DataSe
             f"tfds:{name}:{split} cannot be opened ({str(error).partition(chr(10))[0]}): prepare "
             "it with tfds as array_record first"
         ) from error
+    features: Any = builder.info.features
     return DataSet(
         f"{builder.info.full_name}:{split}:{len(data)}",
         len(data),
         lambda number: images.over_white(np.asarray(data[number]["image"])),
-        tuple(getattr(builder.info.features.get("label"), "names", None) or ()),
+        tuple(getattr(features.get("label"), "names", None) or ()),
         lambda number: int(data[number]["label"]),
     )

@@ -18,13 +18,14 @@ from emojax.metrics import comparison
 from emojax.models.hyperstyle import Hypernet, HypernetConfig
 from emojax.models.psp import Encoder, EncoderConfig
 from emojax.models.stylegan2 import Generator, GeneratorConfig
+from emojax.runtime.choices import InverterName
 from emojax.runtime.progress import Progress
 from emojax.store.bundle import Bundle
 from emojax.store.parts import FEATURES, HYPERSTYLE, IDENTITY, PSP, STYLEGAN2, W_ENCODER
 from emojax.training import held_out, hypernet, stages
 from emojax.training.loop import Stage
 from emojax.training.losses import Critics, Weights
-from emojax.training.options import Hyperstyle, InverterTraining, Psp
+from emojax.training.options import InverterTraining, Psp
 from emojax.training.photographs import Photographs
 from emojax.training.sources import open_source
 from emojax.training.stages import CodeWeights, Course
@@ -43,7 +44,7 @@ def task(options: InverterTraining, base: Bundle) -> Task:
         UserError: a part of the bundle is damaged or made for another generator, or the
             photographs cannot be read.
     """
-    trained = Psp.kind if isinstance(options, Psp) else Hyperstyle.kind
+    trained: InverterName = "psp" if isinstance(options, Psp) else "hyperstyle"
     started = None if options.scratch else inversion.load(base, trained)
     generator = base.config(STYLEGAN2)
     if isinstance(options, Psp):
@@ -65,9 +66,9 @@ def task(options: InverterTraining, base: Bundle) -> Task:
     )
 
 
-def _opened(base: Bundle, trained: str) -> Inverter:
+def _opened(base: Bundle, trained: InverterName) -> Inverter:
     """Return an inverter whose trained network is not there yet."""
-    encoder = None if trained == Psp.kind else base.load(W_ENCODER)
+    encoder = None if trained == "psp" else base.load(W_ENCODER)
     return Inverter(cast(Generator, base.load(STYLEGAN2)), encoder, method=trained)
 
 

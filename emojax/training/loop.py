@@ -260,9 +260,8 @@ def _batches(stage: Stage, start: int, seed: int, mesh: jax.sharding.Mesh | None
         for i in range(start, stage.steps):
             yield stage.draw(jax.random.fold_in(key, i), stage.frozen)
         return
-    with contextlib.closing(stage.rows(start)) as rows:
-        for batch in itertools.islice(rows, stage.steps - start):
-            yield batch if mesh is None else split_over(batch, mesh)
+    for batch in itertools.islice(stage.rows(start), stage.steps - start):
+        yield batch if mesh is None else split_over(batch, mesh)
 
 
 def _placed(tree: Any, mesh: jax.sharding.Mesh) -> Any:

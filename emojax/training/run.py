@@ -165,7 +165,8 @@ def _conclude(
     """Measure the result, write the page, and the part into its bundle; print where they are."""
     made: type[Any] = options.part.network_class()
     # as it will be loaded: it may have been trained in bfloat16
-    network = weights.load(weights.abstract(made, task.config), weights.flatten(network))
+    arrays: dict[str, Any] = dict(weights.flatten(network))
+    network = weights.load(weights.abstract(made, task.config), arrays)
     network.eval()
     with progress("measuring", len(held) * (1 + task.starts), "faces") as shown:
         before = task.measure(None, prepared, held, shown) if task.starts else {}
