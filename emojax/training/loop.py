@@ -18,7 +18,7 @@ from flax import nnx
 from jax.sharding import PartitionSpec
 
 from emojax.runtime import xla_options
-from emojax.runtime.devices import AXIS, split_over
+from emojax.runtime.devices import AXIS, split_over, whole_on
 from emojax.runtime.files import make_folder, writing
 from emojax.runtime.locks import alone
 from emojax.runtime.progress import progress
@@ -229,7 +229,7 @@ def _updates(
 ) -> Iterator[Update]:
     """Yield what is done after each update, with batches made outside the compiled step."""
     programs = {batch: _program(stage, batch, mesh) for batch in (True, False)}
-    state, frozen = (state, stage.frozen) if mesh is None else _placed((state, stage.frozen), mesh)
+    state, frozen = (state, stage.frozen) if mesh is None else whole_on((state, stage.frozen), mesh)
     for i, batch in enumerate(_batches(stage, start, seed, mesh), start):
         share = np.float32(i / stage.steps)
         program = programs[bool(share < stage.statistics)]
@@ -262,12 +262,6 @@ def _batches(stage: Stage, start: int, seed: int, mesh: jax.sharding.Mesh | None
         return
     for batch in itertools.islice(stage.rows(start), stage.steps - start):
         yield batch if mesh is None else split_over(batch, mesh)
-
-
-def _placed(tree: Any, mesh: jax.sharding.Mesh) -> Any:
-    """Return a tree of arrays on every device of a mesh, copied: training donates its memory."""
-    whole = jax.NamedSharding(mesh, PartitionSpec())
-    return jax.device_put(jax.tree.map(np.asarray, tree), whole)
 
 
 class Programs:
