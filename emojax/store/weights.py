@@ -281,7 +281,7 @@ def write(folder: Path, arrays: Arrays) -> None:
     Raises:
         UserError: the disk is full or cannot be written.
     """
-    import orbax.checkpoint as ocp  # late: it takes a while, and reading does without
+    from emojax.store import one_writer  # late: Orbax takes a while, and reading does without
 
     size = sum(math.prod(array.shape) * array.dtype.itemsize for array in arrays.values())
     try:
@@ -289,7 +289,7 @@ def write(folder: Path, arrays: Arrays) -> None:
         if room < size:
             raise OSError(f"it takes {size / 1e6:,.0f} MB and {room / 1e6:,.0f} MB are free")
         # Orbax starts threads: interrupted between two, it leaves what cannot be closed
-        with interrupts.held(), ocp.StandardCheckpointer() as checkpointer:
+        with interrupts.held(), one_writer.checkpointer() as checkpointer:
             checkpointer.save(folder.resolve(), dict.fromkeys(arrays, np.zeros((), np.int8)))
         # for stores that cannot rename; it names the temporary folder this is written in
         (folder / "commit_success.txt").unlink(missing_ok=True)
