@@ -26,6 +26,8 @@ from emojax.__main__ import COMMANDS, CONVERTERS, WEIGHTS
 ROOT = Path(__file__).parent.parent
 DEMO = ("train", "report", "faces", "film", "dataset")
 """The commands of the embedded demo."""
+TRAINED = ("psp", "hyperstyle", "emotion")
+"""What `emojax train` trains."""
 BLOCK = re.compile(r"^```math\n(.*?)\n```$", re.DOTALL | re.MULTILINE)
 INLINE = re.compile(r"\$`(.+?)`\$")
 
@@ -60,6 +62,7 @@ def commands() -> str:
     """Return the command reference: every command's own help."""
     lines = [["emojax", name] for name in COMMANDS]
     lines += [["emojax", *WEIGHTS]]
+    lines += [["emojax", "train", name] for name in TRAINED]
     lines += [["emojax", "convert", name] for name in CONVERTERS]
     lines += [[f"emojax.demo.{name}"] for name in DEMO]
     with ThreadPoolExecutor(os.cpu_count()) as pool:

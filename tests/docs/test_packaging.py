@@ -47,7 +47,7 @@ def test_type_checkers_are_told_of_the_annotations():
 def test_every_imported_package_is_a_dependency():
     project = PROJECT["project"]
     extras = project["optional-dependencies"]
-    used = [extras[name] for name in ("cloud", "plots", "video", "heic", "web")]
+    used = [extras[name] for name in ("cloud", "plots", "train", "video", "heic", "web")]
     listed = " ".join([*project["dependencies"], *(each for extra in used for each in extra)])
     for name in sorted(_imports()):
         wanted = DISTRIBUTIONS.get(name, name).replace("_", "-")
