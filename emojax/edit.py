@@ -167,8 +167,7 @@ def check(options: Options) -> Photograph | None:
     place = bundle.find(options.common.bundle)
     place.check(GENERATOR, *INVERTER_PARTS[options.common.inverter], EMOTION)
     if options.emotion != ALL:
-        file = options.common.directions
-        known = Directions.load(file) if file else directions.load(place)
+        known = directions.chosen(place, options.common.directions)
         for name in names_in(options.emotion):
             known.index(name)
     return photo

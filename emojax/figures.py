@@ -3,14 +3,15 @@
     emojax figures
     emojax figures --scores scores/ --evaluation evaluation/ --out figures/
     emojax figures --bundle ffhq --sources faces/ --targets eight/ --pdf
-    emojax figures --compare svr.npz extremes.npz pca.npz tensor.npz
+    emojax figures --compare-directions svr.npz extremes.npz pca.npz tensor.npz
 
 Writes figure3.png to figure10.png and report.html, which needs no other file. Faces are those of
 --sources and --targets (one photograph per emotion, named after it); else those of the bundle's own
 ground truth, if it has one; else its samples. Figures 6, 9 and 10 are drawn with --inverter, 7 and
-8 with pSp and HyperStyle. With --compare there is a figure11.png: one face edited by directions of
-several sources (`emojax directions --method`). A figure is left out if what it needs is missing:
-the bundle's networks, scores, or matplotlib for Figures 4 and 5. The page then says what it needs.
+8 with pSp and HyperStyle. With --compare-directions there is a figure11.png: one face edited by
+directions of several sources (`emojax directions --method`). A figure is left out if what it needs
+is missing: the bundle's networks, scores, or matplotlib for Figures 4 and 5. The page then says
+what it needs.
 """
 
 import dataclasses
@@ -51,7 +52,7 @@ TITLES = {
     10: "With and without re-inversion",
 }
 BEYOND = {11: "One edit by directions of several sources"}
-"""The figure that is not the paper's, with --compare."""
+"""The figure that is not the paper's, with --compare-directions."""
 PLOTS = (4, 5)
 """Figures that need matplotlib."""
 
@@ -72,7 +73,7 @@ class Options:
     """Sources at most."""
     k: float | None = None
     """Figure 6 moves from minus this to this; default: over each direction's usable range."""
-    compare: tuple[Path, ...] = ()
+    compare_directions: tuple[Path, ...] = ()
     """Directions files (.npz) whose edits Figure 11 shows side by side."""
     pdf: bool = False
     """Write every figure as PDF too."""
@@ -125,7 +126,7 @@ def _check(options: Options) -> None:
     at_least("--faces", options.faces, 1)
     if options.k is not None and not 0 < options.k < math.inf:
         raise UserError(f"--k is {options.k}, wanted a number above 0")
-    check_directions_files("--compare", options.compare)
+    check_directions_files(options.common.directions, options.compare_directions)
     for place in (options.sources, options.targets):
         if place:
             images.find([place])
@@ -139,19 +140,11 @@ def _compared(options: Options) -> "dict[str, Directions]":
     Raises:
         UserError: one is damaged, or belongs to codes of another width than the bundle's.
     """
-    if not options.compare:
+    if not options.compare_directions:
         return {}
-    from emojax.latents.directions import Directions
+    from emojax.latents import directions
 
-    found = {file.stem: Directions.load(file) for file in options.compare}
-    width = bundle.find(options.common.bundle).config(GENERATOR).style_dim
-    for file, each in zip(options.compare, found.values(), strict=True):
-        if each.coefficients.shape[-1] != width:
-            raise UserError(
-                f"{file} is for codes of {each.coefficients.shape[-1]} numbers, the bundle's have "
-                f"{width}: give directions of this bundle"
-            )
-    return found
+    return directions.compared(bundle.find(options.common.bundle), options.compare_directions)
 
 
 def _table(options: Options) -> "ResultTable | None":

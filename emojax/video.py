@@ -23,7 +23,6 @@ from emojax.faces import images
 from emojax.faces.photo_reader import check_face
 from emojax.film import reading, tracks, writing
 from emojax.latents import directions
-from emojax.latents.directions import Directions
 from emojax.runtime.choices import Normaliser, PasteForm, Unit
 from emojax.runtime.cli import cli, warn
 from emojax.runtime.errors import UserError
@@ -140,8 +139,7 @@ def check(options: Options) -> int | None:
     place = bundle.find(options.common.bundle)
     place.check(GENERATOR, *INVERTER_PARTS[options.common.inverter], EMOTION)
     if chosen in ([], ["--emotion"]):
-        file = options.common.directions
-        known = Directions.load(file) if file else directions.load(place)
+        known = directions.chosen(place, options.common.directions)
         for name in _names(options):
             known.index(name)
     film = reading.describe(options.film)

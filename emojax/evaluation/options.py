@@ -64,9 +64,11 @@ class Options:
     """Passes of HyperStyle."""
     steps: InversionSteps = None
     """Steps of an optimisation, see emojax invert."""
-    directions: tuple[Path, ...] = ()
-    """A directions file (.npz) in place of the bundle's, or several to compare: rows of the table
-    then bear their names, as subspace-svr of svr.npz."""
+    directions: Path | None = None
+    """A directions file (.npz) in place of the bundle's."""
+    compare_directions: tuple[Path, ...] = ()
+    """Directions files (.npz) in place of the bundle's, to be compared: rows of the table then bear
+    their names, as subspace-svr of svr.npz."""
     crop: Crop = "face"
     """What the classifier sees: the face of an aligned picture, or the full picture."""
     batch: int = 8
@@ -92,7 +94,11 @@ class Options:
                 raise UserError(f"--{name} is {' '.join(chosen)!r}, wanted one or more, each once")
         if self.sources and self.tfds:
             raise UserError("both --sources and --tfds are given: wanted one of them")
-        check_directions_files("--directions", self.directions)
+        if self.directions and self.compare_directions:
+            raise UserError(
+                "both --directions and --compare-directions are given: wanted one of them"
+            )
+        check_directions_files(self.directions, self.compare_directions)
         if self.sources:
             inputs.source_files(self.sources)
         self._check_bundle()

@@ -6,73 +6,34 @@ The store keeps measurements and codes, no pictures:
     truth/                   of the true pictures of the transfers, where there is ground truth
     psp-1a2b3c4d/original/   of reconstructions; with the codes that all else starts from
     psp-1a2b3c4d/reinvert/   of transfers with one normaliser: arrays [N,T,...] for T targets
+    psp-1a2b3c4d/targets/    of the targets, see `emojax.evaluation.evaluated_inverter`
 
 A face is inverted and prepared once for all its targets.
 """
 
 import dataclasses
 import functools
-import time
 from collections.abc import Iterator, Mapping, Sequence
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
+from emojax.evaluation.evaluated_inverter import EvaluatedInverter
 from emojax.evaluation.ground_truth import GroundTruth, LabelledFaces
 from emojax.evaluation.inputs import Sources, Targets, resized
 from emojax.evaluation.judges import Judges, compare, measure
+from emojax.evaluation.stored_faces import arrays_of, faces_of
 from emojax.evaluation.table import ORIGINAL
 from emojax.faces import images
 from emojax.latents import inversion, normalisers
-from emojax.latents.bases import Prepared
 from emojax.latents.codes import Inversion
-from emojax.latents.inversion import METHODS, Inverter
-from emojax.latents.normalisers import Transferrer
+from emojax.runtime.stopwatch import Stopwatch
 from emojax.store.block_store import Arrays, BlockStore
 
 SOURCES = "sources"
 """Part of the store: measurements of the sources."""
 TRUTH = "truth"
 """Part of the store: measurements of the true pictures."""
-CHANGE = "change "
-"""Beginning of the names of what faces change in the generator, there."""
-
-
-@dataclasses.dataclass(frozen=True)
-class EvaluatedInverter:
-    """An inverter with its normalisers, and the targets prepared by them.
-
-    Attributes:
-        inverter: the networks.
-        transferrers: by normaliser, and by the name of the directions where there are several.
-        pictures: the targets, uint8 [H,W,3], see `Targets`.
-        passes: of HyperStyle.
-        batch: pictures at a time.
-    """
-
-    inverter: Inverter
-    transferrers: dict[str, Transferrer]
-    pictures: Sequence[np.ndarray]
-    passes: int
-    batch: int
-
-    @functools.cached_property
-    def targets(self) -> dict[str, Prepared]:
-        """The targets prepared by each of `transferrers`.
-
-        They are inverted, prepared and drawn in batches of the size of the sources', so this
-        compiles every program that is timed later.
-        """
-        count = len(self.pictures)
-        rows = np.arange(-(-count // self.batch) * self.batch) % count
-        seen = images.to_float(resized(self.pictures, self.inverter.resolution))[rows]
-        faces = inversion.invert(self.inverter, seen, passes=self.passes, batch=self.batch)
-        inversion.synthesize(self.inverter, faces[: self.batch], batch=self.batch)
-        shown = resized(self.pictures, self.inverter.generator.config.size)[rows]
-        return {
-            name: each.prepare(faces, shown)[:count] for name, each in self.transferrers.items()
-        }
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,7 +45,7 @@ class Evaluation:
         judges: the networks that measure.
         sources: whose faces.
         targets: whose expressions.
-        inverters: by the name of their part of the store, see `part`.
+        inverters: by the name of their part of the store.
         truth: of the sources, where it is known.
         side: at which pictures are measured, the generator's.
         passes: of HyperStyle.
@@ -103,6 +64,8 @@ class Evaluation:
 
     def run(self) -> Iterator[str]:
         """Compute what the store lacks; yields the name of a part after each of its blocks."""
+        for evaluated in self.inverters.values():
+            yield from evaluated.prepare_targets()
         for block in range(self.store.blocks):
             faces = SourceBlock(self, block)
             todo = {TRUTH: functools.partial(_truth, faces)} if self.truth else {}
@@ -121,16 +84,17 @@ class Evaluation:
     def steps(self) -> int:
         """Number of names that `run` yields."""
         parts = sum(1 + len(inverter.transferrers) for inverter in self.inverters.values())
-        return self.store.blocks * (bool(self.truth) + parts)
+        targets = sum(inverter.target_steps for inverter in self.inverters.values())
+        return targets + self.store.blocks * (bool(self.truth) + parts)
 
 
 class SourceBlock:
     """The sources of one block; their pictures are made when they are first needed."""
 
     def __init__(self, job: Evaluation, block: int) -> None:
-        """Hold the sources' numbers, repeated to fill the last block: XLA compiles for one size."""
+        """Hold the sources' numbers, the last repeated to fill the last block."""
         self.job, self.block = job, block
-        self.ids = np.resize(job.store.ids(block), job.store.block)
+        self.ids = job.store.padded(block)
 
     @functools.cached_property
     def pictures(self) -> Sequence[np.ndarray] | np.ndarray:
@@ -153,25 +117,10 @@ class SourceBlock:
     def inverted(self, name: str) -> Inversion:
         """Return the codes found by an inverter, from the store."""
         stored = self.job.store.read_block(f"{name}/{ORIGINAL}", self.block)
-        rows = np.resize(np.arange(len(stored["w_plus"])), len(self.ids))
-        changes = {
-            key.removeprefix(CHANGE): jnp.asarray(array[rows])
-            for key, array in stored.items()
-            if key.startswith(CHANGE)
-        }
+        rows = self.ids - self.ids[0]
         inverter = self.job.inverters[name].inverter
-        return Inversion(
-            jnp.asarray(stored["w_plus"][rows]),
-            changes or None,
-            passes=METHODS[inverter.method].passes(inverter, self.job.passes),
-            method=inverter.method,
-            made_with=inverter.made_with,
-        )
-
-
-def part(inverter: Inverter) -> str:
-    """Return the name of an inverter's part of the store."""
-    return f"{inverter.method}-{inverter.made_with[:8]}"
+        padded = {key: array[rows] for key, array in stored.items()}
+        return faces_of(inverter, padded, self.job.passes)
 
 
 def measure_sources(
@@ -206,24 +155,20 @@ def _truth(faces: SourceBlock) -> Arrays:
 def _original(faces: SourceBlock, evaluated: EvaluatedInverter) -> Arrays:
     """Invert a block, and measure its reconstructions."""
     job, inverter = faces.job, evaluated.inverter
-    _ = evaluated.targets  # compiles what is timed below
     seen = images.to_float(resized(faces.pictures, inverter.resolution))
-    start = time.perf_counter()
-    found = jax.block_until_ready(
-        inversion.invert(inverter, seen, passes=job.passes, batch=job.batch)
-    )
-    inverted = time.perf_counter()
-    drawn = inversion.synthesize(inverter, found, batch=job.batch)
-    done = time.perf_counter()
+    with Stopwatch() as inverting:
+        found = jax.block_until_ready(
+            inversion.invert(inverter, seen, passes=job.passes, batch=job.batch)
+        )
+    with Stopwatch() as drawing:
+        drawn = inversion.synthesize(inverter, found, batch=job.batch)
     pictures = images.to_uint8(drawn)
-    changes = {f"{CHANGE}{name}": array for name, array in (found.changes or {}).items()}
     return {
-        **{name: np.asarray(array) for name, array in changes.items()},
-        "w_plus": np.asarray(found.w_plus),
+        **arrays_of(found),
         **measure(job.judges, pictures, batch=job.batch),
         **compare(job.judges, pictures, faces.at_size, batch=job.batch),
-        "invert_seconds": _shared(inverted - start, len(seen)),
-        "draw_seconds": _shared(done - inverted, len(seen)),
+        "invert_seconds": _shared(inverting, len(seen)),
+        "draw_seconds": _shared(drawing, len(seen)),
     }
 
 
@@ -232,25 +177,24 @@ def _transfers(faces: SourceBlock, name: str, normaliser: str) -> Arrays:
     job, found = faces.job, faces.inverted(name)
     evaluated, count = job.inverters[name], len(found)
     transferrer, targets = evaluated.transferrers[normaliser], evaluated.targets[normaliser]
-    start = time.perf_counter()
-    prepared = jax.block_until_ready(transferrer.prepare(found, faces.at_size))
-    prepared_in, rows = time.perf_counter() - start, []
+    with Stopwatch() as preparing:
+        prepared = jax.block_until_ready(transferrer.prepare(found, faces.at_size))
+    rows = []
     for index in range(len(job.targets.names)):
-        start = time.perf_counter()
-        theirs = targets[job.targets.rows(index, faces.ids)]
-        result = normalisers.combine(prepared, theirs)
-        drawn = inversion.synthesize(evaluated.inverter, result, batch=job.batch)
-        drawn_in = time.perf_counter() - start
+        with Stopwatch() as drawing:
+            theirs = targets[job.targets.rows(index, faces.ids)]
+            result = normalisers.combine(prepared, theirs)
+            drawn = inversion.synthesize(evaluated.inverter, result, batch=job.batch)
         pictures = images.to_uint8(drawn)
         measured = measure(job.judges, pictures, batch=job.batch)
-        measured["draw_seconds"] = _shared(drawn_in, count)
+        measured["draw_seconds"] = _shared(drawing, count)
         wanted = faces.transferred[index].pictures if faces.transferred else faces.at_size
         rows.append(measured | compare(job.judges, pictures, wanted, batch=job.batch))
-    return {**_stacked(rows), "prepare_seconds": _shared(prepared_in, count)}
+    return {**_stacked(rows), "prepare_seconds": _shared(preparing, count)}
 
 
-def _shared(seconds: float, count: int) -> np.ndarray:
-    return np.full(count, seconds / count)
+def _shared(taken: Stopwatch, count: int) -> np.ndarray:
+    return np.full(count, taken.seconds / count)
 
 
 def _stacked(rows: list[Arrays]) -> Arrays:

@@ -2,18 +2,18 @@
 
 import dataclasses
 import hashlib
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from emojax.evaluation import ground_truth, inputs, paper, run
 from emojax.evaluation.aggregate import Summary, notes
+from emojax.evaluation.evaluated_inverter import EvaluatedInverter
 from emojax.evaluation.ground_truth import GroundTruth
 from emojax.evaluation.inputs import Sources, Targets, resized
 from emojax.evaluation.judges import Judges, load_judges, measure
 from emojax.evaluation.options import COMPARED, Options
-from emojax.evaluation.run import EvaluatedInverter, Evaluation
+from emojax.evaluation.run import Evaluation
 from emojax.evaluation.table import ResultTable, titles
 from emojax.faces import images
 from emojax.latents import directions as direction_files
@@ -40,8 +40,8 @@ class Setup:
         options: what they were opened with.
         bundle: of the networks.
         inverters: in the order of the option.
-        directions: the bundle's by the name "", or those of the files given: of one by "" too, of
-            several by the names of the files.
+        directions: those of the bundle, or of the file in their place, by the name ""; those that
+            are compared by the names of their files.
         judges: the networks that measure.
         truth: of the sources, where no pictures are given.
         sources: whose faces.
@@ -101,11 +101,11 @@ class Setup:
         }
 
     def _directions_sha256(self) -> str | dict[str, str]:
-        """Return the hash of the directions, or those of several files by their names."""
-        files = self.options.directions
-        if len(files) > 1:
-            return {file.stem: sha256(file) for file in files}
-        return sha256(files[0] if files else direction_files.file_of(self.bundle))
+        """Return the hash of the directions, or those of compared files by their names."""
+        options = self.options
+        if options.compare_directions:
+            return {file.stem: sha256(file) for file in options.compare_directions}
+        return sha256(options.directions or direction_files.file_of(self.bundle))
 
     def job(self, store: BlockStore) -> Evaluation:
         """Measure the sources, choose the targets, and return what measures the rest.
@@ -120,12 +120,13 @@ class Setup:
             ):
                 shown.advance()
         targets = self._targets(store, batch)
+        inverters = [self._evaluated(each, targets, store, batch) for each in self.inverters]
         return Evaluation(
             store,
             self.judges,
             self.sources,
             targets,
-            {run.part(each): self._evaluated(each, targets, batch) for each in self.inverters},
+            {each.part: each for each in inverters},
             self.truth,
             self.side,
             self.options.passes,
@@ -178,7 +179,9 @@ class Setup:
                 images.write(aside, picture)
         return targets
 
-    def _evaluated(self, inverter: Inverter, targets: Targets, batch: int) -> EvaluatedInverter:
+    def _evaluated(
+        self, inverter: Inverter, targets: Targets, store: BlockStore, batch: int
+    ) -> EvaluatedInverter:
         options = self.options
         transferrers = {
             f"{name}-{title}" if title else name: Transferrer(
@@ -193,7 +196,9 @@ class Setup:
             for title, found in self.directions.items()
             for name in options.normalisers
         }
-        return EvaluatedInverter(inverter, transferrers, targets.pictures, options.passes, batch)
+        return EvaluatedInverter(
+            inverter, transferrers, targets.pictures, store, options.passes, batch
+        )
 
 
 def open_setup(options: Options) -> Setup:
@@ -220,7 +225,9 @@ def open_setup(options: Options) -> Setup:
         given = {name: [images.read(file) for file in some] for name, some in files.items()}
     elif truth:
         given = {name: list(truth.targets(name, options.people)) for name in emotions}
-    found = _directions(bundle, options.directions)
+    found = direction_files.compared(bundle, options.compare_directions) or {
+        "": direction_files.chosen(bundle, options.directions, bundle.sha256(GENERATOR))
+    }
     for name in options.normalisers:
         for directions in found.values():
             normalisers.check(name, directions)
@@ -228,7 +235,10 @@ def open_setup(options: Options) -> Setup:
         known = [normalisers.available(each) for each in found.values()]
         chosen = tuple(name for name in COMPARED if all(name in each for each in known))
         options = dataclasses.replace(options, normalisers=chosen)
-    inverters = [inversion.load(bundle, n, bfloat16=options.bfloat16) for n in options.inverters]
+    inverters = [
+        inversion.load(bundle, name, bfloat16=options.bfloat16, steps=options.steps)
+        for name in options.inverters
+    ]
     mesh = mesh_for(min(options.batch, options.block, options.samples))
     return Setup(
         options,
@@ -241,13 +251,6 @@ def open_setup(options: Options) -> Setup:
         list(given or emotions),
         given,
     )
-
-
-def _directions(bundle: Bundle, files: tuple[Path, ...]) -> dict[str, Directions]:
-    if not files:
-        return {"": direction_files.load(bundle, bundle.sha256(GENERATOR))}
-    found = {file.stem: Directions.load(file) for file in files}
-    return found if len(found) > 1 else {"": found[files[0].stem]}
 
 
 def _ground_truth(bundle: Bundle, options: Options) -> GroundTruth:

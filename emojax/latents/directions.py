@@ -8,6 +8,7 @@ converts published ones.
 import dataclasses
 import json
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -18,6 +19,7 @@ from emojax.runtime.choices import Unit
 from emojax.runtime.errors import UserError, shortened
 from emojax.store import array_file
 from emojax.store.bundle import Bundle
+from emojax.store.parts import GENERATOR
 from emojax.store.reader.contents import Kind, reading
 from emojax.store.reader.json_text import parse_object
 from emojax.store.reader.npz import read_npz
@@ -296,3 +298,37 @@ def load(bundle: Bundle, generator_sha256: str | None = None) -> Directions:
             f"{generator_sha256[:12]}: score and fit again"
         )
     return found
+
+
+def of_file(bundle: Bundle, file: Path) -> Directions:
+    """Return directions of a file, for codes as wide as those of a bundle's generator.
+
+    Raises:
+        UserError: the file is missing or damaged, or it is for codes of another width.
+    """
+    found, width = Directions.load(file), bundle.config(GENERATOR).style_dim
+    if found.mean.shape[0] != width:
+        raise UserError(
+            f"{file} is for codes of {found.mean.shape[0]} numbers, those of bundle {bundle} have "
+            f"{width}: give directions of this bundle"
+        )
+    return found
+
+
+def chosen(bundle: Bundle, file: Path | None, generator_sha256: str | None = None) -> Directions:
+    """Return the directions of a file where one is given, else those of a bundle.
+
+    Args:
+        bundle: see `emojax.store.bundle.find`.
+        file: see `of_file`.
+        generator_sha256: see `load`; a file may be of another generator.
+
+    Raises:
+        UserError: see `of_file` and `load`.
+    """
+    return of_file(bundle, file) if file else load(bundle, generator_sha256)
+
+
+def compared(bundle: Bundle, files: Sequence[Path]) -> dict[str, Directions]:
+    """Return the directions of several files by the names of the files, see `of_file`."""
+    return {file.stem: of_file(bundle, file) for file in files}

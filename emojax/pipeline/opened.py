@@ -69,10 +69,7 @@ class Pipeline(Expressions, Styling):
         self.bundle = bundles.find(settings.bundle)
         generator = self.bundle.sha256(GENERATOR)
         self.bundle.metadata(EMOTION)  # before anything slow
-        if settings.directions:
-            self.directions = Directions.load(settings.directions)
-        else:
-            self.directions = directions.load(self.bundle, generator)
+        self.directions = directions.chosen(self.bundle, settings.directions, generator)
         found = inversion.load(
             self.bundle, settings.inverter, bfloat16=settings.bfloat16, steps=settings.steps
         )

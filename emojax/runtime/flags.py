@@ -77,8 +77,7 @@ class PipelineFlags(PhotoFlags):
         at_least("--passes", self.passes, 1)
         check_inversion_steps(self.steps)
         at_least("--batch", self.batch, 1)
-        if self.directions:
-            check_directions_files("--directions", (self.directions,))
+        check_directions_files(self.directions)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -107,17 +106,21 @@ def check_inverts(inverter: InverterName, what: str) -> None:
         raise UserError(f"--inverter is none: {what} photographs, wanted one that inverts")
 
 
-def check_directions_files(flag: str, files: Sequence[Path]) -> None:
+def check_directions_files(file: Path | None, compared: Sequence[Path] = ()) -> None:
     """Refuse directions files that are missing, or that their names do not tell apart.
+
+    Args:
+        file: of `--directions`.
+        compared: of `--compare-directions`.
 
     Raises:
         UserError: says which.
     """
-    for file in files:
-        if not file.is_file():
-            raise UserError(f"no file {file}: give a directions file (.npz)")
-    if len({file.stem for file in files}) < len(files):
-        raise UserError(f"{flag} has two files of one name: wanted different names")
+    for each in (*([file] if file else ()), *compared):
+        if not each.is_file():
+            raise UserError(f"no file {each}: give a directions file (.npz)")
+    if len({each.stem for each in compared}) < len(compared):
+        raise UserError("--compare-directions has two files of one name: wanted different names")
 
 
 def check_inversion_steps(steps: int | None) -> None:

@@ -55,6 +55,11 @@ class BlockStore:
         """Return the sample ids of a block."""
         return range(block * self.block, min((block + 1) * self.block, self.samples))
 
+    def padded(self, block: int) -> np.ndarray:
+        """Return the sample ids of a block, the last repeated to fill it: XLA compiles once."""
+        first = block * self.block
+        return np.minimum(np.arange(first, first + self.block), self.samples - 1)
+
     def has(self, part: str, block: int) -> bool:
         """Whether a block of a part is there and sound; reads it."""
         try:

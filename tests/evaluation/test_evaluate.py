@@ -66,12 +66,9 @@ class NoisePeople:
 def folder(tmp_path_factory):
     """The small bundle with networks for distances and attributes."""
     folder = small_world.write_whole(tmp_path_factory.mktemp("checkpoints") / "small")
-    config = small_world.EMOTION
-    for seed, (part, classes) in enumerate({"features": ("a",), "attributes": ATTRIBUTES}.items()):
-        changed = dataclasses.replace(config, classes=classes)
-        bundle.save(
-            folder, PARTS[part], changed, small_world.table(EmotionNet, changed, 6 + seed), {}
-        )
+    small_world.write_features(folder)
+    config = dataclasses.replace(small_world.EMOTION, classes=ATTRIBUTES)
+    bundle.save(folder, PARTS["attributes"], config, small_world.table(EmotionNet, config, 7), {})
     small_world.write_comparing(folder)
     named = {ground_truth.SOURCES: "emojax.demo.truth:sources"}
     (folder / ground_truth.FILE).write_text(json.dumps(named))
@@ -193,6 +190,35 @@ def test_a_run_goes_on_where_it_stopped(run, folder, tmp_path, capsys):
     assert "| psp      | none" in capsys.readouterr().out
 
 
+def test_targets_survive_an_interruption_as_sources_do(run, folder, tmp_path):
+    out = shutil.copytree(run, tmp_path / "out")
+    lost = ["targets/original/00001.npz", "targets/reinvert/00000.npz", "reinvert/00001.npz"]
+    lost = [next(out.glob(f"hyperstyle-*/{name}")) for name in lost]
+    for file in lost:
+        file.unlink()
+    kept = {file: file.stat().st_mtime_ns for file in out.rglob("*.npz")}
+    assert sum("targets" in file.parts for file in kept) > 10
+    chosen = {"inverters": ("hyperstyle",), "normalisers": ("reinvert", "means")}
+    evaluate.main(options(folder, out, **chosen))
+    assert kept == {file: file.stat().st_mtime_ns for file in kept}
+    for file in lost:
+        with np.load(file) as found, np.load(run / file.relative_to(out)) as before:
+            assert found.files == before.files
+            for name in found.files:
+                if "seconds" not in name:
+                    np.testing.assert_array_equal(found[name], before[name], err_msg=str(file))
+
+
+def test_a_complete_run_needs_no_targets(run, folder, tmp_path):
+    """As one of an earlier release, which kept none."""
+    out = shutil.copytree(run, tmp_path / "out")
+    for targets in out.glob("*/targets"):
+        shutil.rmtree(targets)
+    evaluate.main(options(folder, out))
+    assert not list(out.glob("*/targets"))
+    assert rows_of(out) == rows_of(run)
+
+
 def test_another_runs_folder_is_refused(run, folder):
     sentence = r"results of another run \(samples 3, now 2, targets .*\): give"
     with pytest.raises(UserError, match=sentence):
@@ -297,7 +323,7 @@ def test_older_directions_are_compared_without_means(folder, tmp_path):
     kept = direction_files.load(bundle.find(folder))
     dataclasses.replace(kept, means=None).save(tmp_path / "older.npz")
     chosen = options(folder, tmp_path, inverters=("psp",))
-    older = dataclasses.replace(chosen, directions=(tmp_path / "older.npz",))
+    older = dataclasses.replace(chosen, directions=tmp_path / "older.npz")
     assert evaluation.open_setup(chosen).options.normalisers[-1] == "means"
     assert evaluation.open_setup(older).options.normalisers == ("reinvert", "none", "subspace")
 
@@ -452,12 +478,16 @@ def test_several_directions_stand_side_by_side(folder, tmp_path):
     files = tmp_path / "svr.npz", tmp_path / "tensor.npz"
     small_world.directions(4).save(files[0])
     small_world.directions(5).save(files[1])
-    chosen = {"inverters": ("psp",), "normalisers": ("none",), "directions": files}
+    chosen = {"inverters": ("psp",), "normalisers": ("none",), "compare_directions": files}
     evaluate.main(options(folder, tmp_path / "out", **chosen))
     rows = rows_of(tmp_path / "out")
     one, other = (rows["psp", f"none-{name}", "all"] for name in ("svr", "tensor"))
     assert one["psnr"] != other["psnr"]
     (tmp_path / "b").mkdir()
     files[0].rename(tmp_path / "b" / "tensor.npz")
+    assert set(rows) == {("", "truth", each) for each in ("all", *EMOTIONS)} | {
+        ("psp", name, each) for name in ("none-svr", "none-tensor") for each in ("all", *EMOTIONS)
+    } | {("psp", "original", "all")}
+    twice = (tmp_path / "b/tensor.npz", files[1])
     with pytest.raises(UserError, match="two files of one name"):
-        options(folder, tmp_path / "o", directions=(tmp_path / "b/tensor.npz", files[1])).check()
+        options(folder, tmp_path / "o", compare_directions=twice).check()

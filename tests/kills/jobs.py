@@ -65,7 +65,7 @@ class Job:
 
 def make_world(folder: Path, frames: int = FRAMES) -> World:
     """Write bundle, photographs and, where PyAV is installed, a film of some frames."""
-    bundle = small_world.write_whole(folder / "bundle")
+    bundle = small_world.write_features(small_world.write_whole(folder / "bundle"))
     photos = folder / "photos"
     photos.mkdir()
     for number, picture in enumerate(noise("kills", PHOTOS, small_world.SIDE)):
@@ -107,6 +107,14 @@ def _evaluate(world: World, out: Path) -> list[str]:
     return [*line, "--normalisers", "none", "--emotions", "anger", "fear", "--out", str(out)]
 
 
+def _optimise(world: World, out: Path) -> list[str]:
+    """An evaluation of inverters that optimise, the targets of which take as long as sources."""
+    line = ["-m", "emojax.evaluate", "--bundle", str(world.bundle), "--sources", str(world.photos)]
+    line += ["--samples", str(PHOTOS), "--block", "2", "--batch", "2", "--inversion-steps", "2"]
+    line += ["--inverters", "projection", "pti", "--normalisers", "reinvert"]
+    return [*line, "--emotions", "anger", "fear", "surprise", "--out", str(out)]
+
+
 def _video(world: World, out: Path) -> list[str]:
     """To a GIF: x264 itself encodes the same frames in two ways, about once in fifty chunks."""
     line = ["-m", "emojax.video", str(world.film), "--bundle", str(world.bundle)]
@@ -129,6 +137,7 @@ JOBS: dict[str, Job] = {
         Job("directions", _directions, "is there already", single=True),
         Job("invert", _invert),
         Job("evaluate", _evaluate),
+        Job("optimise", _optimise),
         Job("video", _video, single=True),
         Job("train", _train),
         Job("demo", _demo, stages=(*(f"work/{name}" for name in LENGTHS["cpu"]), "bundle")),

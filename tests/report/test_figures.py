@@ -198,7 +198,7 @@ def test_directions_of_several_sources_side_by_side(folder, tmp_path, monkeypatc
     files = tuple(tmp_path / f"{name}.npz" for name in ("svr", "turned"))
     for file, each in zip(files, (first, second), strict=True):
         each.save(file)
-    figures.main(options(folder, tmp_path / "out", compare=files))
+    figures.main(options(folder, tmp_path / "out", compare_directions=files))
     text = (tmp_path / "out/report.html").read_text()
     assert_stands_alone(text, pictures=2)
     assert "The cosine (cos) is that with the direction of svr" in text
@@ -228,7 +228,10 @@ def test_a_page_escapes_what_it_is_given(tmp_path):
         ({"evaluation": "none"}, "no file none/table.json: make it with 'emojax evaluate"),
         ({"scores": "none"}, "no scores in none: make them with"),
         ({"sources": "none"}, "no file none: give pictures"),
-        ({"compare": (figures.Path("none.npz"),)}, "no file none.npz: give a directions file"),
+        (
+            {"compare_directions": (figures.Path("none.npz"),)},
+            "no file none.npz: give a directions file",
+        ),
     ],
 )
 def test_bad_options_end_in_one_sentence(folder, tmp_path, capsys, changes, sentence):

@@ -86,6 +86,13 @@ def write_whole(folder):
     return folder
 
 
+def write_features(folder):
+    """Write a network of features, which optimisation makes alike, and return the folder."""
+    config = dataclasses.replace(EMOTION, classes=("a",))
+    bundle.save(folder, parts.FEATURES, config, table(EmotionNet, config, 6), {})
+    return folder
+
+
 def write_comparing(folder):
     """Write the networks that compare pictures into a bundle: ArcFace, and LPIPS with AlexNet."""
     alexnet, linear = lpips.BackboneConfig(), lpips.LinearConfig()
