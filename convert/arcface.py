@@ -16,7 +16,7 @@ from convert.irse import TRUNK, flattened
 from convert.options import Options
 from convert.reader import checkpoint_file, schema
 from convert.report import file_source, save
-from convert.rules import Ignored, Rule, apply, expected, norm
+from convert.rules import COUNTER, Ignored, Rule, apply, expected, norm
 from emojax.runtime.cli import cli
 from emojax.store.parts import IDENTITY
 
@@ -31,7 +31,7 @@ RULES = [
     Rule(r"linear\.bias", "output_layer.3.bias"),
     *norm("norm2", "output_layer.4"),
 ]
-IGNORED = [Ignored(r".*\.num_batches_tracked", "counts training steps")]
+IGNORED = [Ignored(r".*\.num_batches_tracked", COUNTER)]
 
 
 def convert(

@@ -16,7 +16,7 @@ from convert.generators import PICTURES, check_sizes, sizes
 from convert.options import Options
 from convert.reader import schema
 from convert.report import file_source, save
-from convert.rules import Ignored, Rule, apply, expected, norm
+from convert.rules import COUNTER, Ignored, Rule, apply, expected, norm, transposed_conv
 from emojax.runtime.cli import cli
 from emojax.runtime.errors import UserError
 from emojax.store.parts import DCGAN
@@ -28,7 +28,14 @@ if TYPE_CHECKING:
 BLOCKS = 4
 """Layers with batch normalisation: 4² to 32²."""
 
-IGNORED = [Ignored(r"main\.\d+\.num_batches_tracked", "counts training steps")]
+RULES = [
+    *(
+        Rule(rf"synthesis\.kernels\.{i}", f"main.{3 * i}.weight", transposed_conv)
+        for i in range(BLOCKS + 1)
+    ),
+    *(rule for i in range(BLOCKS) for rule in norm(rf"synthesis\.norms\.{i}", f"main.{3 * i + 1}")),
+]
+IGNORED = [Ignored(r"main\.\d+\.num_batches_tracked", COUNTER)]
 
 
 def convert(
@@ -39,12 +46,8 @@ def convert(
     Raises:
         UserError: tensors are missing, unknown or misshapen; all are named.
     """
-    config, rules = config_of(source), []
-    for i in range(BLOCKS + 1):
-        rules.append(Rule(rf"synthesis\.kernels\.{i}", f"main.{3 * i}.weight", _kernel))
-    for i in range(BLOCKS):
-        rules += norm(rf"synthesis\.norms\.{i}", f"main.{3 * i + 1}")
-    table, ignored = apply(rules, IGNORED, expected(DCGAN, config), source)
+    config = config_of(source)
+    table, ignored = apply(RULES, IGNORED, expected(DCGAN, config), source)
     return config, table, ignored
 
 
@@ -61,11 +64,6 @@ def config_of(source: Mapping[str, np.ndarray]) -> "DCGANConfig":
     z_dim, channels = int(found[0].shape[0]), tuple(int(kernel.shape[1]) for kernel in found)
     check_sizes("the state dict", channels, z_dim, 0)
     return DCGAN.config_class()(channels, z_dim)
-
-
-def _kernel(array: np.ndarray) -> np.ndarray:
-    """Kernel of a transposed convolution, IOHW to HWIO."""
-    return array.transpose(2, 3, 0, 1)
 
 
 def main(options: Options) -> None:

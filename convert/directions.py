@@ -114,8 +114,13 @@ def read(file: Path) -> dict[str, np.ndarray]:
         UserError: the file is missing, damaged, or holds something else.
     """
     if file.suffix == ".npy":
-        with reading(file, NPY) as data:
-            return {name_of(file.stem): read_npy(data)}
+        try:
+            with reading(file, NPY) as data:
+                return {name_of(file.stem): read_npy(data)}
+        except UserError:
+            if _is_style_file(file):
+                systems.load(file, "directions")  # refuses it by its name
+            raise
     held = systems.load(file, "directions")
     if isinstance(held, np.ndarray):
         return {name_of(file.stem): held}
@@ -130,6 +135,14 @@ def read(file: Path) -> dict[str, np.ndarray]:
     raise UserError(
         f"{file} holds no direction: wanted an array, a table of arrays, or GANSpace's components"
     )
+
+
+def _is_style_file(file: Path) -> bool:
+    """Whether a .npy that is no array of numbers holds style codes of DualStyleGAN."""
+    try:
+        return systems.system_in(file) is systems.STYLES
+    except UserError:
+        return False
 
 
 def shaped(array: np.ndarray, name: str, config: "Config") -> np.ndarray:

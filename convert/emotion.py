@@ -20,7 +20,7 @@ from convert import systems
 from convert.options import Options as Common
 from convert.reader import checkpoint_file, schema
 from convert.report import file_source, save
-from convert.rules import Ignored, Rule, apply, conv, expected, linear, norm, pointwise
+from convert.rules import COUNTER, Ignored, Rule, apply, conv, expected, linear, norm, pointwise
 from emojax.runtime.cli import cli
 from emojax.runtime.errors import UserError
 from emojax.store.parts import EMOTION
@@ -38,7 +38,7 @@ class Options(Common):
     """Side of the input in pixels; default: 224 for b0, 260 for b2."""
 
 
-IGNORED = [Ignored(r".*\.num_batches_tracked", "counts training steps")]
+IGNORED = [Ignored(r".*\.num_batches_tracked", COUNTER)]
 
 BLOCK = r"stages\.(\d+)\.(\d+)"
 FIRST = r"stages\.(0)\.(\d+)"  # has no expanding layer, so that layers are counted from the filter

@@ -25,6 +25,12 @@ MOST_LAYERS = 64
 PICTURES = {"pictures": "photographs"}
 """What `Bundle.shows` says of the published generators."""
 
+GROWN = "how far the network has grown: to its full size"
+"""Why a tensor of a grown network is left out that is 0 in every file."""
+
+MEAN = "the mean latent, kept as latent_avg"
+"""Why a generator's mean code is no tensor of the conversion table."""
+
 LOWER = "ToRGB of lower resolutions, of use while the network grew"
 """Why a tensor of a grown network is left out."""
 

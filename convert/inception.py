@@ -16,7 +16,7 @@ from convert import systems
 from convert.options import Options as Common
 from convert.reader import checkpoint_file, schema
 from convert.report import file_source, save
-from convert.rules import Ignored, Rule, apply, conv, expected, norm
+from convert.rules import COUNTER, Ignored, Rule, apply, conv, expected, norm
 from emojax.runtime.cli import cli
 from emojax.store.parts import INCEPTION
 
@@ -96,7 +96,7 @@ RULES = [
     ]
 ]
 IGNORED = [
-    Ignored(r".*\.num_batches_tracked", "counts training steps"),
+    Ignored(r".*\.num_batches_tracked", COUNTER),
     Ignored(r"fc\.(weight|bias)", "the 1008 classes play no part in FID"),
     Ignored(r"AuxLogits\..*", "the auxiliary head is for training"),
 ]

@@ -11,7 +11,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from convert.rules import Rule, Shape, conv, linear, pointwise, same, source_of
+from convert.rules import (
+    Rule,
+    Shape,
+    conv,
+    linear,
+    pointwise,
+    same,
+    source_of,
+    transposed_conv,
+)
 
 if TYPE_CHECKING:
     from emojax.store.weights import Array
@@ -19,6 +28,7 @@ if TYPE_CHECKING:
 SHAPES: dict[Callable[[np.ndarray], np.ndarray], Callable[[Shape], Shape]] = {
     same: lambda shape: shape,
     conv: lambda shape: (shape[3], shape[2], shape[0], shape[1]),
+    transposed_conv: lambda shape: (shape[2], shape[3], shape[0], shape[1]),
     linear: lambda shape: shape[::-1],
     pointwise: lambda shape: (shape[1], shape[0], 1, 1),
 }

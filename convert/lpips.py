@@ -36,7 +36,7 @@ BACKBONES: "dict[Architecture, tuple[Part[Any, Any], Part[Any, Any]]]" = {
 PARTS = {part.name: part for pair in BACKBONES.values() for part in pair}
 """The parts that this converter makes, by name."""
 
-WEIGHTS = [Rule(r"weights\.(\d+)", r"lin\1.model.1.weight", flat)]
+WEIGHTS = [Rule(r"weights\.(\d+)", r"lin\1.model.1.weight", flat, lambda s: (1, *s, 1, 1))]
 IGNORED = [
     Ignored(r"classifier\..*", "the 1000 classes play no part in LPIPS"),
     Ignored(r"lins\..*", "the same weights a second time"),
@@ -55,6 +55,13 @@ def convert(
     Raises:
         UserError: the tensors are not this network's; lists them.
     """
+    config, rules = config_and_rules(part)
+    table, left = apply(rules, IGNORED, expected(part, config), source)
+    return config, table, left
+
+
+def config_and_rules(part: Part[Any, Any]) -> tuple[Any, list[Rule]]:
+    """Return the config and the conversion table of one of `PARTS`."""
     from emojax.models.lpips import LAYERS, BackboneConfig  # late: imports JAX
 
     backbones: dict[str, Architecture] = {
@@ -67,9 +74,8 @@ def convert(
         rules.append(Rule(rf"convs\.{index}\.kernel", f"{key}.weight", conv))
         rules.append(Rule(rf"convs\.{index}\.bias", f"{key}.bias"))
     if part in (LPIPS_ALEXNET, LPIPS_VGG16):
-        config, rules = part.config_class()(config.taps), WEIGHTS
-    table, left = apply(rules, IGNORED, expected(part, config), source)
-    return config, table, left
+        return part.config_class()(config.taps), WEIGHTS
+    return config, rules
 
 
 def main(options: Options) -> None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from convert import systems
-from convert.generators import LOWER, PICTURES, check_sizes, sizes
+from convert.generators import GROWN, LOWER, PICTURES, check_sizes, sizes
 from convert.options import Options
 from convert.reader import schema
 from convert.report import file_source, save
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 IGNORED: "dict[Variant, list[Ignored]]" = {
     "nvidia": [
         Ignored(r"output\d+\.(weight|bias)", LOWER),
-        Ignored(r"lod", "how far the network has grown: to its full size"),
+        Ignored(r"lod", GROWN),
     ],
     "gan_zoo": [Ignored(r"toRGBLayers\.\d+\.module\.(weight|bias)", LOWER)],
 }
@@ -77,8 +77,8 @@ def convert(
         UserError: tensors are missing, unknown or misshapen; all are named.
     """
     config = config_of(found)
-    rules, wanted = _rules(config), expected(PGGAN, config)
-    table, ignored = apply(rules, IGNORED[found.variant], wanted, found.tensors)
+    wanted = expected(PGGAN, config)
+    table, ignored = apply(rules(config), IGNORED[found.variant], wanted, found.tensors)
     return config, table, ignored
 
 
@@ -109,23 +109,28 @@ def _layer(variant: "Variant", index: int) -> str:
     return f"scaleLayers.{block}.{half}.module"
 
 
-def _rules(config: "ProgressiveGANConfig") -> list[Rule]:
+def rules(config: "ProgressiveGANConfig") -> list[Rule]:
     """Return the conversion table."""
     variant, zoo = config.variant, config.variant == "gan_zoo"
     first, target = _layer(variant, 0), r"synthesis\.first"
-    rules = [
-        Rule(rf"{target}\.weight", f"{first}.weight", _pixels if zoo else _turned),
-        Rule(rf"{target}\.bias", f"{first}.bias", _pixels_of_bias if zoo else np.asarray),
+    table = [
+        Rule(rf"{target}\.weight", f"{first}.weight", _turned, lambda s: (s[3], *s[:3])),
+        Rule(rf"{target}\.bias", f"{first}.bias"),
     ]
+    if zoo:
+        table = [
+            Rule(rf"{target}\.weight", f"{first}.weight", _pixels, lambda s: (16 * s[3], s[0])),
+            Rule(rf"{target}\.bias", f"{first}.bias", _pixels_of_bias, lambda s: (16 * s[2],)),
+        ]
     for i in range(2 * len(config.channels) - 1):
         layer, target = _layer(variant, i + 1), rf"synthesis\.convs\.{i}"
-        rules.append(Rule(rf"{target}\.weight", f"{layer}.weight", conv))
-        rules.append(Rule(rf"{target}\.bias", f"{layer}.bias"))
+        table.append(Rule(rf"{target}\.weight", f"{layer}.weight", conv))
+        table.append(Rule(rf"{target}\.bias", f"{layer}.bias"))
     for i, resolution in enumerate(range(len(config.channels) - 2, len(config.channels))):
         layer = f"toRGBLayers.{resolution}.module" if zoo else f"output{resolution}"
-        rules.append(Rule(rf"synthesis\.to_rgbs\.{i}\.weight", f"{layer}.weight", conv))
-        rules.append(Rule(rf"synthesis\.to_rgbs\.{i}\.bias", f"{layer}.bias"))
-    return rules
+        table.append(Rule(rf"synthesis\.to_rgbs\.{i}\.weight", f"{layer}.weight", conv))
+        table.append(Rule(rf"synthesis\.to_rgbs\.{i}\.bias", f"{layer}.bias"))
+    return table
 
 
 def _turned(kernel: np.ndarray) -> np.ndarray:

@@ -20,7 +20,7 @@ from convert.irse import TRUNK, flattened
 from convert.options import Options as Common
 from convert.reader import schema
 from convert.report import file_source, save
-from convert.rules import Ignored, Rule, apply, conv, expected, linear, norm
+from convert.rules import COUNTER, Ignored, Rule, apply, conv, expected, linear, norm
 from emojax.runtime.cli import cli
 from emojax.runtime.errors import UserError
 from emojax.store.bundle import Bundle
@@ -42,7 +42,7 @@ ARCHITECTURES: "dict[str, Architecture]" = {
 }
 """`opts.encoder_type` of the files, and our name of the architecture."""
 
-IGNORED = [Ignored(r".*\.num_batches_tracked", "counts training steps")]
+IGNORED = [Ignored(r".*\.num_batches_tracked", COUNTER)]
 
 
 @dataclasses.dataclass(frozen=True)

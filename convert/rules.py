@@ -57,6 +57,10 @@ class Ignored(NamedTuple):
     reason: str
 
 
+COUNTER = "counts training steps"
+"""Why a BatchNorm's num_batches_tracked is left out."""
+
+
 @dataclasses.dataclass(eq=False)
 class Converted:
     """A tensor of the network, computed from the published one each time `np.asarray` asks for it.
@@ -104,6 +108,11 @@ class Converted:
 def conv(array: np.ndarray) -> np.ndarray:
     """Convolution kernel OIHW (or 1OIHW) to HWIO."""
     return array.reshape(array.shape[-4:]).transpose(2, 3, 1, 0)
+
+
+def transposed_conv(array: np.ndarray) -> np.ndarray:
+    """Kernel of a transposed convolution, IOHW to HWIO."""
+    return array.transpose(2, 3, 0, 1)
 
 
 def linear(array: np.ndarray) -> np.ndarray:

@@ -18,6 +18,7 @@ import numpy as np
 
 from convert import systems
 from convert.generators import (
+    MEAN,
     averaged,
     check_filters,
     check_sizes,
@@ -240,7 +241,7 @@ IGNORED = {
     "rosinality": [Ignored(r".*\.kernel", "the fixed [1, 3, 3, 1] filter, checked")],
     "nvlabs": [
         Ignored(r".*\.resample_filter", "the fixed [1, 3, 3, 1] filter, checked"),
-        Ignored(r"mapping\.w_avg", "the mean latent, kept as latent_avg"),
+        Ignored(r"mapping\.w_avg", MEAN),
     ],
 }
 

@@ -11,7 +11,7 @@ code, which is averaged. Nothing in a file is executed. `python -m convert.style
 but not in a folder that has a convert.py of its own.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -19,7 +19,9 @@ import numpy as np
 
 from convert import systems
 from convert.generators import (
+    GROWN,
     LOWER,
+    MEAN,
     averaged,
     check_filters,
     check_sizes,
@@ -28,10 +30,23 @@ from convert.generators import (
     mapped_sizes,
     numbers,
 )
+from convert.inverse import inverted
 from convert.options import Options
 from convert.reader import schema
 from convert.report import file_source, save
-from convert.rules import Ignored, Rule, apply, conv, expected, flat, linear, pointwise
+from convert.rules import (
+    Ignored,
+    Rule,
+    Shape,
+    apply,
+    conv,
+    expected,
+    flat,
+    linear,
+    pointwise,
+    same,
+    transposed_conv,
+)
 from emojax.runtime.cli import cli
 from emojax.runtime.errors import UserError
 from emojax.store.parts import STYLEGAN1
@@ -60,6 +75,8 @@ class Layout(NamedTuple):
         mapping_keys: regular expression for the keys of the mapping's weights.
         mean: key of the mean code; "" where there is none.
         fused: transform of the kernels of fused up-convolutions.
+        strength: the published shape of the noise strengths [C].
+        filters: (index of a resolution from 1 on) to the keys of its fixed filters.
         ignored: keys that may be left over.
     """
 
@@ -71,6 +88,8 @@ class Layout(NamedTuple):
     mapping_keys: str
     mean: str = ""
     fused: Callable[[np.ndarray], np.ndarray] = conv
+    strength: Callable[[Shape], Shape] = lambda shape: shape
+    filters: Callable[[int], tuple[str, ...]] = lambda i: (f"synthesis.layer{2 * i}.blur.kernel",)
     ignored: tuple[Ignored, ...] = ()
 
 
@@ -115,6 +134,16 @@ def _rosinality(index: int) -> Names:
     }
 
 
+def _rosinality_filters(index: int) -> tuple[str, ...]:
+    key = f"generator.progression.{index}.conv1.{1 if index >= FUSED_AT else 2}"
+    return f"{key}.weight", f"{key}.weight_flip"
+
+
+def _lernapparat_filters(index: int) -> tuple[str, ...]:
+    side = 4 * 2**index
+    return (f"g_synthesis.blocks.{side}x{side}.conv0_up.intermediate.kernel",)
+
+
 def _lernapparat(index: int) -> Names:
     block, half = divmod(index, 2)
     key = f"g_synthesis.blocks.{4 * 2**block}x{4 * 2**block}"
@@ -128,11 +157,13 @@ def _lernapparat(index: int) -> Names:
     }
 
 
+LOD = "synthesis.lod"
+"""Key of how far a network of genforce's or InterfaceGAN's has grown."""
 BLUR = "the fixed [1, 2, 1] filter, checked"
 KEPT = (
     Ignored(r"synthesis\.layer\d+\.blur\.kernel", BLUR),
-    Ignored(r"truncation\.w_avg", "the mean latent, kept as latent_avg"),
-    Ignored(r"synthesis\.lod", "how far the network has grown: to its full size"),
+    Ignored(r"truncation\.w_avg", MEAN),
+    Ignored(LOD.replace(".", r"\."), GROWN),
 )
 """What genforce's and InterfaceGAN's files hold beside the weights."""
 LAYOUTS = {
@@ -157,7 +188,7 @@ LAYOUTS = {
         lambda i: (f"mapping.dense{i}.linear.weight", f"mapping.dense{i}.wscale.bias"),
         r"mapping\.dense(\d+)\.linear\.weight",
         mean="truncation.w_avg",
-        fused=lambda kernel: kernel,  # [k, k, in, out] already
+        fused=same,  # [k, k, in, out] already
         ignored=(
             Ignored(r"synthesis\.output\d+\.(conv\.weight|bias)", LOWER),
             *KEPT,
@@ -171,7 +202,9 @@ LAYOUTS = {
         lambda i: (f"generator.to_rgb.{i}.conv.weight_orig", f"generator.to_rgb.{i}.conv.bias"),
         lambda i: (f"style.{2 * i + 1}.linear.weight_orig", f"style.{2 * i + 1}.linear.bias"),
         r"style\.(\d+)\.linear\.weight_orig",
-        fused=lambda kernel: kernel.transpose(2, 3, 0, 1),  # of a transposed convolution, IOHW
+        fused=transposed_conv,
+        strength=lambda shape: (1, *shape, 1, 1),
+        filters=_rosinality_filters,
         ignored=(
             Ignored(r"generator\.to_rgb\.\d+\.conv\.(weight_orig|bias)", LOWER),
             Ignored(r"generator\.progression\.\d+\.conv1\.[12]\.weight(_flip)?", BLUR),
@@ -184,6 +217,7 @@ LAYOUTS = {
         lambda _: ("g_synthesis.torgb.weight", "g_synthesis.torgb.bias"),
         lambda i: (f"g_mapping.dense{i}.weight", f"g_mapping.dense{i}.bias"),
         r"g_mapping\.dense(\d+)\.weight",
+        filters=_lernapparat_filters,
         ignored=(Ignored(r"g_synthesis\.blocks\..*\.intermediate\.kernel", BLUR),),
     ),
 }
@@ -274,7 +308,7 @@ def config_of(found: Found) -> "StyleGAN1Config":
 
 def _rules(layout: Layout, config: "StyleGAN1Config") -> list[Rule]:
     """Return the conversion table of a layout."""
-    rules = [Rule(r"synthesis\.const", layout.const, constant)]
+    rules = [Rule(r"synthesis\.const", layout.const, constant, lambda s: (1, s[2], *s[:2]))]
     for i in range(config.n_mlp):
         weight, bias = layout.mapping(i)
         rules.append(Rule(rf"mapping\.layers\.{i}\.weight", weight, linear))
@@ -285,16 +319,46 @@ def _rules(layout: Layout, config: "StyleGAN1Config") -> list[Rule]:
         rules += [
             Rule(rf"{target}\.weight", keys["convolution"], layout.fused if fused else conv),
             Rule(rf"{target}\.bias", keys["bias"]),
-            Rule(rf"{target}\.noise_strength", keys["strength"], flat),
+            Rule(rf"{target}\.noise_strength", keys["strength"], flat, layout.strength),
             Rule(rf"{target}\.style\.weight", keys["style"], linear),
             Rule(rf"{target}\.style\.bias", keys["style bias"]),
         ]
         if "noise" in keys:
-            rules.append(Rule(rf"synthesis\.noise\.{i}", keys["noise"], lambda noise: noise[0, 0]))
+            noise = rf"synthesis\.noise\.{i}", keys["noise"]
+            rules.append(Rule(*noise, lambda picture: picture[0, 0], lambda s: (1, 1, *s)))
     weight, bias = layout.rgb(len(config.channels) - 1)
     rules.append(Rule(r"synthesis\.to_rgb\.weight", weight, pointwise))
     rules.append(Rule(r"synthesis\.to_rgb\.bias", bias))
     return rules
+
+
+def layout_of(config: "StyleGAN1Config", name: str) -> Layout:
+    """Return the layout of a name, or where there is none one of the same function."""
+    fitting = [each for each in LAYOUTS.values() if each.variant == config.variant]
+    return LAYOUTS.get(name, fitting[0])
+
+
+def published(
+    config: "StyleGAN1Config", layout: Layout, table: "Mapping[str, Array]"
+) -> dict[str, np.ndarray]:
+    """Return the tensors that the published file of a generator holds, as far as they were kept.
+
+    Args:
+        config: the network's.
+        layout: of the file.
+        table: the network's weights.
+    """
+    kept = {name: np.asarray(array) for name, array in table.items()}
+    mean = kept.pop("latent_avg")
+    if "noise" not in layout.layer(0):
+        kept = {name: array for name, array in kept.items() if name not in _noise(config)}
+    tensors = inverted(kept, _rules(layout, config))
+    taps = np.array([1, 2, 1], np.float32) / np.float32(4)
+    for i in range(1, len(config.channels)):
+        tensors |= dict.fromkeys(layout.filters(i), np.outer(taps, taps)[None, None])
+    if layout.mean:
+        tensors |= {layout.mean: mean, LOD: np.zeros((), np.float32)}
+    return tensors
 
 
 def _noise(config: "StyleGAN1Config") -> dict[str, np.ndarray]:

@@ -129,7 +129,7 @@ KEYS = [
     (STYLEGAN1, {"synthesis.layer0.first_layer", "mapping.dense0.linear.weight"}),
     (STYLEGAN1, {"generator.progression.0.conv1.input"}),
     (STYLEGAN1, {"g_synthesis.blocks.4x4.const"}),
-    (PGGAN, {"layer0.weight", "layer1.weight", "output1.weight"}),
+    (PGGAN, {"layer0.weight", "layer0.bias", "layer1.weight", "layer1.bias"}),
     (PGGAN, {"formatLayer.module.weight", "groupScale0.0.module.weight"}),
     (DCGAN, {"main.0.weight", "main.1.running_mean", "main.3.weight", "main.12.weight"}),
     (EMOTION, {"conv_stem.weight", "conv_head.weight"}),

@@ -1,11 +1,15 @@
 """Parts of a bundle go out again under their published names, and come back bit for bit."""
 
+import json
+import re
+
 import numpy as np
 import pytest
+import safetensors
 import safetensors.numpy
 
-from convert import arcface, file_set, hfgi, hyperstyle, psp, stylegan
-from convert.inverse import inverted, published_shape
+from convert import arcface, contents, file_set, hfgi, hyperstyle, inception, lpips, psp, stylegan
+from convert.inverse import counters, inverted, published_shape
 from convert.reader import checkpoint_file
 from convert.rules import Rule, linear, source_of
 from emojax.__main__ import dispatch
@@ -13,10 +17,11 @@ from emojax.models import hyperstyle as hyperstyle_network
 from emojax.models.stylegan2 import GeneratorConfig
 from emojax.runtime.cli import run_command
 from emojax.store import bundle
+from emojax.store.metadata import Metadata
 from emojax.store.parts import DUALSTYLEGAN, EMOTION, GENERATOR, PARTS
 from tests.convert.test_encoders import shaped
 from tests.data import recipe
-from tests.support import oracles, published_set, style_set, torch_file
+from tests.support import older_generators, oracles, published_set, style_set, torch_file
 
 FILES = oracles.DATA / "files"
 CHANNELS = hyperstyle_network.HypernetConfig().channels
@@ -51,6 +56,12 @@ def of_arcface():
     return state, arcface.convert(state)[1], arcface.RULES
 
 
+def of_lpips(part, case, manifest="manifest.json"):
+    state = recipe.state_dict(recipe.load_manifest(oracles.DATA / case / manifest))
+    _, rules = lpips.config_and_rules(PARTS[part])
+    return state, lpips.convert(PARTS[part], state)[1], rules
+
+
 @pytest.mark.parametrize(
     "case",
     [
@@ -61,8 +72,22 @@ def of_arcface():
         of_hyperstyle,
         of_hfgi,
         of_arcface,
+        lambda: of_lpips("alexnet", "lpips_alex"),
+        lambda: of_lpips("vgg16", "lpips_vgg"),
+        lambda: of_lpips("lpips_vgg16", "lpips_vgg", "manifest_lin.json"),
     ],
-    ids=["psp", "e4e", "w", "w_plus", "hyperstyle", "hfgi", "arcface"],
+    ids=[
+        "psp",
+        "e4e",
+        "w",
+        "w_plus",
+        "hyperstyle",
+        "hfgi",
+        "arcface",
+        "alexnet",
+        "vgg16",
+        "lpips_vgg16",
+    ],
 )
 def test_tables_read_backwards_give_the_published_names_and_shapes(case):
     state, table, rules = case()
@@ -127,6 +152,64 @@ def test_a_classifier_and_dualstylegan_come_back(here):
     ]
 
 
+@pytest.mark.parametrize("case", older_generators.CASES)
+def test_older_generators_come_back(here, capsys, case):
+    state = older_generators.small_state(case, resolutions=6)
+    saved = older_generators.saved(case, {key: np.asarray(x) for key, x in state.items()})
+    file = torch_file.write(here / "published.pth", saved)
+    file_set.main(file_set.Options((file,), name="one"))
+    capsys.readouterr()
+    found = export("generator", "one", here / "g.safetensors")
+    said = capsys.readouterr().out
+    absent = {key for key in state if key not in found}
+    assert found.keys() <= state.keys()
+    same(found, {key: array for key, array in state.items() if key not in absent})
+    if absent:  # of resolutions below the last; ProgressiveGAN keeps the last two
+        assert all(re.search(r"output[0-4]\.|to_rgb\.[0-4]\.|RGBLayers\.[0-3]", x) for x in absent)
+        assert "which conversion does not keep: ToRGB of lower resolutions" in said
+    assert bool(absent) == (case not in ("dcgan64", "stylegan1_lernapparat1024"))
+    file_set.main(file_set.Options((here / "g.safetensors",), name="two"))
+    assert bundle.find("one").sha256(GENERATOR) == bundle.find("two").sha256(GENERATOR)
+
+
+def test_networks_that_measure_come_back(here, capsys):
+    """The 1000 classes of AlexNet are not kept: the terminal and the header say so."""
+    state = recipe.state_dict(recipe.load_manifest(oracles.DATA / "lpips_alex/manifest.json"))
+    classes = {"classifier.1.weight": np.ones((2, 2), np.float32)}
+    files = (
+        torch_file.write(here / "a.pth", {**state, **classes}),
+        torch_file.write(here / "b.pth", published_set.lpips_weights(192)),
+    )
+    file_set.main(file_set.Options(files, name="one"))
+    found = export("alexnet", "one", here / "a.safetensors")
+    same(found, state)
+    lost = "the 1000 classes play no part in LPIPS"
+    assert (
+        f"without classifier.*, which conversion does not keep: {lost}" in capsys.readouterr().out
+    )
+    with safetensors.safe_open(here / "a.safetensors", "numpy") as opened:
+        assert json.loads(opened.metadata()["not_kept"]) == {"classifier.*": lost}
+    same(export("lpips_alexnet", "one", here / "b.safetensors"), published_set.lpips_weights(192))
+    assert "without" not in capsys.readouterr().out
+    again = (here / "a.safetensors", here / "b.safetensors")
+    file_set.main(file_set.Options(again, name="two"))
+    for part in ("alexnet", "lpips_alexnet"):
+        assert bundle.find("one").sha256(PARTS[part]) == bundle.find("two").sha256(PARTS[part])
+
+
+def test_inception_comes_back_without_its_classes():
+    state = recipe.state_dict(recipe.load_manifest(oracles.DATA / "fid_inception/manifest.json"))
+    _, table, left = inception.convert(state)
+    found = inverted(table, inception.RULES)
+    same(found | counters(found), {key: x for key, x in state.items() if "fc." not in key})
+    source = {"ignored": dict.fromkeys(left.values(), 1)}
+    metadata = Metadata("Inception", {}, source, "")
+    held = contents.Contents({}, absent=inception.IGNORED)
+    assert contents.not_kept(held, metadata) == {
+        "fc.(weight|bias)": "the 1008 classes play no part in FID"
+    }
+
+
 @pytest.mark.slow
 def test_psp_and_hyperstyle_come_back(here, tmp_path):
     published = published_set.small(tmp_path)
@@ -155,6 +238,12 @@ def test_psp_and_hyperstyle_come_back(here, tmp_path):
         (["identity"], "bundle demo has no identity"),
         (["generator", "--out", "."], "--out is the folder .: wanted a file in it"),
         (["generator", "--bundle", "none"], "no bundle 'none'"),
+        (
+            ["features"],
+            "the part features is trained by emojax alone, so it has no published names",
+        ),
+        (["style_sampler"], "has a file of two state dicts, and a .safetensors holds only one"),
+        (["hfgi_encoder"], "is in the same file as HFGI's other networks: export hfgi"),
     ],
 )
 def test_what_cannot_be_written_is_one_sentence(here, capsys, arguments, sentence):

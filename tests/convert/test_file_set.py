@@ -1,22 +1,13 @@
 """Any set of published files, in any order and under any name, becomes one bundle."""
 
+import importlib
 import json
+import typing
 
 import numpy as np
 import pytest
 
-from convert import (
-    arcface,
-    emotion,
-    file_set,
-    hfgi,
-    hyperstyle,
-    inception,
-    lpips,
-    psp,
-    stylegan,
-    systems,
-)
+from convert import file_set, hyperstyle, lpips, systems
 from emojax.runtime.cli import run_command
 from emojax.runtime.errors import UserError
 from emojax.store import bundle
@@ -63,83 +54,67 @@ def family(encoder_type):
     }
 
 
+ONE = np.ones(2, np.float32)
+
 CONTENTS = {
-    "a StyleGAN2 generator": {"g_ema": {}, "latent_avg": np.ones(2, np.float32)},
-    "a pSp encoder": family("GradualStyleEncoder"),
-    "an e4e encoder": family("Encoder4Editing"),
-    "HyperStyle's W encoder": family("WEncoder"),
-    "HyperStyle's hypernetwork": family("SharedWeightsHyperNetResNet"),
-    "HFGI": {
-        **family("Encoder4Editing"),
-        "state_dict": {systems.ALIGNER: np.ones(2, np.float32)},
-    },
-    "the Inception network of FID": dict.fromkeys(
-        ["Conv2d_1a_3x3.conv.weight", "Mixed_7c.branch_pool.conv.weight"], np.ones(2, np.float32)
-    ),
-    "an emotion classifier": dict.fromkeys(
-        ["conv_stem.weight", "conv_head.weight"], np.ones(2, np.float32)
-    ),
-    "directions": {"lat_comp": np.ones((3, 512), np.float32)},
-    "ArcFace's IR-SE-50": dict.fromkeys(
-        ["input_layer.0.weight", "output_layer.3.weight"], np.ones(2, np.float32)
-    ),
-    "torchvision's AlexNet": dict.fromkeys(
-        [f"features.{i}.weight" for i in (0, 3, 6, 8, 10)], np.ones(2, np.float32)
-    ),
-    "torchvision's VGG16": dict.fromkeys(
-        [f"features.{i}.weight" for i in (0, 2, 5, 7, 10, 24, 26, 28)], np.ones(2, np.float32)
-    ),
-    "the weights of LPIPS for AlexNet": published_set.lpips_weights(192),
-    "the weights of LPIPS for VGG16": published_set.lpips_weights(128),
+    **{system: dict.fromkeys(names, ONE) for system, names in reversed(systems.KEYS)},
+    **{system: family(kind) for kind, system in systems.ENCODERS.items()},
+    systems.GENERATOR: {"g_ema": {}, "latent_avg": ONE},
+    systems.HFGI: {**family("Encoder4Editing"), "state_dict": {systems.ALIGNER: ONE}},
+    systems.LPIPS_ALEXNET: published_set.lpips_weights(192),
+    systems.LPIPS_VGG16: published_set.lpips_weights(128),
+    systems.STYLES: None,  # a .npy with a dict in it
 }
+"""What tells the systems, of each as little as does."""
 
 
-RIGHT = {
-    stylegan: [*CONTENTS][:6],
-    psp: ["a pSp encoder", "an e4e encoder"],
-    hfgi: ["HFGI"],
-    emotion: ["an emotion classifier"],
-    inception: ["the Inception network of FID"],
-    arcface: ["ArcFace's IR-SE-50"],
-    lpips: [name for name in CONTENTS if "torchvision" in name or "LPIPS" in name],
-}
-"""What each converter takes; a file of the pSp family may hold a generator as its decoder."""
+def file_of(folder, system):
+    """Write a file of a system, under a name that says nothing."""
+    if CONTENTS[system] is not None:
+        return write(folder / "file", CONTENTS[system])
+    np.save(folder / "file.npy", np.array({"a": np.zeros((1, 18, 512), np.float32)}, object))
+    return folder / "file.npy"
 
 
-@pytest.mark.parametrize(
-    ("converter", "about"),
-    [
-        (converter, about)
-        for converter in RIGHT
-        for about in CONTENTS
-        if about not in RIGHT[converter]
-    ],
-)
-def test_a_file_in_the_wrong_place_names_both_systems(tmp_path, about, converter, capsys):
-    name = converter.__name__.removeprefix("convert.")
-    file = write(tmp_path / "file", CONTENTS[about])
-    options = converter.Options(file, name="new", checkpoints=tmp_path / "checkpoints")
-    assert run_command(lambda: converter.main(options)) == 2
-    said = capsys.readouterr().err
-    assert f"holds {about}" in said
-    assert f"wanted {systems.WANTED[name]}" in said
-    assert not (tmp_path / "checkpoints").exists()
+def run_converter(name, file, folder):
+    """Give a file to a converter, for both files where it takes two."""
+    module = importlib.import_module(f"convert.{name}")
+    common = {"name": "new", "checkpoints": folder}
+    if name == "directions":  # of which the bundle is looked up first
+        return module.read(file)
+    if name == "hyperstyle":
+        return module.main(module.Options(file, w_encoder=file, **common))
+    given = (file,) if name == "dualstylegan" else file
+    return module.main(module.Options(given, **common))
 
 
-def test_hyperstyle_and_directions_name_both_systems_too(tmp_path):
-    file = write(tmp_path / "file", CONTENTS["the Inception network of FID"])
-    good = write(tmp_path / "good", CONTENTS["HyperStyle's hypernetwork"])
+def test_every_system_is_tried():
+    known = {each for each in vars(systems).values() if isinstance(each, systems.System)}
+    known |= {system for system, _ in systems.KEYS}
+    assert set(CONTENTS) == known
+
+
+@pytest.mark.parametrize("converter", typing.get_args(systems.Converter))
+def test_a_file_in_the_wrong_place_names_both_systems(tmp_path, converter, capsys):
+    """Of every system: a file of the pSp family may hold a generator as its decoder."""
+    wrong = [each for each in CONTENTS if converter not in (each.converter, *each.also)]
+    assert len(wrong) > 12
+    for system in wrong:
+        file = file_of(tmp_path, system)
+        assert systems.system_in(file) is system
+        assert run_command(lambda file=file: run_converter(converter, file, tmp_path / "new")) == 2
+        said = capsys.readouterr().err
+        assert f"holds {system.about}, wanted {systems.WANTED[converter]}: " in said
+        assert len(said.splitlines()) == 1
+    assert not (tmp_path / "new").exists()
+
+
+def test_the_second_file_of_hyperstyle_is_looked_at_too(tmp_path):
+    good = write(tmp_path / "good", CONTENTS[systems.HYPERSTYLE])
+    file = write(tmp_path / "file", CONTENTS[systems.INCEPTION])
     wanted = "wanted HyperStyle's hypernetwork and its W encoder"
-    for options in (
-        hyperstyle.Options(file, name="new", w_encoder=good),
-        hyperstyle.Options(good, name="new", w_encoder=file),
-    ):
-        with pytest.raises(UserError, match=f"holds the Inception network of FID, {wanted}"):
-            hyperstyle.main(options)
-    from convert import directions
-
-    with pytest.raises(UserError, match="holds the Inception network of FID, wanted directions"):
-        directions.read(file)
+    with pytest.raises(UserError, match=f"holds the Inception network of FID, {wanted}"):
+        hyperstyle.main(hyperstyle.Options(good, name="new", w_encoder=file))
 
 
 @pytest.mark.parametrize(
@@ -189,9 +164,9 @@ def test_nothing_is_written_where_the_set_is_wrong(here, tmp_path):
     again = tmp_path / "again.pt"
     again.write_bytes(GENERATOR.read_bytes())
     assert "are both for the part generator: give one of them" in refused(GENERATOR, again)
-    hypernet = write(tmp_path / "hyper.pt", CONTENTS["HyperStyle's hypernetwork"])
+    hypernet = write(tmp_path / "hyper.pt", CONTENTS[systems.HYPERSTYLE])
     assert "hyper.pt is of no use without HyperStyle's W encoder" in refused(GENERATOR, hypernet)
-    encoder = write(tmp_path / "w.pt", CONTENTS["HyperStyle's W encoder"])
+    encoder = write(tmp_path / "w.pt", CONTENTS[systems.W_ENCODER])
     assert "is of no use without HyperStyle's hypernetwork" in refused(GENERATOR, encoder)
     lone = write(tmp_path / "odd.pt", {"weights": np.ones(2, np.float32)})
     assert "holds no network that is known here" in refused(GENERATOR, lone)
