@@ -9,7 +9,6 @@ pictures. Processor seconds count on a machine that others use, too.
 """
 
 import dataclasses
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -17,7 +16,14 @@ import jax
 import numpy as np
 import torch
 
-from benchmarks.machine import describe, emit, on_host, peak_memory, ready, seconds_in_turns
+from benchmarks.machine import (
+    describe,
+    emit,
+    on_host,
+    peak_memory,
+    processor_seconds,
+    seconds_in_turns,
+)
 from benchmarks.torch_models import dualstylegan as original
 from convert import dualstylegan as converter
 from emojax.latents import stylization
@@ -63,7 +69,7 @@ def main(options: Options) -> None:
     }
     figures: dict[str, dict[str, Any]] = {**seconds_in_turns(calls, repeats=options.repeats)}
     for name, call in calls.items():
-        figures[name]["processor_s"] = _processor_seconds(call, options.repeats)
+        figures[name]["processor_s"] = processor_seconds(call, options.repeats)
         figures[name]["peak_extra_mb"] = peak_memory(call)
     drawn, wanted = on_host(calls["emojax"]()).transpose(0, 3, 1, 2), on_host(with_torch())
     emit(
@@ -90,16 +96,6 @@ def _call(
     )
     placed, rows = devices.everywhere(model, mesh), {"codes": codes, "styles": styles}
     return lambda: program(placed, rows, share)
-
-
-def _processor_seconds(call: Callable[[], Any], repeats: int) -> float:
-    """Return the least processor seconds of some calls."""
-    taken = []
-    for _ in range(repeats):
-        start = time.process_time()
-        ready(call())
-        taken.append(time.process_time() - start)
-    return round(min(taken), 4)
 
 
 if __name__ == "__main__":

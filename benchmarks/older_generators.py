@@ -4,8 +4,8 @@
     python -m benchmarks.older_generators RECORDINGS --cases dcgan64 --batches 64
 
 RECORDINGS is a folder of recorded cases, whose manifests draw the weights (CONTRIBUTING.md).
-PyTorch runs the original's operations, eagerly. Prints one JSON line a case: seconds a call, the
-memory that a call adds, and the difference between the pictures.
+PyTorch runs the original's operations, eagerly. Prints one JSON line a case: seconds and processor
+seconds a call, the memory that a call adds, and the difference between the pictures.
 """
 
 import dataclasses
@@ -18,7 +18,14 @@ import numpy as np
 import torch
 import tyro
 
-from benchmarks.machine import describe, emit, on_host, peak_memory, seconds_in_turns
+from benchmarks.machine import (
+    describe,
+    emit,
+    on_host,
+    peak_memory,
+    processor_seconds,
+    seconds_in_turns,
+)
 from benchmarks.torch_models import older_generators as originals
 from convert import dcgan, pggan, stylegan1
 from emojax.runtime import devices, xla_options
@@ -106,6 +113,7 @@ def _compare(
     calls: dict[str, Callable[[], Any]] = {"emojax": ours, "torch": theirs}
     figures: dict[str, dict[str, Any]] = {**seconds_in_turns(calls, repeats=repeats)}
     for name, call in calls.items():
+        figures[name]["processor_s"] = processor_seconds(call, repeats)
         figures[name]["peak_extra_mb"] = peak_memory(call)
     drawn, wanted = on_host(ours()).transpose(0, 3, 1, 2), on_host(theirs())
     emit(

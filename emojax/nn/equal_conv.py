@@ -42,11 +42,13 @@ class EqualConv(nnx.Module):
 
     def __call__(self, x: jax.Array, *, up: bool = False) -> jax.Array:
         """Map [B,H,W,I] to [B,H,W,O], or after nearest upsampling to twice the side."""
-        kernel = (self.weight[...] * np.float32(self.scale)).astype(x.dtype)
+        kernel = self.weight[...].astype(x.dtype)
         if up:
-            y = transposed_conv.transposed(x, transposed_conv.nearest_kernel(kernel))
+            y = transposed_conv.up_nearest(x, kernel)
         elif len(kernel) == 1:
             y = x @ kernel[0, 0]
         else:
             y = conv(x, kernel, padding=kernel.shape[0] // 2)
-        return y + (self.bias[...] * np.float32(self.bias_scale)).astype(x.dtype)
+        # The output is scaled, not the kernel, of which a copy would be kept from the start.
+        y = y.astype(jnp.float32) * np.float32(self.scale)
+        return (y + self.bias[...] * np.float32(self.bias_scale)).astype(x.dtype)

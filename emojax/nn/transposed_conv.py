@@ -10,7 +10,9 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax import lax
 
+from emojax.nn import output_parts
 from emojax.nn.conv import conv
 
 
@@ -32,6 +34,28 @@ def transposed(x: jax.Array, kernel: jax.Array) -> jax.Array:
         [B, 2H, 2W, O].
     """
     return interleaved(phases(x, kernel))
+
+
+def up_nearest(x: jax.Array, kernel: jax.Array) -> jax.Array:
+    """Convolve with zeros around after nearest upsampling to twice the side.
+
+    Args:
+        x: [B, H, W, I].
+        kernel: [3, 3, I, O].
+
+    Returns:
+        [B, 2H, 2W, O].
+    """
+    if not output_parts.divides(kernel):
+        return transposed(x, nearest_kernel(kernel))
+    return lax.platform_dependent(
+        x,
+        kernel,
+        cpu=lambda x, kernel: output_parts.in_parts(
+            lambda part: transposed(x, nearest_kernel(part)), kernel
+        ),
+        default=lambda x, kernel: transposed(x, nearest_kernel(kernel)),
+    )
 
 
 def phases(x: jax.Array, kernel: jax.Array) -> tuple[Phases, Phases]:

@@ -16,14 +16,13 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
+from emojax.nn import output_parts
+
 Grid = list[list[jax.Array]]
 Transform = Callable[[list[jax.Array]], list[jax.Array]]
 
 TILE = 2
 """Outputs of a tile along an axis."""
-PART = 256
-"""Output channels computed at a time for a single sample: few enough for their transformed kernels
-to stay in the cache, and enough for matrix products on two cores."""
 
 
 def pays(x: jax.Array, kernel: jax.Array, stride: int) -> bool:
@@ -57,26 +56,12 @@ def conv3x3(x: jax.Array, kernel: jax.Array, stride: int = 1) -> jax.Array:
         kernel: weights.
         stride: 1 or 2.
     """
-    if len(x) == 1 and kernel.shape[3] > PART and kernel.shape[3] % PART == 0:
-        return _in_parts(x[0], kernel, stride)[None]
+    if len(x) == 1 and output_parts.divides(kernel):
+        tiles = _tiles(x[0], stride)
+        some = lambda part: _outputs(tiles, _planes(part, stride), stride)  # noqa: E731
+        return output_parts.in_parts(some, kernel)[None]
     planes = _planes(kernel, stride)
     return jax.lax.map(lambda sample: _outputs(_tiles(sample, stride), planes, stride), x)
-
-
-def _in_parts(x: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
-    """Compute x [H, W, I] in parts of `PART` output channels.
-
-    Outside a loop, XLA transforms the kernels of all layers at the start of a program, each into
-    memory of its own. Inside a loop they are transformed when needed, in memory that layers share.
-    """
-    tiles = _tiles(x, stride)
-
-    def outputs(start: jax.Array) -> jax.Array:
-        part = jax.lax.dynamic_slice_in_dim(kernel, start, PART, axis=3)
-        return _outputs(tiles, _planes(part, stride), stride)
-
-    parts = jax.lax.map(outputs, jnp.arange(0, kernel.shape[3], PART))  # [O/PART, H, W, PART]
-    return jnp.concatenate(list(parts), -1)
 
 
 def _planes(kernel: jax.Array, stride: int) -> Grid:

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from emojax.nn import conv, per_sample, winograd
+from emojax.nn import conv, output_parts, per_sample, winograd
 
 
 def _library(x, kernel, stride, padding):
@@ -33,7 +33,7 @@ def _assert_gradients_agree(ours, library, x, kernel, key, tolerance):
 
 
 @pytest.mark.parametrize("stride", [1, 2])
-@pytest.mark.parametrize(("batch", "outputs"), [(2, 6), (1, 6), (1, 2 * winograd.PART)])
+@pytest.mark.parametrize(("batch", "outputs"), [(2, 6), (1, 6), (1, 2 * output_parts.PART)])
 def test_winograd_is_the_librarys_convolution(stride, batch, outputs):
     """float32 at 1e-6 of the output's norm, as published for F(2x2, 3x3)."""
     rng = np.random.default_rng(0)

@@ -3,8 +3,9 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
-from emojax.nn import transposed_conv
+from emojax.nn import output_parts, transposed_conv
 
 KEYS = jax.random.split(jax.random.key(0), 3)
 X = jax.random.normal(KEYS[0], (2, 5, 6, 3))
@@ -45,6 +46,16 @@ def test_nearest_upsampling_and_a_convolution_are_one():
     np.testing.assert_allclose(found, same(doubled, KERNEL), **CLOSE)
     fused = transposed_conv.transposed(X, transposed_conv.fused_kernel(KERNEL))
     assert np.abs(found - fused).max() > 1
+
+
+@pytest.mark.parametrize("outputs", [7, 2 * output_parts.PART])
+def test_nearest_upsampling_in_parts_of_the_outputs(outputs):
+    kernel = jax.random.normal(KEYS[2], (3, 3, 3, outputs))
+    doubled = jnp.repeat(jnp.repeat(X, 2, axis=1), 2, axis=2)
+    found = jax.jit(transposed_conv.up_nearest)(X, kernel)
+    np.testing.assert_allclose(found, same(doubled, kernel), **CLOSE)
+    turned = jax.jit(transposed_conv.up_nearest)(X, kernel[::-1])
+    assert np.abs(found - turned).max() > 1
 
 
 def test_blur_is_the_filter_with_zeros_around_the_picture():
