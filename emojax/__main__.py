@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 
-from emojax.runtime.cli import call, run_command
+from emojax.runtime.cli import call, leave, run_command
 from emojax.runtime.errors import UserError
 
 COMMANDS = {
@@ -54,7 +54,7 @@ CONVERTERS = {
 
 def main() -> None:
     """Run the command that the first argument names."""
-    sys.exit(run_command(lambda: dispatch(sys.argv[1:])))
+    leave(run_command(lambda: dispatch(sys.argv[1:])))
 
 
 def dispatch(arguments: Sequence[str]) -> None:

@@ -20,7 +20,8 @@ QUIET = {"TF_CPP_MIN_LOG_LEVEL": "3"}
 """Set before jax starts, unless the user has set it: XLA's notes on slow compilations are for its
 developers and would stand in the middle of a progress bar."""
 
-
+STOPPED = (130, 143)
+"""Exit codes after Ctrl-C and SIGTERM."""
 REFUSALS = {errno.ENOSPC, errno.EFBIG, errno.EROFS, getattr(errno, "EDQUOT", errno.ENOSPC)}
 """What a disk answers that is full, over its quota or may not be written."""
 
@@ -31,7 +32,22 @@ def cli(main: Callable[[Any], None]) -> NoReturn:
     Args:
         main: takes one dataclass, whose fields are the flags; its module's docstring is the help.
     """
-    sys.exit(run_command(lambda: call(main, sys.argv[1:])))
+    leave(run_command(lambda: call(main, sys.argv[1:])))
+
+
+def leave(code: int) -> NoReturn:
+    """End the process with a command's exit code.
+
+    After Ctrl-C or SIGTERM it ends at once, without exit handlers: XLA may still compile in a
+    thread of its own, and would crash when jax's handler takes the devices from it.
+    """
+    if code in STOPPED:
+        logging.shutdown()
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(OSError, ValueError):  # nobody reads it, or it is closed
+                stream.flush()
+        os._exit(code)
+    sys.exit(code)
 
 
 def call(main: Callable[[Any], None], arguments: Sequence[str], prog: str | None = None) -> None:

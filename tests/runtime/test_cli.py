@@ -94,6 +94,35 @@ def test_ctrl_c_in_a_callback_is_not_lost():
     assert (done.returncode, done.stderr) == (130, "stopped\n")
 
 
+ENDS = """
+import atexit, sys
+from emojax.runtime.cli import leave, run_command
+from emojax.runtime.errors import UserError
+
+def work():
+    print("a line")
+    raise {error}
+
+atexit.register(print, "exit handlers")
+leave(run_command(work))
+"""
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "said"),
+    [
+        ("KeyboardInterrupt", 130, "a line\n"),
+        ("UserError('wrong')", 2, "a line\nexit handlers\n"),
+    ],
+)
+def test_what_was_stopped_ends_without_exit_handlers(error, code, said):
+    """jax's handler takes the devices from a compilation that still runs, which crashes."""
+    done = subprocess.run(
+        [sys.executable, "-c", ENDS.format(error=error)], capture_output=True, text=True, timeout=20
+    )
+    assert (done.returncode, done.stdout) == (code, said)
+
+
 @dataclasses.dataclass(frozen=True)
 class _Paths:
     out: Path = Path("here")

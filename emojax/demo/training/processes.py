@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from multiprocessing import connection
 from multiprocessing.process import BaseProcess
 
-from emojax.runtime.cli import run_command
+from emojax.runtime.cli import leave, run_command
 from emojax.runtime.errors import UserError
 
 
@@ -142,7 +142,7 @@ def _do(work: Callable[[str], None], name: str) -> None:
     parent = multiprocessing.parent_process()
     if parent is not None:
         threading.Thread(target=_end_with, args=(parent.sentinel,), daemon=True).start()
-    raise SystemExit(run_command(lambda: work(name)))
+    leave(run_command(lambda: work(name)))
 
 
 def _end_with(parent: int) -> None:
