@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from emojax.runtime.compile_cache import keep_programs
+from emojax.runtime.compile_cache import keep_programs, without_broken
 from emojax.runtime.errors import UserError
 from emojax.runtime.interrupts import Terminated, never_lost, terminated
 
@@ -106,12 +106,12 @@ def run_command(command: Callable[[], None]) -> int:
     """
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
-    keep_programs()
+    programs = keep_programs()
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr, force=True)
     logging.getLogger("jax").setLevel(logging.WARNING)  # it reports every device it did not find
     logging.getLogger("absl").setLevel(logging.CRITICAL)  # Orbax's, with tracebacks; it raises too
     try:
-        with terminated(), never_lost():
+        with terminated(), never_lost(), without_broken(programs):
             command()
             sys.stdout.flush()
     except UserError as error:
