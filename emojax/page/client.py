@@ -39,7 +39,7 @@ class Endpoints:
             subject = open_photo(self.pipe, _given(photo), int(face) - 1).subject
             settings = Settings(_numbers(k), _layers(layers))
             edited = apply_edit(self.pipe, subject, settings)
-            said = {"edited": edited.result.emotions}
+            said = {"edited": edited.result.scores}
             picture = downloads.of_picture(edited.result.pictures[0])
             return picture, report(edited.recipe, self.pipe, said)
 
@@ -60,7 +60,7 @@ class Endpoints:
             both = [open_photo(pipe, _given(file)).subject for file in (source, target)]
             pair = Pair.prepare(pipe, both[0], both[1], normaliser)  # pyright: ignore[reportArgumentType]
             result = pair.at(float(alpha))
-            said = {"result": result.emotions}
+            said = {"result": result.scores}
             picture = downloads.of_picture(result.pictures[0])
             return picture, report(pair.recipe(float(alpha)), pipe, said)
 
@@ -80,7 +80,8 @@ class Endpoints:
 
         def made() -> dict[str, float]:
             subject = open_photo(self.pipe, _given(photo), int(face) - 1).subject
-            return downloads.named(self.pipe, subject.said)
+            scores = downloads.named(self.pipe, subject.said)
+            return {name: scores[name] for name in self.pipe.classes}
 
         return await self.site.run(made)
 

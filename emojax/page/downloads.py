@@ -24,7 +24,7 @@ def of_edit(pipe: Pipeline, subject: Subject, recipe: Edit, result: Faces) -> li
     Returns:
         The files, in a new folder under the page's own.
     """
-    said = {"before": named(pipe, subject.said), "edited": result.emotions}
+    said = {"before": named(pipe, subject.said), "edited": result.scores}
     folder = _folder()
     files = [_picture(folder / "face.png", result.pictures[0])]
     if subject.file is not None:
@@ -41,7 +41,7 @@ def of_transfer(pair: Pair, alpha: float, result: Faces) -> list[str]:
         name: named(pipe, each.said)
         for name, each in (("source", pair.source), ("target", pair.target))
     }
-    said["result"] = result.emotions
+    said["result"] = result.scores
     files = [_picture(folder / "face.png", result.pictures[0])]
     if pair.source.file is not None:
         files.append(_picture(folder / "photograph.png", at_full_size(pipe, pair.source, result)))
@@ -70,10 +70,10 @@ def of_picture(picture: np.ndarray) -> str:
     return _picture(_folder() / "face.png", picture)
 
 
-def named(pipe: Pipeline, probabilities: np.ndarray) -> dict[str, float]:
-    """Return probabilities [K] by the classes' names, as they go into a JSON file."""
-    numbers = (round(float(each), 6) for each in probabilities)
-    return dict(zip(pipe.classes, numbers, strict=True))
+def named(pipe: Pipeline, scores: np.ndarray) -> dict[str, float]:
+    """Return the classifier's scores [S] by name, as they go into a JSON file."""
+    numbers = (round(float(each), 6) for each in scores)
+    return dict(zip(pipe.score_names, numbers, strict=True))
 
 
 def _numbers(

@@ -23,7 +23,7 @@ class Subject:
             both no larger than the page shows them.
         origin: where it comes from.
         before: uint8 [S,S,3], the face as photographed; for a generated face as drawn.
-        said: [K], what the classifier says of `before`.
+        said: [S], the classifier's scores of `before`.
         file: of the photograph; None for a generated face.
         doubts: a sentence where the bundle cannot draw the photograph; else none.
     """
@@ -100,7 +100,7 @@ def open_photo(
     inverted = pipe.invert(portrait)
     drawn = Faces(pipe, inverted.codes, (kept,)).showing(inverted.pictures)
     pipe.render([drawn])
-    said = np.asarray(pipe.classify(portrait.face[None]).probabilities)[0]
+    said = np.asarray(pipe.classify(portrait.face[None]).scores)[0]
     crops = [pictures.shrunk(each.face, pictures.SMALL) for each in found[:most]]
     doubts = tuple(each.replace(str(file), Path(file).name) for each in inverted.doubts)
     return Opened(Subject(drawn, origin, before, said, Path(file), doubts), crops, chosen)
@@ -113,7 +113,7 @@ def draw(pipe: Pipeline, origin: Origin) -> Subject:
         style = pipe.sample(origin.style, truncation=origin.truncation)
         face = face.mixed(style, slice(*origin.style_layers))
     pipe.render([face])
-    return Subject(face, origin, face.pictures[0], face.probabilities[0])
+    return Subject(face, origin, face.pictures[0], np.asarray(face.prediction.scores)[0])
 
 
 def at_full_size(pipe: Pipeline, subject: Subject, result: Faces) -> np.ndarray:

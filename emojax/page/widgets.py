@@ -75,14 +75,14 @@ def bars(
 
     Args:
         names: K classes.
-        rows: at most three labels with probabilities [K].
+        rows: at most three labels with probabilities [K]; what follows them is not shown.
         title: heading.
     """
     keys = "".join(
         f'<span class="ex-key ex-{number}">{html.escape(label)}</span>'
         for number, (label, _) in enumerate(rows)
     )
-    strongest = [int(np.argmax(values)) for _, values in rows]
+    strongest = [int(np.argmax(values[: len(names)])) for _, values in rows]
     lines = []
     for index, name in enumerate(names):
         tracks = "".join(
