@@ -10,11 +10,13 @@ import emojax
 from emojax import directions, edit, score, video
 from emojax.film import loops
 from emojax.film.changes import Changer, VideoEdit
+from emojax.latents import directions as bundle_directions
 from emojax.latents import usable_range
 from emojax.latents.directions import Directions
 from emojax.runtime.cli import call
 from emojax.runtime.errors import UserError
 from emojax.runtime.flags import PipelineFlags
+from emojax.store import bundle
 from emojax.store.score_table import ScoreTable
 from tests.support import score_world
 
@@ -119,14 +121,21 @@ def test_directions_without_them_say_so(folder, fitted, tmp_path):
         call(edit.main, ["--emotion", "valence", "--out", str(tmp_path / "edited"), *common])
 
 
-def test_films_and_the_page_take_them(pipe, fitted, tmp_path):
+def test_films_and_the_page_take_them(pipe, tmp_path):
     from emojax.page.scale import Scale
 
     assert Scale(pipe).names == pipe.score_names
     assert Scale(pipe).k("valence", 100) == pipe.directions.usable_range("valence")[1]
     film = tmp_path / "film.gif"
     loops.write(film, [np.full((72, 96, 3), 40 * index, np.uint8) for index in range(3)])
-    common = PipelineFlags(directions=fitted)
+    some = bundle_directions.load(bundle.find(bundle.DEFAULT))
+    rows = {
+        name: np.concatenate([getattr(some, name), getattr(some, name)[:2]])
+        for name in ("coefficients", "intercepts", "sigma")
+    }
+    both = dataclasses.replace(some, names=(*some.names, *DIMENSIONS), usable=None, **rows)
+    both.save(tmp_path / "both.npz")
+    common = PipelineFlags(directions=tmp_path / "both.npz")
     assert video.check(video.Options(film, emotion="valence", common=common)) == 9
     with pytest.raises(UserError, match=r"no direction 'joy': these are known: .*, arousal"):
         video.check(video.Options(film, emotion="arousal,joy", common=common))

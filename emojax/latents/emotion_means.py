@@ -8,6 +8,9 @@ from emojax.store.score_table import Scored
 
 RANK = 1e-6
 """Eigenvalues of the probabilities' covariance below this share of the largest are taken for 0."""
+EXPLAINED = 0.01
+"""Share of a component's variance, explained by the probabilities, at which half of a step along it
+is kept."""
 _BLOCK = 16_384
 
 
@@ -22,13 +25,18 @@ class EmotionMeans:
     they have beside it. The mean codes of the classes, samples weighted by p², less the mean of
     these, are B₂: they see faces that surely show the class, but do not part classes.
 
+    Along a principal component of the codes that the probabilities hardly explain, a step of the
+    mean has more of the persons who happen to show a class than of the class. It is kept there in
+    the measure s = R² / (R² + 0.01), R² being the share of the component's variance that the
+    regression explains: B = V diag(s) Vᵀ (B₁ + B₂) / 2.
+
     What a classifier regresses beside them, valence and arousal, is no mixture of classes and has a
     step of its own: how far the mean code moves when one of them rises by 1 and the others stay,
     (Cov(w, v) Cov(v)⁺)ᵀ.
 
     Attributes:
         classes: K, in lower case, in the order of the classifier's probabilities.
-        steps: [K, D], Bᵀ = (B₁ + B₂)ᵀ / 2; they sum to 0.
+        steps: [K, D], Bᵀ; they sum to 0.
         shares: [K] mean probabilities, p̄.
         regressed: names of V more scores, in lower case.
         slopes: [V, D], the step of each.
@@ -76,6 +84,7 @@ def fit(scored: Scored) -> EmotionMeans:
     mean, typical = (x.mean(0, dtype=np.float64) for x in (codes, scores))
     among, between = np.zeros((len(typical), len(typical))), np.zeros((len(typical), len(mean)))
     certain, weights = np.zeros((count, len(mean))), np.zeros(count)
+    spread = np.zeros((len(mean), len(mean)))
     for start in range(0, len(codes), _BLOCK):
         rows = slice(start, start + _BLOCK)
         s, w = scores[rows].astype(np.float64), codes[rows] - mean
@@ -83,14 +92,32 @@ def fit(scored: Scored) -> EmotionMeans:
         between += (s - typical).T @ w
         certain += np.square(s[:, :count]).T @ w
         weights += np.square(s[:, :count]).sum(0)
+        spread += w.T @ w
     names, means = scored.settings.scores, certain / weights[:, None]
+    regression = _inverse(among[:count, :count]) @ between[:count]
+    kept = _kept(regression, between[:count], spread)
     return EmotionMeans(
         names[:count],
-        (_inverse(among[:count, :count]) @ between[:count] + means - means.mean(0)) / 2,
+        (regression + means - means.mean(0)) / 2 @ kept,
         typical[:count],
         names[count:],
         _inverse(among[count:, count:]) @ between[count:],
     )
+
+
+def _kept(regression: np.ndarray, between: np.ndarray, spread: np.ndarray) -> np.ndarray:
+    """Return V diag(s) Vᵀ [D, D], see `EmotionMeans`.
+
+    Args:
+        regression: [K, D], B₁ᵀ.
+        between: [K, D], the covariance of probabilities and codes.
+        spread: [D, D], that of the codes; all over the same number of samples, or summed.
+    """
+    variance, axes = np.linalg.eigh(spread)
+    varies = variance > RANK * variance.max()
+    along = ((regression @ axes) * (between @ axes)).sum(0)
+    explained = np.where(varies, along / np.where(varies, variance, 1), 0)
+    return axes * (explained / (explained + EXPLAINED)) @ axes.T
 
 
 def _inverse(covariance: np.ndarray) -> np.ndarray:

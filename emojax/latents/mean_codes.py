@@ -11,11 +11,13 @@ gives SC + m ⊗ B a exactly, with a = q_t − q_s. It needs the expressions of 
 
     q_s = p(G(SC)),                 the classifier's probabilities of the drawn source;
     q_t ∝ exp γ (⟨log p⟩ − β log p̄),  of the target, ⟨⟩ the mean over its photograph, its
-                                    reconstruction, and the mirror image of each.
+                                    reconstruction, and the mirror image of each; the photograph
+                                    counts twice.
 
 A target is posed: it was chosen for its expression, whatever the expression's share p̄ among random
 faces. With β = 1 all expressions would count as equally frequent, with β = 0 as frequent as the
-classifier finds them; γ makes the reading of a posed expression more certain.
+classifier finds them. γ makes the reading of a posed expression certain: it is the least number
+from 2 to 8 that brings the reading's entropy to 0.1.
 
 What the step misses for one person is corrected, a ← a + q_t − p(G(SC + m ⊗ B a)), a few times. The
 result is SC + α m ⊗ B a. HyperStyle's kernels are the source's.
@@ -24,6 +26,7 @@ result is SC + α m ⊗ B a. HyperStyle's kernels are the source's.
 import jax
 import jax.numpy as jnp
 import numpy as np
+import scipy.special
 
 from emojax.faces import images
 from emojax.latents import inversion
@@ -36,8 +39,12 @@ from emojax.runtime.choices import NEUTRAL
 from emojax.runtime.errors import UserError
 from emojax.scoring import classifier
 
-CERTAINTY = 2.0
+CERTAINTY = (2.0, 8.0)
 """How much more certain than the classifier a target's expression is taken to be; gamma above."""
+ENTROPY = 0.1
+"""Of a reading that is certain enough, in nats."""
+PHOTOGRAPH = 2.0
+"""How many times a photograph counts among the views of a target."""
 EVENNESS = 0.4
 """How far expressions count as equally frequent; beta above."""
 CORRECTIONS = 3
@@ -68,11 +75,13 @@ class MeanCodes:
         One picture a face is drawn and two are classified, with a photograph four.
         """
         drawn = self._drawn(faces)
-        views = [self._log(drawn), self._log(drawn[:, :, ::-1])]
+        views, weights = [self._log(drawn), self._log(drawn[:, :, ::-1])], [1.0, 1.0]
         if photographs is not None:
             views += [self._log(photographs), self._log(photographs[:, :, ::-1])]
-        shown = jnp.mean(jnp.stack(views), 0) - EVENNESS * np.log(self._means.shares)
-        readings = Readings(jnp.exp(views[0]), jax.nn.softmax(CERTAINTY * shown))
+            weights += [PHOTOGRAPH, PHOTOGRAPH]
+        told = np.average(np.asarray(jnp.stack(views), np.float64), axis=0, weights=weights)
+        shown = posed(told - EVENNESS * np.log(self._means.shares))
+        readings = Readings(jnp.exp(views[0]), jnp.asarray(shown, jnp.float32))
         neutral = jax.nn.one_hot(self._means.classes.index(NEUTRAL), len(self._means.classes))
         base = faces.with_codes(faces.w_plus - self._step(readings.own - neutral))
         return Prepared(faces, base, base, self, readings)
@@ -103,6 +112,17 @@ class MeanCodes:
         given = self.given
         said = classifier.classify(self._classifier, pictures, crop=given.crop, batch=given.batch)
         return jax.nn.log_softmax(jnp.asarray(said.logits))
+
+
+def posed(evidence: np.ndarray) -> np.ndarray:
+    """Return the softmax [N,K] of γ times logits [N,K], with the γ of each row; see the module."""
+    least, most = (np.full((len(evidence), 1), end) for end in CERTAINTY)
+    for _ in range(30):  # by halves
+        gamma = (least + most) / 2
+        sharp = scipy.special.softmax(gamma * evidence, axis=1)
+        enough = -scipy.special.xlogy(sharp, sharp).sum(1, keepdims=True) <= ENTROPY
+        least, most = np.where(enough, least, gamma), np.where(enough, gamma, most)
+    return scipy.special.softmax(most * evidence, axis=1)
 
 
 def expression_layers(config: Config) -> np.ndarray:

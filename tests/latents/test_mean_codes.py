@@ -6,12 +6,13 @@ import jax
 import numpy as np
 import pytest
 import scipy.special
+import scipy.stats
 
 from emojax.faces import images
 from emojax.latents import emotion_means, inversion, mean_codes
 from emojax.latents.directions import Directions
-from emojax.latents.emotion_means import EmotionMeans
-from emojax.latents.mean_codes import CERTAINTY, CORRECTIONS, EVENNESS
+from emojax.latents.emotion_means import EXPLAINED, EmotionMeans
+from emojax.latents.mean_codes import CORRECTIONS, EVENNESS
 from emojax.latents.normalisers import Transferrer, available, combine
 from emojax.models import dcgan, stylegan2
 from emojax.runtime.errors import UserError
@@ -60,16 +61,20 @@ def scored(codes, probabilities):
 
 
 def test_steps_lead_from_one_mean_face_to_another():
-    """Where every face shows one class, the steps are differences of the classes' mean codes."""
+    """Where every face shows one class, the steps are differences of the classes' mean codes.
+
+    They are kept whole along codes that nothing but the class changes.
+    """
     rng = np.random.default_rng(0)
     shown = rng.choice(3, 40_000, p=[0.1, 0.6, 0.3])  # more than a block
-    codes = rng.standard_normal((40_000, 5)) + rng.standard_normal((3, 5))[shown]
+    codes = rng.standard_normal((3, 5))[shown] + 3
     found = emotion_means.fit(scored(codes, np.eye(3)[shown]))
     assert found.classes == ("anger", "neutral", "joy")
     np.testing.assert_allclose(found.shares, np.bincount(shown) / 40_000, rtol=1e-5)
     means = np.stack([codes[shown == each].mean(0) for each in range(3)])
-    # float32 codes; the steps have no common part, as probabilities sum to 1
-    np.testing.assert_allclose(found.steps, means - means.mean(0), atol=2e-5)
+    # the steps have no common part, as probabilities sum to 1
+    wanted = (means - means.mean(0)) / (1 + EXPLAINED)
+    np.testing.assert_allclose(found.steps, wanted, atol=2e-5)  # float32 codes
 
 
 def test_steps_are_between_a_regression_and_the_means_of_certain_faces():
@@ -79,8 +84,38 @@ def test_steps_are_between_a_regression_and_the_means_of_certain_faces():
     codes = p @ linear + 3  # so that the regression is exact
     found = emotion_means.fit(scored(codes, p))
     means = np.stack([np.average(codes, 0, p[:, each] ** 2) for each in range(3)])
-    wanted = (linear - linear.mean(0) + means - means.mean(0)) / 2
+    wanted = (linear - linear.mean(0) + means - means.mean(0)) / 2 / (1 + EXPLAINED)
     np.testing.assert_allclose(found.steps, wanted, atol=1e-4)  # float32 codes
+
+
+def test_steps_are_short_along_what_the_probabilities_hardly_explain():
+    rng = np.random.default_rng(4)
+    p = rng.dirichlet([1, 1, 1], 50_000)
+    spread = np.array([0.02, 4.0, 0.0])  # beside what the classes do: hardly, mostly, not at all
+    codes = p @ np.array([[1, 0.2, 0], [0, -0.2, 1], [0, 0, 0]]) + rng.standard_normal(3) * spread
+    codes += rng.standard_normal((50_000, 3)) * spread
+    plain = scored(codes, p)
+    found = emotion_means.fit(plain)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(emotion_means, "EXPLAINED", 0.0)
+        whole = emotion_means.fit(plain)
+    explained = np.corrcoef(codes[:, 1], p[:, 0] - p[:, 1])[0, 1] ** 2
+    assert explained < 0.002
+    kept = found.steps / whole.steps
+    np.testing.assert_allclose(kept[:2, 1], explained / (explained + EXPLAINED), rtol=0.2)
+    assert (kept[[0, 1], [0, 2]] > 0.98).all()
+
+
+def test_a_reading_is_made_as_certain_as_a_posed_face():
+    evidence = np.log([[0.5, 0.3, 0.2], [0.98, 0.01, 0.01], [0.4, 0.4, 0.2], [0.9, 0.08, 0.02]])
+    found = mean_codes.posed(evidence)
+    np.testing.assert_allclose(found.sum(1), 1)
+    entropies = scipy.stats.entropy(found, axis=1)
+    least, most = mean_codes.CERTAINTY
+    np.testing.assert_allclose(found[1], scipy.special.softmax(least * evidence[1]), atol=1e-6)
+    np.testing.assert_allclose(found[2], scipy.special.softmax(most * evidence[2]), atol=1e-6)
+    assert entropies[0] == pytest.approx(mean_codes.ENTROPY, abs=1e-6)
+    assert (found.argmax(1)[[0, 1, 3]] == 0).all()
 
 
 def test_regressed_scores_have_slopes_and_leave_the_steps_alone():
@@ -123,8 +158,8 @@ def test_a_transfer_is_its_steps(ready, prepared, photographs, place):
 
     own, theirs = drawn(source.face), drawn(target.face)
     views = [photographs[1:], photographs[1:, :, ::-1], theirs, theirs[:, :, ::-1]]
-    shown = CERTAINTY * (np.mean([logs(x) for x in views], 0) - EVENNESS * np.log(means.shares))
-    wanted = np.exp(shown) / np.exp(shown).sum(1, keepdims=True)
+    told = np.average([logs(x) for x in views], axis=0, weights=[2, 2, 1, 1])
+    wanted = mean_codes.posed(told - EVENNESS * np.log(means.shares))
     np.testing.assert_allclose(target.readings.shown, wanted, atol=1e-4)  # 8-bit rounding
     amounts = wanted - np.exp(logs(own))
     for _ in range(CORRECTIONS):
