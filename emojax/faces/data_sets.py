@@ -70,6 +70,6 @@ def open_data_set(name: str, split: str, data_dir: Path | None = None) -> DataSe
         f"{builder.info.full_name}:{split}:{len(data)}",
         len(data),
         lambda number: images.over_white(np.asarray(data[number]["image"])),
-        tuple(getattr(features.get("label"), "names", None) or ()),
+        tuple(getattr(features["label"], "names", ())) if "label" in features else (),
         lambda number: int(data[number]["label"]),
     )

@@ -24,6 +24,7 @@ def write(
     lead: str,
     log: Sequence[Mapping[str, float]],
     sheet: Path,
+    caption: str,
     notes: Sequence[str],
 ) -> None:
     """Write the page, and the curves beside it where matplotlib is installed.
@@ -34,6 +35,7 @@ def write(
         lead: paragraph below it.
         log: lines of losses.jsonl: "step", and means since the line before.
         sheet: picture of held-out faces.
+        caption: what it shows.
         notes: sentences about what was left out.
 
     Raises:
@@ -54,6 +56,6 @@ def write(
             None if missing else curves,
             is_plot=True,
         ),
-        html_page.Figure("Held-out faces", "Photographs that were not trained on.", sheet),
+        html_page.Figure("Held-out faces", caption, sheet),
     ]
     html_page.write(file, title, " ".join([lead, *(f"{note}." for note in notes)]), figures, None)

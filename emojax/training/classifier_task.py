@@ -41,6 +41,7 @@ def task(options: Emotion, base: Bundle) -> Task:
         functools.partial(_stage, options, base),
         functools.partial(_measure, own, options.crop),
         True,
+        "Photographs that were not trained on: the label, what the classifier saw before, and now.",
         functools.partial(_sheet, own, options.crop),
     )
 

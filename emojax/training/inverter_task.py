@@ -62,6 +62,7 @@ def task(options: InverterTraining, base: Bundle) -> Task:
         functools.partial(_stage, options, base, config, critics, weights),
         functools.partial(_measure, started or _opened(base, trained), networks),
         started is not None,
+        "Photographs that were not trained on, and what becomes of them.",
         functools.partial(_sheet, started or _opened(base, trained), started is not None),
     )
 

@@ -10,6 +10,7 @@ processes share a batch, together they read the same.
 
 import dataclasses
 import json
+import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -100,6 +101,7 @@ def prepare(source: Source, folder: Path, side: int) -> Photographs:
     kept = np.array([i for i in range(len(source.names)) if str(i) not in left_out], np.int64)
     if not len(kept):
         first = next(iter(left_out.values()), "there are none")
+        shutil.rmtree(folder, ignore_errors=True)  # the next try will have other flags
         raise UserError(f"none of {len(source.names)} photographs can be used: {first}")
     return Photographs(folder, kept, None if source.labels is None else source.labels[kept])
 

@@ -175,7 +175,9 @@ def _conclude(
     about |= {"before": before, "after": after}
     log, sheet = checkpoints.logged(place / "run" / options.kind), place / "run" / options.kind
     title = f"emojax train {options.kind}"
-    training_page.write(place / PAGE, title, _lead(about), log, sheet / SHEET, task.notes)
+    training_page.write(
+        place / PAGE, title, _lead(about), log, sheet / SHEET, task.caption, task.notes
+    )
     write_json(place / RESULT, about)  # other processes wait for it
     source = {"made_by": title, **about}
     if options.part.goes_with:

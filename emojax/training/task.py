@@ -26,6 +26,7 @@ class Task:
         measure: (network or None, photographs, rows, progress) to measures by name; None: the
             bundle's own network.
         starts: whether the bundle has a network of this kind.
+        caption: what the sheet shows.
         sheet: (network, photographs, rows, file) writes a picture of what it does to them.
     """
 
@@ -36,4 +37,5 @@ class Task:
     stage: Callable[[Photographs, np.ndarray, Course], Stage]
     measure: Callable[[Any, Photographs, np.ndarray, Progress], dict[str, float]]
     starts: bool
+    caption: str
     sheet: Callable[[Any, Photographs, np.ndarray, Path], None]

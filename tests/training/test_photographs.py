@@ -60,6 +60,7 @@ def test_without_a_face_there_is_one_sentence(folder, tmp_path):
     none = Source(source(folder).names, refuse, {})
     with pytest.raises(UserError, match="none of 7 photographs can be used: no face in 0"):
         photographs.prepare(none, tmp_path / "faces", SIDE)
+    assert len(photographs.prepare(source(folder), tmp_path / "faces", SIDE)) == 7
 
 
 def test_batches_depend_on_the_step_alone(folder, tmp_path):
