@@ -268,7 +268,7 @@ def perceptual(part: Part[Any, Any]) -> Callable[[Bundle], Contents]:
     return make
 
 
-CONTENTS: dict[PartName, Callable[[Bundle], Contents]] = {
+CONTENTS: dict[str, Callable[[Bundle], Contents]] = {
     "generator": generator,
     "psp": encoder,
     "w_encoder": w_encoder,
@@ -283,7 +283,7 @@ CONTENTS: dict[PartName, Callable[[Bundle], Contents]] = {
 }
 """What makes the contents of each part's file."""
 
-NEEDED: dict[PartName, tuple[Part[Any, Any], ...]] = {
+NEEDED: dict[str, tuple[Part[Any, Any], ...]] = {
     "psp": (parts.PSP, parts.GENERATOR),
     "w_encoder": (parts.W_ENCODER, parts.GENERATOR),
     "hyperstyle": (parts.HYPERSTYLE, parts.W_ENCODER, parts.GENERATOR),

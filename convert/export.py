@@ -79,7 +79,7 @@ def main(options: Options) -> None:
     print(f"sha256 {sha256(out)}")
 
 
-def _held(part: PartName, place: Bundle) -> Contents:
+def _held(part: str, place: Bundle) -> Contents:
     try:
         return CONTENTS[part](place)
     except UserError:

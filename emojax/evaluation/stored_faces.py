@@ -86,4 +86,5 @@ def prepared_of(transferrer: Transferrer, faces: Inversion, stored: Arrays) -> P
     readings = None
     if set(Readings._fields) <= stored.keys():
         readings = Readings(*(jnp.asarray(stored[name]) for name in Readings._fields))
-    return Prepared(faces, *found, transferrer.method, readings)
+    neutral, base = found
+    return Prepared(faces, neutral, base, transferrer.method, readings)

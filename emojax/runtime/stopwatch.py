@@ -38,9 +38,9 @@ class Stopwatch:
         jax.monitoring.unregister_event_time_span_listener(self._compiled)
         self.seconds = max(0.0, taken - covered(self._spans))
 
-    def _compiled(self, event: str, start: float, end: float, **_: Any) -> None:
+    def _compiled(self, event: str, start_time: float, end_time: float, **_: Any) -> None:
         if event.startswith("/jax/core/compile/"):
-            self._spans.append((start, end))
+            self._spans.append((start_time, end_time))
 
 
 def covered(spans: Iterable[tuple[float, float]]) -> float:
