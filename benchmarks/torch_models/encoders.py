@@ -23,9 +23,9 @@ class SqueezeExcite(nn.Module):
 
 
 class ResidualUnit(nn.Module):
-    """`bottleneck_IR_SE`."""
+    """`bottleneck_IR_SE`, or `bottleneck_IR` without the gate."""
 
-    def __init__(self, inputs: int, outputs: int, stride: int) -> None:
+    def __init__(self, inputs: int, outputs: int, stride: int, gated: bool = True) -> None:
         super().__init__()
         if inputs == outputs:
             self.shortcut_layer = nn.MaxPool2d(1, stride)
@@ -38,7 +38,7 @@ class ResidualUnit(nn.Module):
             nn.PReLU(outputs),
             nn.Conv2d(outputs, outputs, 3, stride, 1, bias=False),
             nn.BatchNorm2d(outputs),
-            SqueezeExcite(outputs),
+            *([SqueezeExcite(outputs)] if gated else []),
         )
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
