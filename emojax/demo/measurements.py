@@ -29,6 +29,8 @@ STEPS = (5.0, 10.0, 20.0, 40.0)
 INVERTERS: tuple[InverterName, ...] = ("psp", "hyperstyle")
 BATCH = 20
 """Faces at a time."""
+MARGIN = 0.1
+"""Of an attribute's normal range, on either side: 99 of 100 faces of a generator are then in it."""
 
 
 def measure(bundle: Bundle, samples: int) -> dict[str, Any]:
@@ -46,6 +48,7 @@ def measure(bundle: Bundle, samples: int) -> dict[str, Any]:
         inverter = inversion.load(bundle, name)
         found[f"{name}_psnr_on_photos"] = _inverter(inverter, samples)
     found["directions"] = _directions(bundle, generator, samples)
+    found["faces_at_range_ends"] = _faces_at_range_ends(bundle, generator, samples)
     return found
 
 
@@ -150,13 +153,65 @@ def _edits(codes: jax.Array, found: Directions, emotion: str) -> Iterator[jax.Ar
         yield arithmetic.edit(codes, found, {emotion: step})
 
 
+def _faces_at_range_ends(
+    bundle: Bundle, generator: Generator, samples: int
+) -> dict[str, float | list[float]]:
+    """Return the share of faces that look like faces at the ends of the usable ranges.
+
+    A picture looks like a face where every attribute that the regressor predicts of it lies in its
+    normal range: between the smallest and the largest that it predicts of drawings with balanced
+    emotions, wider by `MARGIN`.
+
+    Returns:
+        By emotion: shares at the lower and the upper end. "unmoved": share of the same faces before
+        the edit. "all": mean over all ends.
+    """
+    found = directions.load(bundle, bundle.sha256(STYLEGAN2))
+    attributes = bundle.load(ATTRIBUTES)
+    low, high = np.inf, -np.inf
+    for key in _keys(4, samples, "normal ranges"):
+        drawn = batches.draw(batches.balanced(key, count=BATCH), generator.config.size)
+        read = np.asarray(_attributes(attributes, drawn))
+        low, high = np.minimum(low, read.min(0)), np.maximum(high, read.max(0))
+    low, high = low - MARGIN * (high - low), high + MARGIN * (high - low)
+
+    def share(codes: jax.Array) -> float:
+        read = np.asarray(_attributes_of_codes(generator, attributes, codes))
+        return float(((read >= low) & (read <= high)).all(1).mean())
+
+    codes_of = jax.jit(lambda model, z: model.w_plus(model.mapping(z)))
+    count = max(1, samples // BATCH // 10)  # 16 edits a face
+    unmoved, ends = 0.0, np.zeros((len(EMOTIONS), 2))
+    for key in _keys(5, count * BATCH, "ends of ranges"):
+        codes = codes_of(generator, batches.latents(key, count=BATCH))
+        unmoved += share(codes)
+        for e, emotion in enumerate(EMOTIONS):
+            for side, k in enumerate(found.usable_range(emotion)):
+                ends[e, side] += share(arithmetic.edit(codes, found, {emotion: k}))
+    ends = ends / count
+    shares = dict(zip(EMOTIONS, ends.round(4).tolist(), strict=True))
+    return {"unmoved": round(unmoved / count, 4), "all": round(float(ends.mean()), 4), **shares}
+
+
 @jax.jit
-def _action_units(generator: Generator, attributes: EmotionNet, codes: jax.Array) -> jax.Array:
-    """Predict the action units [N, 16, 2] of the pictures of codes [N, L, D]."""
-    pictures = generator.synthesis(codes)
+def _attributes(attributes: EmotionNet, pictures: jax.Array) -> jax.Array:
+    """Predict the attributes [N, A] of pictures [N, R, R, 3] in [-1, 1]."""
     x = classifier.preprocess(pictures, attributes.config.size, crop="full", as_uint8=False)
-    read = attributes(x)[:, -2 * len(ACTION_UNITS) :]
-    return read.reshape(len(codes), len(ACTION_UNITS), 2)
+    return attributes(x)
+
+
+@jax.jit
+def _attributes_of_codes(
+    generator: Generator, attributes: EmotionNet, codes: jax.Array
+) -> jax.Array:
+    """Predict the attributes [N, A] of the pictures of codes [N, L, D]."""
+    return _attributes(attributes, generator.synthesis(codes).clip(-1, 1))
+
+
+def _action_units(generator: Generator, attributes: EmotionNet, codes: jax.Array) -> np.ndarray:
+    """Predict the action units [N, 16, 2] of the pictures of codes [N, L, D]."""
+    read = _attributes_of_codes(generator, attributes, codes)[:, -2 * len(ACTION_UNITS) :]
+    return np.asarray(read).reshape(len(codes), len(ACTION_UNITS), 2)
 
 
 def _keys(part: int, samples: int, doing: str) -> Iterator[jax.Array]:

@@ -64,18 +64,24 @@ def table(found: Mapping[str, Any], samples: int) -> str:
         f"classifier, accuracy on drawn faces     {found['classifier_on_drawn']:6.1%}",
         f"classifier, accuracy on generated faces {found['classifier_on_generated']:6.1%}",
         "",
-        f"{'emotion':<10} {'generated':>9}  {'direction right':>15}  {'at k':>4}",
+        f"{'emotion':<10} {'generated':>9}  {'direction right':>15}  {'at k':>4}  "
+        f"{'faces at ends of range':>22}",
     ]
+    ends = found["faces_at_range_ends"]
     for emotion, share in found["generated_emotions"].items():
         direction = found["directions"][emotion]
         lines.append(
-            f"{emotion:<10} {share:>9.1%}  {direction['right']:>15.1%}  {direction['k']:>4g}"
+            f"{emotion:<10} {share:>9.1%}  {direction['right']:>15.1%}  {direction['k']:>4g}  "
+            f"{ends[emotion][0]:>14.1%} {ends[emotion][1]:>7.1%}"
         )
     lines += [
         "",
         "generated: share of the generator's faces that the classifier gives this emotion.",
         "direction right: share of faces in which an edit changes the predicted action units",
         "towards this person's own with that emotion, at the step k with the highest share.",
+        "faces at ends of range: share of faces, moved to the lower and the upper end of a",
+        "direction's usable range, whose attributes are all predicted within those of drawings;",
+        f"{ends['all']:.1%} on average, {ends['unmoved']:.1%} of the same faces unmoved.",
     ]
     return "\n".join(lines)
 
