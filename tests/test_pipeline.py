@@ -194,6 +194,7 @@ def test_generated_faces_are_those_of_the_sample_command(pipe, tmp_path):
     assert len(pipe.edit(pipe.sample(3), happiness=[0, 5])) == 2
 
 
+@pytest.mark.slow
 def test_results_do_not_depend_on_the_number_of_devices(folder):
     """Inversion, transfer, drawing and classification; each device computes faces of its own.
 

@@ -174,6 +174,7 @@ def test_wide_blurs_of_smaller_pictures_are_those_of_the_whole(deviation):
     np.testing.assert_allclose(blurred(values, deviation)[middle], exact[middle], rtol=0, atol=3)
 
 
+@pytest.mark.slow
 def test_a_face_that_fills_a_large_photograph_takes_bounded_memory(tmp_path):
     lines = """
 import resource, numpy as np

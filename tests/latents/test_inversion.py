@@ -179,6 +179,7 @@ def test_an_encoder_for_another_generator_is_refused(folder, tmp_path):
         inversion.load(bundle.find(other), "psp")
 
 
+@pytest.mark.slow
 def test_bfloat16_stays_close(folder, hyper, pictures, inverted):
     half = inversion.load(bundle.find(folder), "hyperstyle", bfloat16=True)
     found = inversion.invert(half, pictures, passes=3, batch=2)

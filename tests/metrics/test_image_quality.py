@@ -44,7 +44,10 @@ def recorded(name):
     return [each.transpose(0, 2, 3, 1) for each in pair]
 
 
-@pytest.mark.parametrize("name", ["near256", "far256", "low256", "anti256", "near1024"])
+@pytest.mark.parametrize(
+    "name",
+    ["near256", "far256", "low256", "anti256", pytest.param("near1024", marks=pytest.mark.slow)],
+)
 def test_ms_ssim_is_hyperstyles(name):
     golden, pair = oracles.golden(CASE), recorded(name)
     levels = np.stack(jax.jit(image_quality.ssim_levels)(*pair))[:, :, 0]

@@ -23,8 +23,12 @@ from tests.support import oracles
 FLOOR = 2e-6
 ROSINALITY = ["stylegan2_ffhq1024", "stylegan2_256_cm1", "stylegan2_deltas"]
 NVLABS = ["nvlabs_256", "nvlabs_256_cb32768", "nvlabs_tiny"]
-QUICK = {("stylegan2_deltas", "sparse"), ("stylegan2_deltas", "unbatched")}
-SLOW = ("stylegan2_ffhq1024", "stylegan2_deltas")
+SLOW = ("stylegan2_ffhq1024", "stylegan2_256_cm1", "stylegan2_deltas", "nvlabs_256_cb32768")
+QUICK = {
+    ("stylegan2_256_cm1", "z_trunc1"),
+    ("stylegan2_deltas", "unbatched"),
+    ("nvlabs_256_cb32768", "const_psi07_cutoff8"),
+}
 CALLS = [
     pytest.param(
         *(case, call),
