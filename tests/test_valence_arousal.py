@@ -46,14 +46,14 @@ def fitted(folder, scores, tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(usable_range, "STEPS", 1)
         patch.setattr(usable_range, "OTHERS", 8)
-        flags = ["--bundle", str(folder), "--out", str(file), "--no-plots"]
+        flags = ["--bundle", str(folder), "--out", str(file), "--no-plots", "--method", "extremes"]
         call(directions.main, [str(scores), *flags])
     return file
 
 
 @pytest.fixture(scope="module")
 def pipe(folder, fitted):
-    return emojax.load(folder, inverter="none", directions_file=fitted, devices=1, batch=4)
+    return emojax.load(folder, inverter="none", directions_file=fitted, batch=2)  # as commands
 
 
 def test_the_table_keeps_what_the_classifier_tells_of_each_face(scores, pipe):
@@ -74,6 +74,7 @@ def test_directions_are_fitted_for_both(fitted, scores):
     told = ScoreTable.open(scores).read().scores
     for column in (8, 9):
         assert np.corrcoef(predicted[:, column], told[:, column])[0, 1] > 0.3
+    assert found.metadata["method"] == "extremes"  # the regression: tests/latents/test_directions
 
 
 def test_edits_move_along_both_by_name(pipe):
