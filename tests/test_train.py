@@ -204,5 +204,5 @@ def test_two_processes_of_two_devices_train_as_one(world, undisturbed, tmp_path)
     moved = max(np.abs(a - b).max() for a, b in zip(began, undisturbed, strict=True))
     assert moved > 1e-3
     for a, b in zip(undisturbed, found, strict=True):
-        # rounding in the order of sums, which Adam's division makes larger
-        np.testing.assert_allclose(a, b, rtol=0, atol=0.01 * moved)
+        # rounding in the order of sums: 1.2e-7 was found, where weights moved by 0.07
+        np.testing.assert_allclose(a, b, rtol=0, atol=1e-4 * moved)
