@@ -17,7 +17,6 @@ from emojax.models import generator
 from emojax.models.generator import Noise
 from emojax.nn import transposed_conv
 from emojax.nn import window as windows
-from emojax.nn.layers import dot
 
 EPSILON = 1e-5
 """Added to the variance by batch normalisation."""
@@ -118,8 +117,7 @@ class Synthesis(nnx.Module):
     ) -> Iterator[tuple[str, jax.Array]]:
         """Yield (name, array) of every step: `convs.i`, `norms.i`, `relus.i`, at last `tanh`."""
         z, kernel = w_plus[:, 0], self.kernels[0][...]
-        flat = kernel.transpose(2, 0, 1, 3).reshape(z.shape[1], -1)
-        x = dot(z, flat).reshape(len(z), 4, 4, -1)  # one pixel: every tap once
+        x = transposed_conv.of_one_pixel(z, kernel)
         yield "convs.0", x
         for i, norm in enumerate(self.norms):
             x = norm(x, of_batch=batch_statistics)

@@ -33,9 +33,12 @@ def same(x, kernel):
     )
 
 
-def test_phases_are_the_transposed_convolution():
+@pytest.mark.parametrize("way", ["transposed", "phases", "phases_by_taps"])
+def test_phases_are_the_transposed_convolution(way):
     kernel = jax.random.normal(KEYS[2], (4, 4, 3, 7))
-    found, wanted = transposed_conv.transposed(X, kernel), dilated(X, kernel)
+    found, wanted = getattr(transposed_conv, way)(X, kernel), dilated(X, kernel)
+    if way != "transposed":
+        found = transposed_conv.interleaved(found)
     np.testing.assert_allclose(found, wanted, **CLOSE)
     assert np.abs(found - dilated(X, kernel[::-1, ::-1])).max() > 1
 
