@@ -225,12 +225,7 @@ def open_setup(options: Options) -> Setup:
         given = {name: [images.read(file) for file in some] for name, some in files.items()}
     elif truth:
         given = {name: list(truth.targets(name, options.people)) for name in emotions}
-    found = direction_files.compared(bundle, options.compare_directions) or {
-        "": direction_files.chosen(bundle, options.directions, bundle.sha256(GENERATOR))
-    }
-    for name in options.normalisers:
-        for directions in found.values():
-            normalisers.check(name, directions)
+    found = _directions(bundle, options)
     if not options.normalisers:
         known = [normalisers.available(each) for each in found.values()]
         chosen = tuple(name for name in COMPARED if all(name in each for each in known))
@@ -251,6 +246,21 @@ def open_setup(options: Options) -> Setup:
         list(given or emotions),
         given,
     )
+
+
+def _directions(bundle: Bundle, options: Options) -> dict[str, Directions]:
+    """Return the directions by the name of their file; those of the bundle by "".
+
+    Raises:
+        UserError: a file is missing or damaged, or lacks what a wanted normaliser needs.
+    """
+    found = direction_files.compared(bundle, options.compare_directions) or {
+        "": direction_files.chosen(bundle, options.directions, bundle.sha256(GENERATOR))
+    }
+    for name in options.normalisers:
+        for directions in found.values():
+            normalisers.check(name, directions)
+    return found
 
 
 def _ground_truth(bundle: Bundle, options: Options) -> GroundTruth:
