@@ -116,7 +116,6 @@ def test_nvlabs_steps():
         near(f"A_final_noise.{index}", noise[0, :, :, 0], floor=1e-4)
 
 
-@pytest.mark.slow
 def test_rosinality_steps():
     about, made = oracles.manifest(CASE)["config"]["rosinality"], generator("rosinality")
     schedule = Schedule(in_w_plus=True, squared_weight=0.5, noise_scaling="sample deviation")
