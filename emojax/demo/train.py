@@ -25,7 +25,8 @@ class Options:
     """Flags of `python -m emojax.demo.train`."""
 
     profile: ProfileName = "cpu"
-    """cpu: 64 px, for two cores; gpu: 128 px, for one large GPU."""
+    """cpu: 64 px, for two cores; cpu128: 128 px, for two cores and a night; gpu: 128 px, for one
+    large GPU."""
     out: Path = Path("checkpoints/demo")
     """Folder of the bundle."""
     work: Path = Path("out/demo")

@@ -104,6 +104,7 @@ class Profile:
 
 PROFILES: Final[dict[ProfileName, Profile]] = {
     "cpu": Profile("cpu", 64, (128, 128, 128, 64, 32), LENGTHS["cpu"]),
+    "cpu128": Profile("cpu128", 128, (128, 128, 128, 96, 48, 32), LENGTHS["cpu128"]),
     "gpu": Profile("gpu", 128, (128, 128, 128, 96, 48, 32), LENGTHS["gpu"]),
 }
 """By name."""

@@ -6,8 +6,8 @@ from typing import Final, Literal
 
 from emojax.runtime.errors import UserError
 
-ProfileName = Literal["cpu", "gpu"]
-"""cpu: 64 px; gpu: 128 px."""
+ProfileName = Literal["cpu", "cpu128", "gpu"]
+"""cpu: 64 px; cpu128 and gpu: 128 px."""
 
 GENERATOR_STAGES: Final = ("mapping", "coarse", "fine", "generator")
 """The stages of the generator, in their order; the last has the bundle's name for it."""
@@ -55,6 +55,19 @@ LENGTHS: Final[dict[ProfileName, dict[str, Length]]] = {
         "w_encoder": Length(900, 24, 2e-3, 0.75),
         "hyperstyle": Length(3_000, 8, 1e-3, 1.0),
     },
+    "cpu128": {
+        "mapping": Length(8_000, 256, 1e-2, 0.02),
+        "coarse": Length(4_200, 32, 1.5e-2, 0.15),
+        "fine": Length(5_000, 32, 1.2e-2, 0.45),
+        "features": Length(600, 64, 4e-3, 0.20),
+        "generator": Length(1_500, 16, 3e-3, 0.60),
+        "emotion": Length(3_600, 64, 4e-3, 1.0),
+        "attributes": Length(2_400, 64, 4e-3, 0.50),
+        "trunk": Length(2_000, 64, 2e-3, 0.50),
+        "psp": Length(3_000, 24, 2e-3, 0.85),
+        "w_encoder": Length(900, 24, 2e-3, 0.75),
+        "hyperstyle": Length(3_500, 8, 1e-3, 1.0),
+    },
     "gpu": {
         "mapping": Length(8_000, 512, 1e-2, 0.35),
         "coarse": Length(10_000, 64, 1.5e-2, 0.46),
@@ -69,7 +82,8 @@ LENGTHS: Final[dict[ProfileName, dict[str, Length]]] = {
         "hyperstyle": Length(8_000, 16, 1e-3, 0.96),
     },
 }
-"""Lengths of the stages by profile. "cpu" takes about two and a half hours on two Zen 5 cores.
+"""Lengths of the stages by profile. "cpu" takes about two and a half hours on two Zen 5 cores,
+"cpu128" eight, estimated from the time of a step of "fine" (1.8 s) and of "features" (1.0 s).
 
 "gpu" was never run from start to end. With a time limit a stage ends at its share of it, and the
 first third goes into compilation; classifiers and trunk end by their steps, to leave the GPU to the
