@@ -115,7 +115,7 @@ class FilmTab:
         command = film_command(Path(film or "").name, flag, self.pipe.settings)
         files = [str(done.file), str(done.preview)]
         return [
-            _doubts(done, film, photo, driver),
+            _doubts(done, film, photo, driver, self.pipe.bundle),
             _player(Path(files[1])),
             gr.update(value=files, visible=True),
             widgets.code(command),
@@ -174,12 +174,14 @@ def _edited(pipe: Pipeline, film: str, change: VideoEdit, shown: _Bounded) -> Ed
     return edit_video(pipe, film, folder / "edited.mp4", change, preview=beside, shown=shown)
 
 
-def _doubts(done: EditedVideo, *given: str | None) -> str:
-    """Return what warns of faces that the bundle cannot draw well, as a box; files by name."""
-    said = " ".join(done.warnings)
-    for file in filter(None, given):
-        said = said.replace(file, Path(file).name)
-    return widgets.note(said)
+def _doubts(done: EditedVideo, *given: object) -> str:
+    """Return what warns of faces that the bundle cannot draw well, as a box.
+
+    Args:
+        done: with its warnings.
+        given: the files, and the bundle; called by their names.
+    """
+    return widgets.note(widgets.by_name(" ".join(done.warnings), *given))
 
 
 def _change(

@@ -8,7 +8,7 @@ import jax
 import numpy as np
 
 from emojax import Faces, Pipeline, UserError
-from emojax.page import pictures
+from emojax.page import pictures, widgets
 from emojax.page.recipes import Origin
 from emojax.runtime.errors import NoFaceError
 from emojax.runtime.files import sha256
@@ -102,7 +102,7 @@ def open_photo(
     pipe.render([drawn])
     said = np.asarray(pipe.classify(portrait.face[None]).scores)[0]
     crops = [pictures.shrunk(each.face, pictures.SMALL) for each in found[:most]]
-    doubts = tuple(each.replace(str(file), Path(file).name) for each in inverted.doubts)
+    doubts = tuple(widgets.by_name(each, file, pipe.bundle) for each in inverted.doubts)
     return Opened(Subject(drawn, origin, before, said, Path(file), doubts), crops, chosen)
 
 

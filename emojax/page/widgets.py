@@ -144,6 +144,21 @@ def note(text: str, *, kind: str = "info") -> str:
     return f'<p class="ex-note ex-{kind}" role="status">{html.escape(text)}</p>'
 
 
+def by_name(text: str, *paths: object) -> str:
+    """Return a text with the names of files and bundles in the place of their paths.
+
+    Visitors need not know how this machine's folders are called.
+
+    Args:
+        text: plain.
+        paths: that may be in it; None is left out, and so is a name without a folder.
+    """
+    for path in map(str, filter(None, paths)):
+        if "/" in path or "\\" in path:
+            text = text.replace(path, Path(path).name)
+    return text
+
+
 def problem(error: UserError, file: str | None) -> str:
     """Return what was wrong with a file as a sentence in a box, with its name for its path."""
     name = Path(file or "").name

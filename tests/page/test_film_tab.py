@@ -20,3 +20,5 @@ def test_a_film_the_bundle_cannot_draw_well_is_said_by_its_name():
     assert "a&lt;b&gt;.mp4 is unlike" in said
     assert "/tmp" not in said
     assert _doubts(edited(), "/tmp/up/film.mp4") == ""
+    said = _doubts(edited("whether bundle /srv/mine can draw it"), None, Path("/srv/mine"))
+    assert "whether bundle mine can draw it" in said
