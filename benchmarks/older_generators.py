@@ -114,6 +114,9 @@ def _compare(
     calls: dict[str, Callable[[], Any]] = {"emojax": ours, "torch": theirs}
     figures: dict[str, dict[str, Any]] = {**seconds_in_turns(calls, repeats=repeats)}
     for name, call in calls.items():
+        # PyTorch's threads wait actively for a while, which slows down whoever comes next
+        alone = seconds_in_turns({name: call}, repeats=repeats)[name]
+        figures[name]["alone_s"] = alone["median_s"]
         figures[name]["processor_s"] = processor_seconds(call, repeats)
         figures[name]["peak_extra_mb"] = peak_memory(call)
     drawn, wanted = on_host(ours()).transpose(0, 3, 1, 2), on_host(theirs())
