@@ -47,8 +47,10 @@ def measure(bundle: Bundle, samples: int) -> dict[str, Any]:
     for name in INVERTERS:
         inverter = inversion.load(bundle, name)
         found[f"{name}_psnr_on_photos"] = _inverter(inverter, samples)
-    found["directions"] = _directions(bundle, generator, samples)
-    found["faces_at_range_ends"] = _faces_at_range_ends(bundle, generator, samples)
+    ways = directions.load(bundle, bundle.sha256(STYLEGAN2))
+    attributes = bundle.load(ATTRIBUTES)
+    found["directions"] = _directions(ways, generator, attributes, samples)
+    found["faces_at_range_ends"] = _faces_at_range_ends(ways, generator, attributes, samples)
     return found
 
 
@@ -116,7 +118,9 @@ def photos_of(key: jax.Array, number: int, side: int) -> np.ndarray:
     return np.stack(through).astype(np.float32) / 127.5 - 1
 
 
-def _directions(bundle: Bundle, generator: Generator, samples: int) -> dict[str, dict[str, float]]:
+def _directions(
+    found: Directions, generator: Generator, attributes: EmotionNet, samples: int
+) -> dict[str, dict[str, float]]:
     """Return how often each direction changes the action units in the right way, and at which k.
 
     The action units are the attribute regressor's predictions. Right is a positive inner product
@@ -124,14 +128,11 @@ def _directions(bundle: Bundle, generator: Generator, samples: int) -> dict[str,
     which the emotion's weight is below 0.5 count. Each emotion has the step that is right most
     often.
     """
-    found = directions.load(bundle, bundle.sha256(STYLEGAN2))
-    attributes = bundle.load(ATTRIBUTES)
-    codes_of = jax.jit(lambda model, z: model.w_plus(model.mapping(z)))
     right, counted = np.zeros((len(EMOTIONS), len(STEPS))), np.zeros((len(EMOTIONS), 1))
     count = max(1, samples // BATCH // 10)  # 32 edits a face
     for key in _keys(3, count * BATCH, "directions"):
         z = batches.latents(key, count=BATCH)
-        faces, codes = batches.faces_of(z), codes_of(generator, z)
+        faces, codes = batches.faces_of(z), _codes_of(generator, z)
         before = _action_units(generator, attributes, codes)
         for e, emotion in enumerate(EMOTIONS):
             asked = faces.emotion[:, e] < 0.5
@@ -154,7 +155,7 @@ def _edits(codes: jax.Array, found: Directions, emotion: str) -> Iterator[jax.Ar
 
 
 def _faces_at_range_ends(
-    bundle: Bundle, generator: Generator, samples: int
+    found: Directions, generator: Generator, attributes: EmotionNet, samples: int
 ) -> dict[str, float | list[float]]:
     """Return the share of faces that look like faces at the ends of the usable ranges.
 
@@ -166,8 +167,6 @@ def _faces_at_range_ends(
         By emotion: shares at the lower and the upper end. "unmoved": share of the same faces before
         the edit. "all": mean over all ends.
     """
-    found = directions.load(bundle, bundle.sha256(STYLEGAN2))
-    attributes = bundle.load(ATTRIBUTES)
     low, high = np.inf, -np.inf
     for key in _keys(4, samples, "normal ranges"):
         drawn = batches.draw(batches.balanced(key, count=BATCH), generator.config.size)
@@ -179,11 +178,10 @@ def _faces_at_range_ends(
         read = np.asarray(_attributes_of_codes(generator, attributes, codes))
         return float(((read >= low) & (read <= high)).all(1).mean())
 
-    codes_of = jax.jit(lambda model, z: model.w_plus(model.mapping(z)))
     count = max(1, samples // BATCH // 10)  # 16 edits a face
     unmoved, ends = 0.0, np.zeros((len(EMOTIONS), 2))
     for key in _keys(5, count * BATCH, "ends of ranges"):
-        codes = codes_of(generator, batches.latents(key, count=BATCH))
+        codes = _codes_of(generator, batches.latents(key, count=BATCH))
         unmoved += share(codes)
         for e, emotion in enumerate(EMOTIONS):
             for side, k in enumerate(found.usable_range(emotion)):
@@ -191,6 +189,12 @@ def _faces_at_range_ends(
     ends = ends / count
     shares = dict(zip(EMOTIONS, ends.round(4).tolist(), strict=True))
     return {"unmoved": round(unmoved / count, 4), "all": round(float(ends.mean()), 4), **shares}
+
+
+@jax.jit
+def _codes_of(generator: Generator, z: jax.Array) -> jax.Array:
+    """Return the codes [N, L, D] of latents."""
+    return generator.w_plus(generator.mapping(z))
 
 
 @jax.jit

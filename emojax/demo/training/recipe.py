@@ -102,9 +102,11 @@ class Profile:
         return EmotionConfig(width=0.35, depth=0.35, size=size, classes=outputs)
 
 
+_UP_TO_128: Final = (128, 128, 128, 96, 48, 32)
+"""Channels of the generators of 128 px."""
 PROFILES: Final[dict[ProfileName, Profile]] = {
     "cpu": Profile("cpu", 64, (128, 128, 128, 64, 32), LENGTHS["cpu"]),
-    "cpu128": Profile("cpu128", 128, (128, 128, 128, 96, 48, 32), LENGTHS["cpu128"]),
-    "gpu": Profile("gpu", 128, (128, 128, 128, 96, 48, 32), LENGTHS["gpu"]),
+    "cpu128": Profile("cpu128", 128, _UP_TO_128, LENGTHS["cpu128"]),
+    "gpu": Profile("gpu", 128, _UP_TO_128, LENGTHS["gpu"]),
 }
 """By name."""

@@ -41,31 +41,26 @@ class Length:
     until: float
 
 
+_TWO_CORES: Final = {
+    "mapping": Length(8_000, 256, 1e-2, 0.06),
+    "coarse": Length(4_200, 32, 1.5e-2, 0.22),
+    "fine": Length(2_800, 32, 1.2e-2, 0.38),
+    "features": Length(600, 64, 4e-3, 0.20),
+    "generator": Length(1_500, 16, 3e-3, 0.55),
+    "emotion": Length(3_600, 64, 4e-3, 1.0),
+    "attributes": Length(2_400, 64, 4e-3, 0.50),
+    "trunk": Length(2_000, 64, 2e-3, 0.50),
+    "psp": Length(2_400, 24, 2e-3, 0.85),
+    "w_encoder": Length(900, 24, 2e-3, 0.75),
+    "hyperstyle": Length(3_000, 8, 1e-3, 1.0),
+}
+"""Of the 64 px networks; those of 128 px have three longer stages."""
 LENGTHS: Final[dict[ProfileName, dict[str, Length]]] = {
-    "cpu": {
-        "mapping": Length(8_000, 256, 1e-2, 0.06),
-        "coarse": Length(4_200, 32, 1.5e-2, 0.22),
-        "fine": Length(2_800, 32, 1.2e-2, 0.38),
-        "features": Length(600, 64, 4e-3, 0.20),
-        "generator": Length(1_500, 16, 3e-3, 0.55),
-        "emotion": Length(3_600, 64, 4e-3, 1.0),
-        "attributes": Length(2_400, 64, 4e-3, 0.50),
-        "trunk": Length(2_000, 64, 2e-3, 0.50),
-        "psp": Length(2_400, 24, 2e-3, 0.85),
-        "w_encoder": Length(900, 24, 2e-3, 0.75),
-        "hyperstyle": Length(3_000, 8, 1e-3, 1.0),
-    },
+    "cpu": _TWO_CORES,
     "cpu128": {
-        "mapping": Length(8_000, 256, 1e-2, 0.02),
-        "coarse": Length(4_200, 32, 1.5e-2, 0.15),
-        "fine": Length(5_000, 32, 1.2e-2, 0.45),
-        "features": Length(600, 64, 4e-3, 0.20),
-        "generator": Length(1_500, 16, 3e-3, 0.60),
-        "emotion": Length(3_600, 64, 4e-3, 1.0),
-        "attributes": Length(2_400, 64, 4e-3, 0.50),
-        "trunk": Length(2_000, 64, 2e-3, 0.50),
+        **_TWO_CORES,
+        "fine": Length(5_000, 32, 1.2e-2, 0.38),
         "psp": Length(3_000, 24, 2e-3, 0.85),
-        "w_encoder": Length(900, 24, 2e-3, 0.75),
         "hyperstyle": Length(3_500, 8, 1e-3, 1.0),
     },
     "gpu": {
