@@ -138,6 +138,8 @@ def _dense_gradients(
     ]
     # Transposed explicitly: inside a loop, the CPU backend is slow for any other order of axes.
     turned = kernel[::-1, ::-1].swapaxes(2, 3)
+    if tuple(around) == SAME3 and winograd.pays(dy, turned, 1):
+        return winograd.conv3x3(dy, turned), d_kernel
     return library(dy, turned, 1, around), d_kernel
 
 
@@ -182,30 +184,41 @@ def _kernel_gradient(
 ) -> jax.Array:
     """Return the gradient of the kernel as matrix products of dy and the slices under each tap.
 
-    Pictures are taken `_PIXELS` output pixels at a time, so that slices stay in the cache; all at
-    once would take 1.8 times as long. XLA's CPU backend computes this gradient as a convolution
-    with a picture-sized kernel, for which it has no fast form: the small kernels of `up_conv` take
-    13 times as long.
+    About `_PIXELS` output pixels are taken at a time, so that slices stay in the cache: rows of a
+    large picture, or several small pictures. XLA's CPU backend computes this gradient as a
+    convolution with a picture-sized kernel, for which it has no fast form: the small kernels of
+    `up_conv` take 13 times as long.
     """
     height, width, inputs, outputs = shape
-    size = [stride * (side - 1) + 1 for side in dy.shape[1:3]]
-    count = math.gcd(len(x), max(1, _PIXELS // math.prod(dy.shape[1:3])))
+    batch, tall, wide = dy.shape[:3]
+    rows = _rows(tall, wide)
+    count = math.gcd(batch, max(1, _PIXELS // (rows * wide))) if rows == tall else 1
     x = jnp.pad(x, ((0, 0), *pads, (0, 0)))
+    size = (stride * (rows - 1) + 1, stride * (wide - 1) + 1)
 
-    def add(total: jax.Array, few: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, None]:
-        x, dy = few
+    def add(total: jax.Array, at: jax.Array) -> tuple[jax.Array, None]:
+        first, row = count * (at // (tall // rows)), rows * (at % (tall // rows))
+        few = lax.dynamic_slice(
+            x, (first, stride * row, 0, 0), (count, size[0] + height - 1, *x.shape[2:])
+        )
+        slopes = lax.dynamic_slice(dy, (first, row, 0, 0), (count, rows, wide, outputs))
         seen = [
-            x[:, i : i + size[0] : stride, j : j + size[1] : stride]
+            few[:, i : i + size[0] : stride, j : j + size[1] : stride]
             for i in range(height)
             for j in range(width)
         ]
-        rows = jnp.concatenate(seen, -1).reshape(-1, height * width * inputs)
-        return total + dy.reshape(-1, outputs).T @ rows, None
+        under = jnp.concatenate(seen, -1).reshape(-1, height * width * inputs)
+        return total + slopes.reshape(-1, outputs).T @ under, None
 
-    few = (x.reshape(-1, count, *x.shape[1:]), dy.reshape(-1, count, *dy.shape[1:]))
     start = jnp.zeros((outputs, height * width * inputs), x.dtype)
-    total, _ = lax.scan(add, start, few)  # [O,k·k·I]: faster with the longer axis last
-    return total.T.reshape(shape)
+    total, _ = lax.scan(add, start, jnp.arange(batch // count * (tall // rows)))
+    return total.T.reshape(shape)  # from [O,k·k·I]: faster with the longer axis last
+
+
+def _rows(tall: int, wide: int) -> int:
+    """Return how many rows of a picture are taken at a time, a divisor of its height."""
+    fitting = [rows for rows in range(1, tall + 1) if tall % rows == 0 and rows * wide <= _PIXELS]
+    return fitting[-1] if fitting and 4 * fitting[-1] * wide > _PIXELS else tall
 
 
 _conv = with_cpu_form(_dense, _dense_gradients)
