@@ -7,7 +7,7 @@ import pytest
 from flax import nnx
 
 from emojax.demo.training import adversary
-from emojax.demo.training.discriminator import Discriminator, halved
+from emojax.demo.training.discriminator import Discriminator, halved, wavelets
 from emojax.models.efficientnet import EmotionConfig, EmotionNet
 from emojax.training import feature_losses
 
@@ -48,6 +48,27 @@ def test_blur_lowers_the_gradient_energy(pictures):
 def test_halving_averages_two_by_two():
     x = jnp.arange(16.0).reshape(1, 4, 4, 1)
     np.testing.assert_array_equal(halved(x)[0, :, :, 0], [[2.5, 4.5], [10.5, 12.5]])
+
+
+def test_wavelets_are_means_and_amplified_differences():
+    mean, finer = np.full((1, 1, 2, 3), 0.5), np.zeros((1, 1, 2, 3))
+    square = np.array([[1.0, 0.0], [0.0, 1.0]])  # (mean 1/2, both axes 0, diagonal 1/2)
+    stripes = np.array([[1.0, 0.0], [1.0, 0.0]])  # (mean 1/2, along a row 1/2)
+    x = np.concatenate([square, stripes], 1)[None, :, :, None].repeat(3, 3)
+    along, across = finer.copy(), finer.copy()
+    along[:, :, 1], across[:, :, 0] = 10 * 0.5, 20 * 0.5
+    found = np.split(np.asarray(wavelets(jnp.asarray(x, jnp.float32))), 4, -1)
+    for part, wanted in zip(found, (mean, along, finer, across), strict=True):
+        np.testing.assert_allclose(part, wanted, atol=1e-6)
+
+
+def test_a_score_is_of_a_patch():
+    """The score at (4, 4) of 16x16 sees the 48 pixels around its own, 32 to 39, and no others."""
+    model = Discriminator((4, 4, 4), rngs=nnx.Rngs(0))
+    x = jax.random.normal(jax.random.key(2), (1, 128, 128, 3))
+    slope = jax.jit(jax.grad(lambda x: model(x)[0, 4, 4]))(x)
+    seen = np.flatnonzero(np.abs(np.asarray(slope)).sum((0, 2, 3)))
+    assert (seen.min(), seen.max()) == (12, 59)
 
 
 def test_each_side_learns_from_its_own_loss(features, pictures):
@@ -95,5 +116,5 @@ def test_the_discriminator_learns_to_tell_them_apart(pictures):
 
 
 def test_rates_are_those_of_each_side():
-    assert adversary.rate_factor("discriminator.first.weight", lambda _: 7.0) == 0.5
+    assert adversary.rate_factor("discriminator.first.weight", lambda _: 7.0) == 2.0
     assert adversary.rate_factor("student.reading.kernel", lambda name: len(name)) == 14

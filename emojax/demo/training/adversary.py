@@ -20,16 +20,16 @@ from emojax.training.loop import Metrics
 AVERAGE = 0.998
 """Decay of the moving average of parameters, StyleGAN2's for stages this short."""
 _PERCEPTUAL_WEIGHT = 0.1
-_ADVERSARIAL_WEIGHT = 0.005
-"""The loss is then a tenth of the others: the regression stays in charge."""
-_RAMP = 500
+_ADVERSARIAL_WEIGHT = 0.02
+"""The loss is then about half of the others: the regression stays in charge."""
+_RAMP = 100
 """Steps in which the adversarial loss gets its weight, while the discriminator learns to see."""
-_R1_WEIGHT = 1.0
+_R1_WEIGHT = 0.1
 _R1_SHARE = 4
 """One of so many pictures gets the R1 penalty."""
 _JUDGE_WEIGHT = 0.1
 """Of the discriminator's loss: nothing to Adam, but gradients are clipped by their common norm."""
-_RATE_FACTOR = 0.5
+_RATE_FACTOR = 2.0
 """Of the discriminator, which Adam trains."""
 
 
@@ -64,7 +64,7 @@ def losses(
     false, true = jnp.split(scores, 2)
     told = jnp.mean(jax.nn.softplus(false)) + jnp.mean(jax.nn.softplus(-true))
     few = drawn[: max(1, len(drawn) // _R1_SHARE)]
-    slope = jax.grad(lambda x: model.discriminator(x).sum())(few)
+    slope = jax.grad(lambda x: model.discriminator(x).mean((1, 2)).sum())(few)
     penalty = jnp.mean(jnp.sum(jnp.square(slope), (1, 2, 3)))
     total = _PERCEPTUAL_WEIGHT * near + _ADVERSARIAL_WEIGHT * ramp * fooled
     total = total + _JUDGE_WEIGHT * (told + 0.5 * _R1_WEIGHT * penalty)
