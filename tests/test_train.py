@@ -16,6 +16,7 @@ from flax import nnx
 
 from emojax import __main__
 from emojax.faces import images
+from emojax.latents import inversion, reconstruction
 from emojax.runtime.cli import run_command
 from emojax.store import bundle, parts
 from tests.support import training_world
@@ -42,7 +43,10 @@ def values(model):
     return [np.asarray(leaf) for leaf in jax.tree.leaves(nnx.state(model))]
 
 
-def test_an_encoder_is_trained_and_written_beside_the_other_parts(world, tmp_path, capsys):
+def test_an_encoder_is_trained_and_written_beside_the_other_parts(
+    world, tmp_path, capsys, monkeypatch
+):
+    monkeypatch.setattr(reconstruction, "SAMPLES", 8)
     (world / "photos/broken.png").write_text("not a picture")
     line = ["psp", "--photos", world / "photos", "--bundle", world / "tiny", "--batch", "4"]
     line += ["--steps", "3", "--held-out", "0.3", "--generated", "0.5", "--rate", "0.001"]
@@ -69,6 +73,8 @@ def test_an_encoder_is_trained_and_written_beside_the_other_parts(world, tmp_pat
     assert about["before"] != about["after"]
     source = after.metadata(parts.PSP).source
     assert source["generator_sha256"] == before.sha256(parts.GENERATOR)
+    inverter = inversion.load(after, "psp")
+    assert reconstruction.load(after, inverter).samples == 8
     page = (tmp_path / "work/psp/page.html").read_text()
     assert page.count("data:image/webp;base64,") == 2
     assert "no LPIPS" in page

@@ -13,12 +13,13 @@ import jax
 import numpy as np
 from flax import nnx
 
+from emojax.latents import reconstruction
 from emojax.metrics import comparison
 from emojax.report import training_page
 from emojax.runtime import devices
 from emojax.runtime.cli import warn
 from emojax.runtime.errors import UserError
-from emojax.runtime.files import make_folder, write_json
+from emojax.runtime.files import make_folder, replacing, write_json
 from emojax.runtime.progress import progress
 from emojax.store import bundle as bundles
 from emojax.store import run_settings, weights
@@ -185,6 +186,8 @@ def _conclude(
     folder = bundles.destination(options.out)
     result.write(folder, base, options.part, task.config, network, source)
     name = bundles.name_of(folder)
+    if not isinstance(options, Emotion):
+        _measure_own_faces(bundles.find(name), folder)
     for line in _lines(about):
         print(line)
     print(f"written: {folder / options.part.name}; page: {place / PAGE}")
@@ -192,6 +195,19 @@ def _conclude(
     if isinstance(options, Emotion) and bundles.find(name).file("directions.npz"):
         again = bundles.directions_command(name)
         print(f"its directions belong to the earlier classifier: {again}")
+
+
+def _measure_own_faces(made: Bundle, folder: Path) -> None:
+    """Measure how well the new networks reconstruct faces of their generator.
+
+    `transfer` tells photographs that they cannot draw by it.
+    """
+    count = reconstruction.SAMPLES * len(reconstruction.methods(made))
+    with (
+        progress("inverting own faces", count, "faces") as shown,
+        replacing(folder / reconstruction.FILE) as aside,
+    ):
+        reconstruction.write(aside, made, shown.advance)
 
 
 def _about(options: Training, photos: int, held: int, run: Path) -> dict[str, Any]:
