@@ -38,8 +38,9 @@ class Options:
     stages: tuple[str, ...] = ()
     """Train only these and what they need, and write no bundle."""
     together: int = 0
-    """Stages trained at the same time, each in a process. 0: two on a CPU; elsewhere all, each of
-    which compiles at once and waits for the networks that it needs."""
+    """Stages trained at the same time, each in a process on its share of the cores. 1: one after
+    the other, their batches split over all cores or devices. 0: two on a CPU; elsewhere all, each
+    of which compiles at once and waits for the networks that it needs."""
     seconds: float = 0.0
     """Time for all stages: each ends at its share of it, with its learning rate at 0. 0: they end
     after their steps."""
@@ -56,7 +57,9 @@ def main(options: Options) -> None:
     import jax
 
     from emojax.demo.training import run as training
+    from emojax.runtime import devices
 
+    devices.use_cores()
     profile = training.shortened(options.profile, options.fraction)
     cpu = jax.default_backend() == "cpu"
     fused = not cpu if options.fused == "auto" else options.fused == "yes"

@@ -21,15 +21,22 @@ AXIS = "samples"
 def use_cores() -> None:
     """Make each CPU core a device of its own, where there is no accelerator; call it first.
 
-    Half a batch on each of two cores is 7 % faster than both cores on every operation. Does nothing
-    once jax has started or when the user has set the number of devices.
+    Half a batch on each of two cores is 7 % faster than both cores on every operation, and 20 % in
+    training. Does nothing once jax has started or when the user has set the number of devices.
     """
     if "xla_force_host_platform_device_count" in os.environ.get("XLA_FLAGS", ""):
         return
     try:
-        jax.config.update("jax_num_cpu_devices", os.cpu_count() or 1)
+        jax.config.update("jax_num_cpu_devices", cores())
     except RuntimeError:  # jax has started already
         return
+
+
+def cores() -> int:
+    """Return how many cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def join_hosts(

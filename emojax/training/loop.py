@@ -47,7 +47,8 @@ class Stage:
         name: of its folder.
         model: the network at initialisation.
         draw: (key, frozen) -> batch. Step by step it is called outside the compiled step, and its
-            result stays on the device; a fused program contains it. None: batches come from `rows`.
+            result stays on the device, or is split over the devices of one process; a fused program
+            contains it. None: batches come from `rows`.
         loss: (model, frozen, batch) -> (loss, metrics to log); compiled.
         frozen: models and arrays that `draw` and `loss` use and training does not change. They
             are arguments of the programs: functions of a stage must not hold arrays that depend on
@@ -234,6 +235,8 @@ def _updates(
         share = np.float32(i / stage.steps)
         program = programs[bool(share < stage.statistics)]
         state, metrics = program(state, frozen, batch, share)
+        if mesh is not None:  # drawing beside a sum over CPU devices would hang now and then
+            jax.block_until_ready(metrics)
         yield i + 1, (i + 1) / stage.steps, state, [metrics]
 
 
@@ -256,11 +259,11 @@ def _batches(stage: Stage, start: int, seed: int, mesh: jax.sharding.Mesh | None
     """Yield the batches of the steps from `start` on."""
     if stage.rows is None:
         assert stage.draw is not None  # a stage has one of them
-        key = jax.random.key(seed)
-        for i in range(start, stage.steps):
-            yield stage.draw(jax.random.fold_in(key, i), stage.frozen)
-        return
-    for batch in itertools.islice(stage.rows(start), stage.steps - start):
+        key, draw, frozen = jax.random.key(seed), stage.draw, stage.frozen
+        drawn = (draw(jax.random.fold_in(key, i), frozen) for i in range(start, stage.steps))
+    else:
+        drawn = itertools.islice(stage.rows(start), stage.steps - start)
+    for batch in drawn:
         yield batch if mesh is None else split_over(batch, mesh)
 
 

@@ -86,6 +86,17 @@ def test_two_run_at_the_same_time_on_cores_of_their_own(tmp_path):
     assert os.sched_getaffinity(0) == before
 
 
+def note_cores(folder, name):
+    (folder / name).write_text(str(sorted(os.sched_getaffinity(0))))
+
+
+@pytest.mark.skipif(CORES < 2, reason="one core")
+def test_one_by_itself_has_all_cores(tmp_path):
+    processes.run_all("abc", {"b": "a", "c": "b"}, functools.partial(note_cores, tmp_path), 2)
+    for name in "abc":
+        assert set(json.loads((tmp_path / name).read_text())) == os.sched_getaffinity(0)
+
+
 def test_the_longest_chain_goes_first():
     waiting = ["d", "c", "a", "e"]
     assert processes._next(waiting, set(waiting), NEEDS) == "a"

@@ -126,6 +126,27 @@ def test_every_stage_has_a_scalar_loss():
         )
 
 
+@jax.default_prng_impl("rbg")
+def test_batches_can_be_split_over_devices():
+    for name in TINY.lengths:
+        stage = blank_stage(name)
+        batch = jax.eval_shape(stage.draw, jax.random.key(0), stage.frozen)
+        count = TINY.lengths[name].batch
+        assert {leaf.shape[0] for leaf in jax.tree.leaves(batch)} <= {count, 256 - count}
+
+
+def test_half_a_batch_of_the_generator_has_its_own_pictures():
+    """Were pictures and latents of a share not of the same faces, its error would be larger."""
+    stage = blank_stage("coarse")
+    batch = stage.draw(KEY, None)
+    halves = [jax.tree.map(lambda a, at=at: a[at], batch) for at in (np.s_[0::2], np.s_[1::2])]
+    for half in halves:
+        drawn = batches.draw(batches.faces_of(half.z), half.pictures.shape[1])
+        np.testing.assert_allclose(drawn, half.pictures, atol=1e-5)
+        known = batches.targets(batches.faces_of(half.more))
+        np.testing.assert_allclose(known, half.more_targets, atol=1e-5)
+
+
 def test_encoders_start_from_the_pretrained_trunk():
     generator, _, *judges = (_blank(TINY, name) for name in NEEDS["psp"])
     pretrained = encoders.trunk(TINY, [], 5).model

@@ -242,10 +242,18 @@ def test_a_stopped_run_on_four_devices_ends_as_one_that_was_not(tmp_path):
     assert logs[0] == logs[1]
 
 
-def test_devices_change_nothing_but_the_order_of_sums(tmp_path):
+def drawing_stage(steps):
+    def draw(key, _):
+        return jax.random.normal(key, (8, 3))
+
+    return dataclasses.replace(rows_stage(steps), draw=draw, rows=None)
+
+
+@pytest.mark.parametrize("stage", [rows_stage, drawing_stage])
+def test_devices_change_nothing_but_the_order_of_sums(tmp_path, stage):
     """Also statistics of the batch are those of all devices."""
     found = [
-        values(fit(rows_stage(20), tmp_path / str(most), 0, Loop(mesh=devices.global_mesh(most))))
+        values(fit(stage(20), tmp_path / str(most), 0, Loop(mesh=devices.global_mesh(most))))
         for most in (1, 4)
     ]
     for began, one, four in zip(values(Normed()), *found, strict=True):

@@ -180,10 +180,12 @@ def hyperstyle(profile: Profile, needed: Sequence[Any], seed: int) -> Stage:
     def draw(key: jax.Array, _: Any) -> tuple[jax.Array, jax.Array]:
         people, passes = jax.random.split(key)
         _, _, _, pictures = _drawn(profile, people, length.batch)
-        return pictures, jax.random.randint(passes, (), 0, hypernet.PASSES)
+        before = jax.random.randint(passes, (), 0, hypernet.PASSES)
+        return pictures, jnp.broadcast_to(before, len(pictures))
 
     def loss(model: Hypernet, frozen: hypernet.Frozen, batch: Any) -> tuple[jax.Array, Metrics]:
-        return hypernet.pass_loss(model, frozen, _LIKENESS, *batch)
+        pictures, before = batch
+        return hypernet.pass_loss(model, frozen, _LIKENESS, pictures, before[0])
 
     def begin(model: Hypernet) -> Hypernet:
         keys = jax.random.split(jax.random.key(seed), hypernet.CALIBRATED)

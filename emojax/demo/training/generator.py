@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -43,6 +43,26 @@ class SupervisedGenerator(nnx.Module):
         self.reading = nnx.Linear(profile.generator.style_dim, len(batches.TARGETS), rngs=rngs)
         for to_rgb in self.generator.synthesis.to_rgbs:
             to_rgb.weight[...] = 0.1 * to_rgb.weight[...]
+
+
+class Batch(NamedTuple):
+    """What a step of regression learns from; any share of the samples is a batch, too.
+
+    Attributes:
+        z: latents [N, Z].
+        more: further latents without pictures [M, Z], for the regression from w only.
+        targets: of z [N, T].
+        more_targets: of `more` [M, T].
+        pictures: drawings of z [N, R, R, 3].
+        weights: of their pixels [N, R, R, 1].
+    """
+
+    z: jax.Array
+    more: jax.Array
+    targets: jax.Array
+    more_targets: jax.Array
+    pictures: jax.Array
+    weights: jax.Array
 
 
 def stage(profile: Profile, name: str, needed: list[Any], seed: int) -> Stage:
@@ -94,8 +114,8 @@ def _mapping(count: int, common: dict[str, Any]) -> Stage:
     return Stage(draw=draw, loss=loss, muon=False, **common)
 
 
-def _draw(count: int, side: int, *, expressive: bool) -> Callable[[jax.Array, Any], Any]:
-    """Return a function to codes, targets, and pictures and pixel weights of the first codes.
+def _draw(count: int, side: int, *, expressive: bool) -> Callable[[jax.Array, Any], Batch]:
+    """Return a function to batches.
 
     The regression from w uses more codes than there are pictures; they cost little.
 
@@ -105,29 +125,33 @@ def _draw(count: int, side: int, *, expressive: bool) -> Callable[[jax.Array, An
         expressive: balance the emotions, and give a higher weight to pixels that they change.
     """
 
-    def draw(key: jax.Array, _: Any) -> tuple[Any, ...]:
-        z = batches.expressive_latents(key, count=max(count, _REGRESSED), balance=expressive)
-        faces = batches.faces_of(z)
+    def draw(key: jax.Array, _: Any) -> Batch:
+        every = batches.expressive_latents(key, count=max(count, _REGRESSED), balance=expressive)
+        faces = batches.faces_of(every)
+        targets = batches.targets(faces)
         first = jax.tree.map(lambda a: a[:count], faces)
         drawn = batches.draw(first, side)
-        weights = (
-            batches.expression_weights(first, drawn) if expressive else batches.face_weights(side)
-        )
-        return z, batches.targets(faces), drawn, weights
+        if expressive:
+            weights = batches.expression_weights(first, drawn)
+        else:
+            weights = jnp.broadcast_to(batches.face_weights(side), (count, side, side, 1))
+        return Batch(every[:count], every[count:], targets[:count], targets[count:], drawn, weights)
 
     return draw
 
 
 def _regression(
-    model: SupervisedGenerator, batch: tuple, side: int
+    model: SupervisedGenerator, batch: Batch, side: int
 ) -> tuple[jax.Array, jax.Array, Metrics]:
     """Return the loss of the regression, the pictures that it is of, and metrics."""
-    z, targets, pictures, weights = batch
+    pictures = batch.pictures
+    z = jnp.concatenate([batch.z, batch.more])
+    targets = jnp.concatenate([batch.targets, batch.more_targets])
     w, reading, spread = _regressed(model, z, targets)
     codes = model.generator.w_plus(w[: len(pictures)])
     drawn = model.generator.synthesis(codes, resolution=side)
     square = jnp.square(drawn - pictures)
-    total = jnp.mean(weights * square) + _EDGE_WEIGHT * feature_losses.edges(drawn - pictures)
+    total = jnp.mean(batch.weights * square) + _EDGE_WEIGHT * feature_losses.edges(drawn - pictures)
     total = total + 0.02 * reading + 0.005 * spread
     sharp = feature_losses.edges(drawn) / feature_losses.edges(pictures)
     metrics = {"psnr": psnr(square), "sharp": sharp, "reading": reading, "spread": spread}
@@ -137,7 +161,7 @@ def _regression(
 def _pictures(count: int, side: int, common: dict[str, Any], *, expressive: bool) -> Stage:
     """Return a stage with a pixel loss; arguments as for `_draw`."""
 
-    def loss(model: SupervisedGenerator, _: None, batch: tuple) -> tuple[jax.Array, Metrics]:
+    def loss(model: SupervisedGenerator, _: None, batch: Batch) -> tuple[jax.Array, Metrics]:
         total, _drawn, metrics = _regression(model, batch, side)
         return total, metrics
 
@@ -162,10 +186,10 @@ def _sharpened(
     factor = common["rate_factor"]
 
     def loss(
-        model: adversary.Adversaries, features: EmotionNet, batch: tuple
+        model: adversary.Adversaries, features: EmotionNet, batch: Batch
     ) -> tuple[jax.Array, Metrics]:
         total, drawn, metrics = _regression(model.student, batch, side)
-        added, more = adversary.losses(model, features, drawn, batch[2])
+        added, more = adversary.losses(model, features, drawn, batch.pictures)
         return total + added, {**metrics, **more}
 
     def sheet(model: adversary.Adversaries, file: Path) -> None:

@@ -1,7 +1,7 @@
 """Training of several stages at the same time, each in a process on its own share of the cores.
 
 Networks this small hardly use a second core: two stages on a core each take 1/1.4 of the time of
-one after the other on both.
+one after the other, each with all its operations on both.
 """
 
 import multiprocessing
@@ -23,8 +23,8 @@ def run_all(
 ) -> None:
     """Call `work` for every name in a new process, `count` at a time, each after what it needs.
 
-    Among the stages that may start, the one with the longest chain of dependants starts first.
-    When one fails, or this process ends, all are ended.
+    Among the stages that may start, the one with the longest chain of dependants starts first. One
+    beside which none may start has all cores. When one fails, or this process ends, all are ended.
 
     Args:
         names: of the stages.
@@ -45,7 +45,8 @@ def run_all(
                 name = None if place in running else _next(waiting, undone, needs)
                 if name:
                     waiting.remove(name)
-                    running[place] = name, _start(work, name, shares[place])
+                    alone = not running and _next(waiting, undone, needs) is None
+                    running[place] = name, _start(work, name, None if alone else shares[place])
             connection.wait([process.sentinel for _, process in running.values()])
             for place, (name, process) in list(running.items()):
                 if process.exitcode is not None:

@@ -33,6 +33,7 @@ from emojax.models.efficientnet import EmotionNet
 from emojax.models.hyperstyle import Hypernet
 from emojax.models.psp import Encoder
 from emojax.models.stylegan2 import Generator
+from emojax.runtime import devices
 from emojax.runtime.errors import UserError
 from emojax.runtime.progress import progress
 from emojax.scoring import scorer
@@ -105,7 +106,9 @@ class Run:
         return {name: self.finished(name) for name in names if name not in UNSTORED}
 
     def train_one(self, name: str) -> None:
-        """Train a stage; its programs are compiled while stages that it needs are trained.
+        """Train a stage, on all devices of this process where its steps run one by one.
+
+        Fused programs are compiled while stages that it needs are trained.
 
         Raises:
             UserError: a stage that it needs is not finished when this one should be.
@@ -115,6 +118,8 @@ class Run:
         share = self.profile.lengths[name].until
         until = self.begun + share * (self.end - self.begun) if self.end else None
         loop = Loop(until, plain=self.plain)
+        if not self.fused:
+            loop = dataclasses.replace(loop, mesh=_mesh(self.profile.lengths[name].batch))
         if self.fused:
             blank = [_blank(self.profile, each) for each in needs]
             programs = Programs(_stage(self.profile, name, blank, number))
@@ -247,7 +252,14 @@ def fit_bundle_directions(run: Run, folder: Path, samples: int) -> None:
 
 
 def _train_one(run: Run, name: str) -> None:
+    devices.use_cores()
     run.train_one(name)
+
+
+def _mesh(batch: int) -> jax.sharding.Mesh | None:
+    """Return the mesh of as many local devices as divide a batch; None: of one."""
+    count = max(n for n in range(1, jax.local_device_count() + 1) if batch % n == 0)
+    return devices.local_mesh(count) if count > 1 else None
 
 
 def _in_order(names: Sequence[str]) -> list[str]:
