@@ -235,8 +235,8 @@ def _updates(
         share = np.float32(i / stage.steps)
         program = programs[bool(share < stage.statistics)]
         state, metrics = program(state, frozen, batch, share)
-        if mesh is not None:  # drawing beside a sum over CPU devices would hang now and then
-            jax.block_until_ready(metrics)
+        if mesh is not None and jax.default_backend() == "cpu":
+            jax.block_until_ready(metrics)  # drawing beside a sum over devices may hang there
         yield i + 1, (i + 1) / stage.steps, state, [metrics]
 
 
