@@ -20,7 +20,7 @@ from emojax.training.loop import Metrics
 AVERAGE = 0.998
 """Decay of the moving average of parameters, StyleGAN2's for stages this short."""
 _PERCEPTUAL_WEIGHT = 0.1
-_ADVERSARIAL_WEIGHT = 0.02
+_ADVERSARIAL_WEIGHT = 0.035
 """The loss is then about half of the others: the regression stays in charge."""
 _RAMP = 100
 """Steps in which the adversarial loss gets its weight, while the discriminator learns to see."""

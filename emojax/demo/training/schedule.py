@@ -59,7 +59,7 @@ LENGTHS: Final[dict[ProfileName, dict[str, Length]]] = {
     "cpu": _TWO_CORES,
     "cpu128": {
         **_TWO_CORES,
-        "fine": Length(5_000, 32, 1.2e-2, 0.38),
+        "fine": Length(3_600, 32, 1e-2, 0.38),
         "psp": Length(3_000, 24, 2e-3, 0.85),
         "hyperstyle": Length(3_500, 8, 1e-3, 1.0),
     },
@@ -78,7 +78,7 @@ LENGTHS: Final[dict[ProfileName, dict[str, Length]]] = {
     },
 }
 """Lengths of the stages by profile. "cpu" takes about two and a half hours on two Zen 5 cores,
-"cpu128" eight, estimated from the time of a step of "fine" (1.8 s) and of "features" (1.0 s).
+"cpu128" six, estimated from the time of a step of "fine" (1.4 s) and of "features" (1.0 s).
 
 "gpu" was never run from start to end. With a time limit a stage ends at its share of it, and the
 first third goes into compilation; classifiers and trunk end by their steps, to leave the GPU to the
