@@ -221,7 +221,7 @@ class _Book:
 
     def _model(self, state: State) -> Any:
         if self._loop.mesh:  # on this process's own device: the others do not take part
-            state = jax.tree.map(np.asarray, state)
+            state = jax.tree.map(lambda a: jnp.asarray(np.asarray(a)), state)
         return _merged(self._stage, self._graph, state)
 
 
