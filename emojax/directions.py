@@ -207,16 +207,10 @@ def _with_ranges(found: Directions, place: Bundle, settings: "ScoreSettings") ->
 def _write_distances(place: Bundle, home: Place) -> None:
     """Measure how well the bundle's inverters reconstruct its own faces, beside the directions."""
     from emojax.latents import reconstruction
-    from emojax.runtime.progress import progress
 
-    count = reconstruction.SAMPLES * len(reconstruction.methods(place))
-    if not count:
-        return
-    with (
-        progress("inverting own faces", count, "faces") as shown,
-        home.file(reconstruction.FILE) as aside,
-    ):
-        reconstruction.write(aside, place, shown.advance)
+    if reconstruction.methods(place):
+        with home.file(reconstruction.FILE) as aside:
+            reconstruction.write(aside, place)
 
 
 def _report(found: Directions, file: str) -> None:

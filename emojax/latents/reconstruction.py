@@ -20,6 +20,7 @@ from emojax.nn.pooling import area_mean
 from emojax.runtime.choices import InverterName
 from emojax.runtime.devices import everywhere, mesh_for
 from emojax.runtime.files import write_json
+from emojax.runtime.progress import progress
 from emojax.scoring.sampling import sample_codes
 from emojax.store.bundle import Bundle
 from emojax.store.parts import INVERTERS
@@ -123,23 +124,26 @@ def measure(
     return Usual(inverter.made_with, samples, median, most)
 
 
-def write(file: Path, bundle: Bundle, advance: Callable[[int], object] | None = None) -> None:
-    """Measure every inverter that a bundle has, and write the file.
+def write(file: Path, bundle: Bundle) -> None:
+    """Measure every inverter that a bundle has, report progress, and write the file.
 
     Args:
         file: `reconstruction.json` of the bundle.
-        bundle: a bundle with a generator.
-        advance: see `measure`.
+        bundle: a bundle with a generator; without an inverter nothing is written.
 
     Raises:
         UserError: a part is damaged, or the file cannot be written.
     """
+    names = methods(bundle)
+    if not names:
+        return
     found, mesh = {}, mesh_for(BATCH)
-    for name in methods(bundle):
-        inverter = everywhere(inversion.load(bundle, name), mesh)
-        found[name] = dataclasses.asdict(measure(inverter, samples=SAMPLES, advance=advance))
-    if found:
-        write_json(file, found)
+    with progress("inverting own faces", SAMPLES * len(names), "faces") as shown:
+        for name in names:
+            inverter = everywhere(inversion.load(bundle, name), mesh)
+            usual = measure(inverter, samples=SAMPLES, advance=shown.advance)
+            found[name] = dataclasses.asdict(usual)
+    write_json(file, found)
 
 
 def methods(bundle: Bundle) -> list[InverterName]:

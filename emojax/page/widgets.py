@@ -162,7 +162,7 @@ def by_name(text: str, *paths: object) -> str:
 def problem(error: UserError, file: str | None) -> str:
     """Return what was wrong with a file as a sentence in a box, with its name for its path."""
     name = Path(file or "").name
-    text = str(error).replace(str(file), name)
+    text = by_name(str(error), file)
     is_about_file = bool(name) and text.startswith(name)
     return note(text if is_about_file else text[:1].upper() + text[1:], kind="problem")
 

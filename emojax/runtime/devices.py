@@ -27,12 +27,12 @@ def use_cores() -> None:
     if "xla_force_host_platform_device_count" in os.environ.get("XLA_FLAGS", ""):
         return
     try:
-        jax.config.update("jax_num_cpu_devices", cores())
+        jax.config.update("jax_num_cpu_devices", _cores())
     except RuntimeError:  # jax has started already
         return
 
 
-def cores() -> int:
+def _cores() -> int:
     """Return how many cores this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
@@ -84,6 +84,11 @@ def global_mesh(most: int | None = None) -> jax.sharding.Mesh:
     """
     automatic = (jax.sharding.AxisType.Auto,)
     return jax.sharding.Mesh(np.asarray(jax.devices()[:most]), (AXIS,), axis_types=automatic)
+
+
+def sharing(samples: int) -> int:
+    """Return how many devices of this process, at most, can share so many samples evenly."""
+    return max(n for n in range(1, jax.local_device_count() + 1) if samples % n == 0)
 
 
 def split_over(rows: Any, mesh: jax.sharding.Mesh) -> Any:

@@ -19,7 +19,7 @@ from emojax.report import training_page
 from emojax.runtime import devices
 from emojax.runtime.cli import warn
 from emojax.runtime.errors import UserError
-from emojax.runtime.files import make_folder, replacing, write_json
+from emojax.runtime.files import make_folder, write_json
 from emojax.runtime.progress import progress
 from emojax.store import bundle as bundles
 from emojax.store import run_settings, weights
@@ -127,7 +127,7 @@ def _mesh(options: Training) -> jax.sharding.Mesh:
                 f"generated faces, which {count} devices cannot share evenly: wanted multiples"
             )
         return devices.global_mesh()
-    most = max(number for number in range(1, count + 1) if share % number == 0)
+    most = devices.sharing(share)
     if most < count:
         logging.info("a batch of %d is split over %d of %d devices", options.batch, most, count)
     return devices.global_mesh(most)
@@ -186,8 +186,8 @@ def _conclude(
     folder = bundles.destination(options.out)
     result.write(folder, base, options.part, task.config, network, source)
     name = bundles.name_of(folder)
-    if not isinstance(options, Emotion):
-        _measure_own_faces(bundles.find(name), folder)
+    if not isinstance(options, Emotion):  # photographs that they cannot draw are told by it
+        reconstruction.write(folder / reconstruction.FILE, bundles.find(name))
     for line in _lines(about):
         print(line)
     print(f"written: {folder / options.part.name}; page: {place / PAGE}")
@@ -195,19 +195,6 @@ def _conclude(
     if isinstance(options, Emotion) and bundles.find(name).file("directions.npz"):
         again = bundles.directions_command(name)
         print(f"its directions belong to the earlier classifier: {again}")
-
-
-def _measure_own_faces(made: Bundle, folder: Path) -> None:
-    """Measure how well the new networks reconstruct faces of their generator.
-
-    `transfer` tells photographs that they cannot draw by it.
-    """
-    count = reconstruction.SAMPLES * len(reconstruction.methods(made))
-    with (
-        progress("inverting own faces", count, "faces") as shown,
-        replacing(folder / reconstruction.FILE) as aside,
-    ):
-        reconstruction.write(aside, made, shown.advance)
 
 
 def _about(options: Training, photos: int, held: int, run: Path) -> dict[str, Any]:

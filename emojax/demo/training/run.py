@@ -115,16 +115,16 @@ class Run:
         """
         number = self.seed + list(self.profile.lengths).index(name)
         needs = NEEDS.get(name, ())
-        share = self.profile.lengths[name].until
-        until = self.begun + share * (self.end - self.begun) if self.end else None
+        length = self.profile.lengths[name]
+        until = self.begun + length.until * (self.end - self.begun) if self.end else None
         loop = Loop(until, plain=self.plain)
-        if not self.fused:
-            loop = dataclasses.replace(loop, mesh=_mesh(self.profile.lengths[name].batch))
         if self.fused:
             blank = [_blank(self.profile, each) for each in needs]
             programs = Programs(_stage(self.profile, name, blank, number))
             loop = dataclasses.replace(loop, programs=programs)
             self._wait_for(needs, name)
+        elif (count := devices.sharing(length.batch)) > 1:
+            loop = dataclasses.replace(loop, mesh=devices.local_mesh(count))
         needed = [self.finished(each) for each in needs]
         fit(_stage(self.profile, name, needed, number), self.work, number, loop)
 
@@ -243,9 +243,7 @@ def fit_bundle_directions(run: Run, folder: Path, samples: int) -> None:
     with progress("measuring usable ranges", usable_range.STEPS, "steps") as shown:
         found = usable_range.measure_in(place, found, settings, advance=shown.advance)
     found.save(folder / FILE)
-    count = reconstruction.SAMPLES * len(reconstruction.methods(place))
-    with progress("inverting own faces", count, "faces") as shown:
-        reconstruction.write(folder / reconstruction.FILE, place, shown.advance)
+    reconstruction.write(folder / reconstruction.FILE, place)
     for name in found.names:
         log.info("%-10s R² %.3f on held-out faces", name, found.metadata["r2"][name])
     log.info("wrote %s", folder / FILE)
@@ -254,12 +252,6 @@ def fit_bundle_directions(run: Run, folder: Path, samples: int) -> None:
 def _train_one(run: Run, name: str) -> None:
     devices.use_cores()
     run.train_one(name)
-
-
-def _mesh(batch: int) -> jax.sharding.Mesh | None:
-    """Return the mesh of as many local devices as divide a batch; None: of one."""
-    count = max(n for n in range(1, jax.local_device_count() + 1) if batch % n == 0)
-    return devices.local_mesh(count) if count > 1 else None
 
 
 def _in_order(names: Sequence[str]) -> list[str]:
