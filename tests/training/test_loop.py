@@ -242,6 +242,21 @@ def test_a_stopped_run_on_four_devices_ends_as_one_that_was_not(tmp_path):
     assert logs[0] == logs[1]
 
 
+def test_what_several_devices_trained_can_be_changed_at_the_end(tmp_path):
+    def doubled(model):
+        model.linear.bias[...] = 2 * model.linear.bias[...]
+        return model
+
+    plain, changed = rows_stage(3), dataclasses.replace(rows_stage(3), end=doubled)
+    found = [
+        fit(each, tmp_path / name, 0, Loop(mesh=devices.global_mesh()))
+        for name, each in (("plain", plain), ("changed", changed))
+    ]
+    once, twice = (np.asarray(each.linear.bias[...]) for each in found)
+    assert np.abs(once).max() > 0
+    np.testing.assert_array_equal(2 * once, twice)
+
+
 def drawing_stage(steps):
     def draw(key, _):
         return jax.random.normal(key, (8, 3))
