@@ -21,7 +21,7 @@ AVERAGE = 0.998
 """Decay of the moving average of parameters, StyleGAN2's for stages this short."""
 _PERCEPTUAL_WEIGHT = 0.1
 _ADVERSARIAL_WEIGHT = 0.035
-"""The loss is then about half of the others: the regression stays in charge."""
+"""The loss is then about as large as that of the regression, which it takes half a decibel from."""
 _RAMP = 100
 """Steps in which the adversarial loss gets its weight, while the discriminator learns to see."""
 _R1_WEIGHT = 0.1
