@@ -15,6 +15,7 @@ from emojax.latents import arithmetic, directions, inversion
 from emojax.latents.directions import Directions
 from emojax.models.efficientnet import EmotionNet
 from emojax.models.stylegan2 import Generator
+from emojax.nn.pooling import area_mean
 from emojax.runtime.choices import InverterName
 from emojax.runtime.progress import progress
 from emojax.scoring import classifier
@@ -98,11 +99,11 @@ def _classifier(emotion: EmotionNet, side: int, samples: int) -> float:
 
 
 def _inverter(inverter: inversion.Inverter, samples: int) -> float:
-    """Return the PSNR in dB of an inverter's reconstructions of the photo domain."""
+    """Return the PSNR in dB of an inverter's reconstructions of the photo domain, at full size."""
     errors = []
     for number, key in enumerate(_keys(2, samples, inverter.method)):
-        photos = photos_of(key, number, inverter.resolution)
-        found = inversion.invert(inverter, photos, batch=BATCH)
+        photos = photos_of(key, number, inverter.generator.config.size)
+        found = inversion.invert(inverter, area_mean(photos, inverter.resolution), batch=BATCH)
         again = inversion.synthesize(inverter, found, batch=BATCH).clip(-1, 1)
         errors.append(float(psnr(jnp.square(again - photos))))
     return float(np.mean(errors))

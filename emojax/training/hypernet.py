@@ -60,11 +60,13 @@ def pass_loss(
         model: the hypernetwork.
         frozen: what it is trained with.
         weights: of the losses.
-        pictures: [N,R,R,3] in [-1, 1].
+        pictures: [N,R,R,3] in [-1, 1], of the generator's size or smaller. The loss compares
+            pictures of this size; the networks see them in their own.
         before: [] number of passes before the one that is trained.
     """
     generator, encoder, critics = frozen
-    codes = encoder(pictures)
+    seen = area_mean(pictures, model.config.resolution)
+    codes = encoder(seen)
 
     def drawn(deltas: Any) -> jax.Array:
         return area_mean(generator.synthesis(codes, deltas=deltas), pictures.shape[1])
@@ -72,7 +74,7 @@ def pass_loss(
     def one_pass(
         model: Hypernet, number: jax.Array, sums: jax.Array, shown: jax.Array
     ) -> tuple[jax.Array, jax.Array]:
-        sums = sums + model(pictures, shown)
+        sums = sums + model(seen, area_mean(shown, model.config.resolution))
         return sums, drawn(model.deltas(sums, number + 1))
 
     graph, state = nnx.split(model)
@@ -96,7 +98,7 @@ def calibrated(
         model: the hypernetwork.
         generator: as in training.
         encoder: HyperStyle's W encoder.
-        pictures: some batches [N,R,R,3] in [-1, 1].
+        pictures: some batches [N,R,R,3] in [-1, 1], R at least that of the networks.
     """
     model.train()
     model.set_attributes(nnx.BatchNorm, momentum=0.8)
@@ -112,5 +114,7 @@ def calibrated(
 def _follow(graph: Any, state: Any, generator: Generator, encoder: Encoder, x: jax.Array) -> Any:
     """Return the state of a hypernetwork after a pass, with new BatchNorm statistics."""
     model = nnx.merge(graph, state, copy=True)
-    model(x, area_mean(generator.synthesis(encoder(x)), x.shape[1]))
+    side = model.config.resolution
+    x = area_mean(x, side)
+    model(x, area_mean(generator.synthesis(encoder(x)), side))
     return nnx.split(model)[1]

@@ -122,7 +122,7 @@ def test_every_stage_has_a_scalar_loss():
         assert 0 <= stage.statistics < 1
         assert stage.muon == (stage.name != "mapping")
         assert (stage.sheet is not None) == (
-            stage.name in ("coarse", "fine", "generator", *INVERTING)
+            stage.name in ("coarse", "middle", "fine", "generator", *INVERTING)
         )
 
 
@@ -147,6 +147,25 @@ def test_half_a_batch_of_the_generator_has_its_own_pictures():
         np.testing.assert_allclose(known, half.more_targets, atol=1e-5)
 
 
+def test_the_generator_grows_from_a_quarter_of_its_size():
+    for name, side in (("coarse", 8), ("middle", 16), ("fine", 32), ("generator", 32)):
+        stage = blank_stage(name)
+        batch = jax.eval_shape(stage.draw, KEY, stage.frozen)
+        assert batch.pictures.shape[1:] == (side, side, 3)
+
+
+def test_encoders_of_large_pictures_see_smaller_ones():
+    """As pSp and HyperStyle of FFHQ see 256 pixels of 1024; the losses compare pictures whole."""
+    large = dataclasses.replace(PROFILES["cpu128"], channels=(8, 8, 8, 8, 8, 8))
+    for name in INVERTING:
+        stage = _stage(large, name, [_blank(large, each) for each in NEEDS[name]], 0)
+        batch = jax.eval_shape(stage.draw, KEY, stage.frozen)
+        assert max(leaf.shape[-2] for leaf in batch if leaf.ndim == 4) == 128
+        value, _ = jax.eval_shape(stage.loss, stage.model, stage.frozen, batch)
+        assert value.shape == ()
+        assert stage.model.config.resolution == 64
+
+
 def test_encoders_start_from_the_pretrained_trunk():
     generator, _, *judges = (_blank(TINY, name) for name in NEEDS["psp"])
     pretrained = encoders.trunk(TINY, [], 5).model
@@ -169,7 +188,7 @@ def test_codes_are_read_by_a_linear_regression():
 def test_a_wrong_fraction_is_one_sentence(tmp_path):
     with pytest.raises(UserError, match=r"--fraction is 0\.0, wanted more than 0"):
         train.main(train.Options(fraction=0.0, work=tmp_path))
-    with pytest.raises(UserError, match="'pspp', wanted some of mapping, coarse, fine, "):
+    with pytest.raises(UserError, match="'pspp', wanted some of mapping, coarse, middle, "):
         train.main(train.Options(stages=("pspp",), work=tmp_path))
     with pytest.raises(UserError, match="--together is -1, wanted 1 or more"):
         train.main(train.Options(together=-1, work=tmp_path))
@@ -181,6 +200,7 @@ def test_stages_that_are_finished_are_not_started_again(tmp_path):
     assert run.unfinished(("psp",)) == [
         "mapping",
         "coarse",
+        "middle",
         "fine",
         "features",
         "generator",
@@ -191,7 +211,7 @@ def test_stages_that_are_finished_are_not_started_again(tmp_path):
     for name, share in (("mapping", 1.0), ("coarse", 0.7)):
         (tmp_path / name / "network").mkdir(parents=True)
         (tmp_path / name / "progress.json").write_text(json.dumps({"step": 9_000, "share": share}))
-    assert run.unfinished(("fine",)) == ["coarse", "fine"]
+    assert run.unfinished(("fine",)) == ["coarse", "middle", "fine"]
     with pytest.raises(UserError, match="'pspp', wanted some of"):
         run.unfinished(("pspp",))
 
@@ -208,6 +228,7 @@ def test_stages_come_after_what_they_need():
         [
             "mapping",
             "coarse",
+            "middle",
             "fine",
             "features",
             "generator",

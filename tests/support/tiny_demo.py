@@ -33,7 +33,7 @@ class Tiny(Profile):
         shared = {"shared_width": 8, "separate_width": 8}
         return dataclasses.replace(super().hyperstyle, **sizes, **shared)
 
-    def _efficientnet(self, outputs: tuple[str, ...], size: int = 32) -> EmotionConfig:
+    def _efficientnet(self, outputs: tuple[str, ...]) -> EmotionConfig:
         return EmotionConfig(width=0.1, depth=0.1, size=32, classes=outputs)
 
 

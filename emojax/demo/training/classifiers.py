@@ -69,7 +69,7 @@ def _stage(profile: Profile, name: str, seed: int, loss: Callable[..., Any]) -> 
     def draw(key: jax.Array, _: None) -> Batch:
         people, camera = jax.random.split(key)
         faces = batches.balanced(people, count=length.batch)
-        pictures = batches.draw(faces, profile.resolution)
+        pictures = batches.draw(faces, profile.seen)
         photos = batches.photographed(camera, pictures)
         chosen = photographed_rows(length.batch)[:, None, None, None]
         return faces, jnp.where(chosen, photos, pictures)

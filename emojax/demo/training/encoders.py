@@ -19,6 +19,7 @@ from emojax.latents.refinement import redraw, refine
 from emojax.models.hyperstyle import Hypernet
 from emojax.models.psp import Encoder
 from emojax.models.stylegan2 import Generator
+from emojax.nn.pooling import area_mean
 from emojax.training import hypernet
 from emojax.training.loop import Metrics, Stage
 from emojax.training.losses import Critics, Weights, likeness
@@ -49,7 +50,7 @@ def trunk(profile: Profile, _needed: Sequence[Any], seed: int) -> Stage:
     model = Encoder(profile.trunk, rngs=nnx.Rngs(seed))
 
     def draw(key: jax.Array, _frozen: None) -> tuple[jax.Array, jax.Array]:
-        _, faces, _, pictures = _drawn(profile, key, length.batch)
+        _, faces, _, pictures = _drawn(key, length.batch, profile.seen)
         return batches.targets(faces), pictures
 
     def loss(
@@ -108,7 +109,7 @@ def _encoder(profile: Profile, name: str, needed: Sequence[Any], seed: int) -> S
 
     def sheet(model: Encoder, file: Path) -> None:
         photos = _photos(profile.resolution)
-        draw = jax.jit(lambda m, g, x: g.synthesis(m(x)))
+        draw = jax.jit(lambda m, g, x: g.synthesis(_codes(m, x)))
         write_pairs(file, [photos, draw(model, generator, photos)])
 
     return Stage(
@@ -152,7 +153,7 @@ def _encoder_loss(
     """
     w, pictures, weights = batch
     generator = judges.generator
-    codes = model(pictures)
+    codes = _codes(model, pictures)
     again = generator.synthesis(codes)
     missed = codes - w[:, None]
     known = jnp.mean(jnp.square(missed)) / judges.spread
@@ -161,6 +162,11 @@ def _encoder_loss(
     total, metrics = likeness(judges.critics, _LIKENESS, again, pictures, weights)
     total = total + _CODE_WEIGHT * known + _READING_WEIGHT * read + _AVERAGE_WEIGHT * near
     return total, {**metrics, "known": known, "read": read}
+
+
+def _codes(encoder: Encoder, pictures: jax.Array) -> jax.Array:
+    """Return the codes [N,L,D] of pictures, which may be larger than the encoder sees."""
+    return encoder(area_mean(pictures, encoder.config.resolution))
 
 
 def hyperstyle(profile: Profile, needed: Sequence[Any], seed: int) -> Stage:
@@ -179,7 +185,7 @@ def hyperstyle(profile: Profile, needed: Sequence[Any], seed: int) -> Stage:
 
     def draw(key: jax.Array, _: Any) -> tuple[jax.Array, jax.Array]:
         people, passes = jax.random.split(key)
-        _, _, _, pictures = _drawn(profile, people, length.batch)
+        _, _, _, pictures = _drawn(people, length.batch, profile.resolution)
         before = jax.random.randint(passes, (), 0, hypernet.PASSES)
         return pictures, jnp.broadcast_to(before, len(pictures))
 
@@ -194,7 +200,8 @@ def hyperstyle(profile: Profile, needed: Sequence[Any], seed: int) -> Stage:
     def sheet(model: Hypernet, file: Path) -> None:
         photos = _photos(profile.resolution)
         inverter = Inverter(generator, encoder, model, method="hyperstyle")
-        codes, sums, _ = refine(inverter, photos, passes=hypernet.PASSES)
+        seen = area_mean(photos, inverter.resolution)
+        codes, sums, _ = refine(inverter, seen, passes=hypernet.PASSES)
         write_pairs(file, [photos, redraw(inverter, codes, sums, hypernet.PASSES)])
 
     return Stage(
@@ -226,7 +233,7 @@ def _draw(profile: Profile, batch: int) -> Callable[[jax.Array, Judges], Any]:
 
     def draw(key: jax.Array, judges: Judges) -> tuple[jax.Array, jax.Array, jax.Array]:
         one, other = jax.random.split(key)
-        z, faces, drawn, pictures = _drawn(profile, one, batch - half)
+        z, faces, drawn, pictures = _drawn(one, batch - half, profile.resolution)
         again = batches.expressive_latents(other, count=half, balance=True)
         w, made = _generated(judges.generator, jnp.concatenate([again, z]), count=half)
         shown = batches.faces_of(again)
@@ -246,14 +253,12 @@ def _generated(generator: Generator, z: jax.Array, *, count: int) -> tuple[jax.A
     return w, generator.synthesis(generator.w_plus(w[:count])).clip(-1, 1)
 
 
-def _drawn(
-    profile: Profile, key: jax.Array, count: int
-) -> tuple[jax.Array, Params, jax.Array, jax.Array]:
+def _drawn(key: jax.Array, count: int, side: int) -> tuple[jax.Array, Params, jax.Array, jax.Array]:
     """Return latents, their faces, their pictures, and the pictures in other colours."""
     latents, colours = jax.random.split(key)
     z = batches.expressive_latents(latents, count=count, balance=True)
     faces = batches.faces_of(z)
-    drawn = batches.draw(faces, profile.resolution)
+    drawn = batches.draw(faces, side)
     return z, faces, drawn, batches.tinted(colours, drawn)
 
 

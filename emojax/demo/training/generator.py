@@ -21,7 +21,9 @@ from emojax.training import feature_losses
 from emojax.training.loop import Metrics, Stage
 from emojax.training.losses import psnr
 
-_MAPPING_RATES = {"mapping": 60.0, "coarse": 10.0, "fine": 10.0, "generator": 3.0}
+_SHARES = {"coarse": 4, "middle": 2, "fine": 1}
+"""What the resolution is divided by in the stages of regression."""
+_MAPPING_RATES = {"mapping": 60.0, "coarse": 10.0, "middle": 10.0, "fine": 10.0, "generator": 3.0}
 """Rate factors of the mapping network, whose weights are stored divided by 0.01."""
 _REGRESSED = 256
 """Codes a step for the regression from w to the targets."""
@@ -70,9 +72,9 @@ def stage(profile: Profile, name: str, needed: list[Any], seed: int) -> Stage:
 
     Args:
         profile: configs and lengths.
-        name: "mapping" pretrains the mapping network; "coarse" trains all but the last block, on
-            pictures of half the size, at a third of the cost; "fine" trains all; "generator"
-            makes it sharp, see `adversary`.
+        name: "mapping" pretrains the mapping network; "coarse" and "middle" train all but the last
+            two blocks and the last one, on pictures of a quarter and half of the size, at a tenth
+            and a third of the cost; "fine" trains all; "generator" makes it sharp, see `adversary`.
         needed: results of the stages that it needs.
         seed: of the weights.
     """
@@ -91,9 +93,9 @@ def stage(profile: Profile, name: str, needed: list[Any], seed: int) -> Stage:
     model = copied(needed[0])
     if name == "generator":
         return _sharpened(profile, length.batch, needed[1], seed, {**common, "model": model})
-    coarse = name == "coarse"
-    side = profile.resolution // (2 if coarse else 1)
-    return _pictures(length.batch, side, {**common, "model": model}, expressive=not coarse)
+    side = profile.resolution // _SHARES[name]
+    expressive = name == "fine"
+    return _pictures(length.batch, side, {**common, "model": model}, expressive=expressive)
 
 
 def copied(network: nnx.Module) -> Any:

@@ -14,6 +14,9 @@ from emojax.models.stylegan2 import GeneratorConfig
 
 STYLE: Final = 96
 """Size of w."""
+_SEEN: Final = 64
+"""Largest side of the pictures that encoders and classifiers see; larger ones are made smaller, as
+for the published encoders, which see 256 pixels of 1024."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,7 +25,7 @@ class Profile:
 
     Attributes:
         name: of the profile.
-        resolution: side of the pictures.
+        resolution: side of the generator's pictures.
         channels: of the generator, from 4x4 on.
         lengths: by stage.
     """
@@ -36,6 +39,11 @@ class Profile:
     def generator(self) -> GeneratorConfig:
         """StyleGAN2 generator whose z is a latent of the drawn faces."""
         return GeneratorConfig(channels=self.channels, style_dim=STYLE, z_dim=LATENT_SIZE, n_mlp=4)
+
+    @property
+    def seen(self) -> int:
+        """Side of the pictures that encoders and classifiers see."""
+        return min(self.resolution, _SEEN)
 
     @property
     def psp(self) -> EncoderConfig:
@@ -59,7 +67,7 @@ class Profile:
             n_styles=self.generator.n_latent,
             style_dim=STYLE,
             average_rows=average_rows,
-            resolution=self.resolution,
+            resolution=self.seen,
             stem=16,
             widths=(32, 64, 96, 128),
             units=(1, 1, 2, 1),
@@ -73,7 +81,7 @@ class Profile:
             layers=tuple(i for i in range(count) if i % 3 != 1),
             n_deltas=count,
             channels=self.channels,
-            resolution=self.resolution,
+            resolution=self.seen,
             widths=(16, 32, 48, 64),
             units=(1, 1, 2, 1),
             shared_width=32,
@@ -92,17 +100,14 @@ class Profile:
 
     @property
     def features(self) -> EmotionConfig:
-        """Network whose features stand in for Inception's in the Fréchet distance.
+        """Network whose features stand in for Inception's, and in training for those of LPIPS."""
+        return self._efficientnet(TARGETS)
 
-        In training they also stand in for those of LPIPS, so it sees pictures at full size.
-        """
-        return self._efficientnet(TARGETS, self.resolution)
-
-    def _efficientnet(self, outputs: tuple[str, ...], size: int = 64) -> EmotionConfig:
-        return EmotionConfig(width=0.35, depth=0.35, size=size, classes=outputs)
+    def _efficientnet(self, outputs: tuple[str, ...]) -> EmotionConfig:
+        return EmotionConfig(width=0.35, depth=0.35, size=_SEEN, classes=outputs)
 
 
-_UP_TO_128: Final = (128, 128, 128, 96, 48, 32)
+_UP_TO_128: Final = (128, 128, 128, 96, 48, 24)
 """Channels of the generators of 128 px."""
 PROFILES: Final[dict[ProfileName, Profile]] = {
     "cpu": Profile("cpu", 64, (128, 128, 128, 64, 32), LENGTHS["cpu"]),

@@ -9,13 +9,14 @@ from emojax.runtime.errors import UserError
 ProfileName = Literal["cpu", "cpu128", "gpu"]
 """cpu: 64 px; cpu128 and gpu: 128 px."""
 
-GENERATOR_STAGES: Final = ("mapping", "coarse", "fine", "generator")
+GENERATOR_STAGES: Final = ("mapping", "coarse", "middle", "fine", "generator")
 """The stages of the generator, in their order; the last has the bundle's name for it."""
-UNSTORED: Final = ("mapping", "coarse", "fine", "trunk")
+UNSTORED: Final = ("mapping", "coarse", "middle", "fine", "trunk")
 """Stages whose networks are no part of the bundle."""
 NEEDS: Final = {
     "coarse": ("mapping",),
-    "fine": ("coarse",),
+    "middle": ("coarse",),
+    "fine": ("middle",),
     "generator": ("fine", "features"),
     "psp": ("generator", "trunk", "features", "attributes"),
     "w_encoder": ("generator", "trunk", "features", "attributes"),
@@ -43,7 +44,8 @@ class Length:
 
 _TWO_CORES: Final = {
     "mapping": Length(8_000, 256, 1e-2, 0.06),
-    "coarse": Length(4_200, 32, 1.5e-2, 0.22),
+    "coarse": Length(1_000, 32, 1.5e-2, 0.12),
+    "middle": Length(3_800, 32, 1.5e-2, 0.22),
     "fine": Length(2_800, 32, 1.2e-2, 0.38),
     "features": Length(600, 64, 4e-3, 0.20),
     "generator": Length(1_500, 16, 3e-3, 0.55),
@@ -59,13 +61,16 @@ LENGTHS: Final[dict[ProfileName, dict[str, Length]]] = {
     "cpu": _TWO_CORES,
     "cpu128": {
         **_TWO_CORES,
-        "fine": Length(3_600, 32, 1e-2, 0.38),
+        "coarse": Length(5_000, 16, 1.2e-2, 0.12),
+        "middle": Length(4_000, 16, 1.2e-2, 0.22),
+        "fine": Length(3_600, 16, 1e-2, 0.38),
         "psp": Length(3_000, 24, 2e-3, 0.85),
         "hyperstyle": Length(3_500, 8, 1e-3, 1.0),
     },
     "gpu": {
         "mapping": Length(8_000, 512, 1e-2, 0.35),
-        "coarse": Length(10_000, 64, 1.5e-2, 0.46),
+        "coarse": Length(4_000, 64, 1.5e-2, 0.40),
+        "middle": Length(8_000, 64, 1.5e-2, 0.46),
         "fine": Length(20_000, 64, 1.2e-2, 0.60),
         "features": Length(2_500, 128, 4e-3, 0.46),
         "generator": Length(12_000, 32, 3e-3, 0.72),
