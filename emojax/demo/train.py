@@ -3,8 +3,8 @@
     python -m emojax.demo.train --profile cpu --work out/demo
     python -m emojax.demo.train --profile gpu --fraction 0.01 --out /tmp/try --work /tmp/try-work
 
-Stages: mapping, coarse, fine and generator (StyleGAN2), features, emotion, attributes, trunk
-(pretraining of the encoders), psp, w_encoder, hyperstyle. Then faces of the new generator are
+Stages: mapping, coarse, middle, fine and generator (StyleGAN2), features, emotion, attributes,
+trunk (pretraining of the encoders), psp, w_encoder, hyperstyle. Then faces of the new generator are
 scored and the directions are fitted. A run that was stopped is resumed by the same command from its
 last checkpoints, at most two minutes and 50 steps of work earlier. Finished networks are kept in
 --work in float16: with that folder the run can go on on another machine.
@@ -37,6 +37,10 @@ class Options:
     """Share of every stage's steps; less than 1 for a trial."""
     stages: tuple[str, ...] = ()
     """Train only these and what they need, and write no bundle."""
+    base: str = ""
+    """Bundle whose emotion classifier, attribute regressor and feature network are used, and whose
+    pSp encoder's trunk the encoders start from, in place of training them. Such a bundle may be of
+    a smaller generator."""
     together: int = 0
     """Stages trained at the same time, each in a process on its share of the cores. 1: one after
     the other, their batches split over all cores or devices. 0: two on a CPU; elsewhere all, each
@@ -56,15 +60,20 @@ def main(options: Options) -> None:
     _check(options)
     import jax
 
+    from emojax.demo.training import adoption
     from emojax.demo.training import run as training
     from emojax.runtime import devices
+    from emojax.store import bundle
 
     devices.use_cores()
     profile = training.shortened(options.profile, options.fraction)
     cpu = jax.default_backend() == "cpu"
     fused = not cpu if options.fused == "auto" else options.fused == "yes"
     end = begun + options.seconds if options.seconds else None
-    run = training.Run(profile, options.work, options.seed, fused, end, begun)
+    base = bundle.find(options.base) if options.base else None
+    run = training.Run(profile, options.work, options.seed, fused, end, begun, base=base)
+    if base:
+        adoption.adopt(base, profile, options.work)
     names = options.stages or tuple(profile.lengths)
     together = options.together or (2 if cpu else len(names))
     if together > 1:

@@ -16,7 +16,7 @@ import numpy as np
 from flax import nnx
 
 from emojax.demo import samples
-from emojax.demo.training import classifiers, encoders, processes
+from emojax.demo.training import adoption, classifiers, encoders, processes
 from emojax.demo.training import generator as generating
 from emojax.demo.training.recipe import PROFILES, Profile
 from emojax.demo.training.schedule import (
@@ -35,6 +35,7 @@ from emojax.models.psp import Encoder
 from emojax.models.stylegan2 import Generator
 from emojax.runtime import devices
 from emojax.runtime.errors import UserError
+from emojax.runtime.files import make_folder
 from emojax.runtime.progress import progress
 from emojax.scoring import scorer
 from emojax.store import bundle, weights
@@ -82,6 +83,7 @@ class Run:
         end: `time.time()` at which all stages have ended; None: after their steps.
         begun: `time.time()` at which the run began.
         plain: report progress as plain lines.
+        base: bundle whose networks are used in the place of some stages, see `adoption`.
     """
 
     profile: Profile
@@ -91,6 +93,7 @@ class Run:
     end: float | None = None
     begun: float = dataclasses.field(default_factory=time.time)
     plain: bool = False
+    base: bundle.Bundle | None = None
 
     def train(self, names: Sequence[str]) -> dict[str, nnx.Module]:
         """Train stages and what they need, each from its last checkpoint.
@@ -191,8 +194,13 @@ def write_bundle(run: Run, folder: Path, networks: dict[str, nnx.Module]) -> Non
         networks: by the name of their part.
     """
     tied: dict[str, Any] = {}
+    make_folder(folder)
     command = f"python -m emojax.demo.train --profile {run.profile.name} --seed {run.seed}"
+    command += f" --base {Path(run.base.name).name}" if run.base else ""
     for name, network in networks.items():
+        if run.base and name in adoption.ADOPTED:
+            adoption.copy(run.base, name, folder)
+            continue
         source = {
             "made_by": command,
             "pictures": "drawings",
