@@ -2,6 +2,7 @@
 
 import io
 import math
+import threading
 import tokenize
 import warnings
 
@@ -14,6 +15,10 @@ _HEAD = 2**14
 """Bytes that hold any header that is read."""
 _KINDS = "biufcSU"
 """Kinds of dtype: numbers and text, no Python objects, records or times."""
+_ONE_PARSER = threading.Lock()
+"""Held while a header is parsed: CPython 3.11 counts the depth of a parse for all threads together
+and raises SystemError when two parse Python text at once, as NumPy does with headers. Filters of
+warnings belong to all threads, too."""
 
 
 def read_npy(data: bytes | bytearray | memoryview | np.ndarray) -> np.ndarray:
@@ -53,7 +58,7 @@ def read_header(stream: io.BytesIO) -> tuple[tuple[int, ...], bool, np.dtype]:
         Malformed: the header is damaged or unusual.
     """
     try:
-        with warnings.catch_warnings():
+        with _ONE_PARSER, warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of the parser, about malformed text
             version = np.lib.format.read_magic(stream)
             if version == (1, 0):
