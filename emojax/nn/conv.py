@@ -132,15 +132,13 @@ def _dense_gradients(
     d_kernel = _kernel_gradient(x, kernel.shape, dy, stride, pads)
     if stride > 1:
         return _strided_input_gradient(x.shape, kernel, dy, stride, pads), d_kernel
-    around = [
+    rows, columns = (
         (taps - 1 - before, taps - 1 - after)
         for taps, (before, after) in zip(kernel.shape[:2], pads, strict=True)
-    ]
+    )
     # Transposed explicitly: inside a loop, the CPU backend is slow for any other order of axes.
     turned = kernel[::-1, ::-1].swapaxes(2, 3)
-    if tuple(around) == SAME3 and winograd.pays(dy, turned, 1):
-        return winograd.conv3x3(dy, turned), d_kernel
-    return library(dy, turned, 1, around), d_kernel
+    return _conv(dy, turned, 1, (rows, columns)), d_kernel  # a gradient's gradient is fast, too
 
 
 def _strided_input_gradient(

@@ -91,6 +91,23 @@ def test_gradients_of_a_convolution_are_the_librarys(monkeypatch, size, stride, 
     _assert_gradients_agree(ours, library, x, kernel, keys[2], 1e-5)
 
 
+def test_a_gradient_penalty_is_the_librarys():
+    """R1 differentiates the gradient of the input once more, by input and kernel."""
+    keys = jax.random.split(jax.random.key(0), 3)
+    shapes = ((2, 6, 8, 3), (3, 3, 3, 4))
+    x, kernel = map(jax.random.normal, keys, shapes)
+
+    def slope(convolve):
+        def loss(x, kernel):
+            return jnp.sum(jax.nn.softplus(convolve(x, kernel)))
+
+        return jax.grad(loss)
+
+    ours = slope(lambda x, kernel: conv.conv(x, kernel, padding=1))
+    library = slope(lambda x, kernel: _library(x, kernel, 1, 1))
+    _assert_gradients_agree(ours, library, x, kernel, keys[2], 1e-5)
+
+
 @pytest.mark.parametrize("padding", ["SAME", "VALID"])
 @pytest.mark.parametrize(("size", "stride"), [(3, 1), (3, 2), (5, 1), (5, 2)])
 @pytest.mark.parametrize("side", [7, 8])

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from emojax.nn.conv import SAME3, library
+from emojax.nn.conv import conv
 from emojax.nn.layers import leaky_relu
 
 _LEVELS = 3
@@ -36,8 +36,7 @@ class EqualConv(nnx.Module):
         """Map [B,H,W,I] to [B,H,W,O]."""
         kernel = self.weight[...]
         scale = np.float32(1 / math.sqrt(math.prod(kernel.shape[:3])))
-        pads = SAME3 if len(kernel) == 3 else ((0, 0), (0, 0))
-        return library(x, kernel * scale, 1, pads)
+        return conv(x, kernel * scale, padding=len(kernel) // 2)
 
 
 class Block(nnx.Module):
