@@ -52,6 +52,21 @@ def write(
     return save(folder, part, config, arrays, source)["weights_sha256"]
 
 
+def copy_part(base: Bundle, part: Part[Any, Any], folder: Path) -> None:
+    """Copy a part of a bundle as it is, with its provenance, into another bundle's folder.
+
+    Raises:
+        UserError: the object store that the bundle lies in refuses, or the folder can't be written.
+    """
+    source, target = base.folder(part), folder / part.name
+    if target.exists() and target.samefile(source):
+        return
+    if base.address:
+        bundle_copy.fetch_weights(base.address, part.name, source.parent)
+    with replacing_folder(target) as aside:
+        shutil.copytree(source, aside, copy_function=_link, dirs_exist_ok=True)
+
+
 def _complete(folder: Path, base: Bundle, trained: Part[Any, Any]) -> None:
     """Give a bundle what it lacks of another, but for one part, unless its generator is another."""
     there = look_up(folder.absolute())
@@ -60,10 +75,7 @@ def _complete(folder: Path, base: Bundle, trained: Part[Any, Any]) -> None:
     for name, part in PARTS.items():
         if name == trained.name or there.has(part) or not base.has(part):
             continue
-        if base.address:
-            bundle_copy.fetch_weights(base.address, name, base.folder(part).parent)
-        with replacing_folder(folder / name) as aside:
-            shutil.copytree(base.folder(part), aside, copy_function=_link, dirs_exist_ok=True)
+        copy_part(base, part, folder)
     samples = (f"{SAMPLES}/{name}.png" for name in ("source", "target"))
     for name in (*FILES, *samples):
         if (file := base.file(name)) and not (folder / name).exists():

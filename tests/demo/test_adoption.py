@@ -13,6 +13,7 @@ from emojax.demo.training.run import Run, write_bundle
 from emojax.runtime.errors import UserError
 from emojax.store import bundle
 from emojax.store.parts import PARTS, PSP
+from emojax.training import checkpoints, result
 
 DEMO = bundle.find(bundle.DEFAULT)
 LARGE = PROFILES["cpu128"]
@@ -31,12 +32,23 @@ def test_a_larger_world_can_have_the_classifiers_of_a_smaller_one(tmp_path):
         assert found.metadata(PARTS[name]).source == DEMO.metadata(PARTS[name]).source
     trunks = run.finished("trunk").trunk, DEMO.load(PSP).trunk
     jax.tree.map(np.testing.assert_array_equal, *(nnx.state(trunk) for trunk in trunks))
+    adoption.adopt(DEMO, LARGE, run.work)  # a second start finds them
+
+
+def test_a_stage_that_was_trained_is_not_mixed_with_the_bundles(tmp_path):
+    trained = DEMO.load(PARTS["emotion"])
+    nnx.update(trained, jax.tree.map(lambda each: each + 1, nnx.state(trained)))
+    steps = LARGE.lengths["emotion"].steps
+    (tmp_path / "emotion").mkdir()
+    checkpoints.finish(tmp_path / "emotion", trained, checkpoints.Progress(step=steps, share=1.0))
+    with pytest.raises(UserError, match="emotion has another network than the bundle of --base"):
+        adoption.adopt(DEMO, LARGE, tmp_path)
 
 
 def test_its_own_bundle_stays_as_it_is(tmp_path):
-    adoption.copy(DEMO, "emotion", tmp_path)
+    result.copy_part(DEMO, PARTS["emotion"], tmp_path)
     before = (tmp_path / "emotion").stat().st_ino
-    adoption.copy(bundle.find(tmp_path), "emotion", tmp_path)
+    result.copy_part(bundle.find(tmp_path), PARTS["emotion"], tmp_path)
     assert (tmp_path / "emotion").stat().st_ino == before
 
 

@@ -6,16 +6,17 @@ those of the smaller one.
 """
 
 import dataclasses
-import shutil
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
 from flax import nnx
 
 from emojax.demo.training.recipe import Profile
 from emojax.models.psp import Encoder
 from emojax.runtime.errors import UserError
-from emojax.runtime.files import make_folder, replacing_folder
+from emojax.runtime.files import make_folder
+from emojax.store import weights
 from emojax.store.bundle import Bundle
 from emojax.store.parts import PARTS, PSP
 from emojax.training import checkpoints
@@ -30,10 +31,11 @@ def adopt(base: Bundle, profile: Profile, work: Path) -> None:
     Args:
         base: the bundle.
         profile: whose configs the networks must have.
-        work: folder of the stages; those that are finished stay.
+        work: folder of the stages.
 
     Raises:
-        UserError: the bundle lacks a network, or it has another config.
+        UserError: the bundle lacks a network, it has another config, or the folder has the stage
+            finished with another network.
     """
     for name in ADOPTED:
         network = base.load(PARTS[name])
@@ -48,20 +50,25 @@ def adopt(base: Bundle, profile: Profile, work: Path) -> None:
     _count(begun, profile, work, "trunk")
 
 
-def copy(base: Bundle, name: str, folder: Path) -> None:
-    """Copy a part of a bundle as it is, with its provenance, into another bundle's folder."""
-    source = base.folder(PARTS[name])
-    if (folder / name).exists() and (folder / name).samefile(source):
-        return
-    with replacing_folder(folder / name) as aside:
-        shutil.copytree(source, aside, dirs_exist_ok=True)
-
-
 def _count(network: nnx.Module, profile: Profile, work: Path, name: str) -> None:
-    steps = profile.lengths[name].steps
+    """Write a network as the result of a stage, unless it is there."""
+    steps, place = profile.lengths[name].steps, work / name
     if not checkpoints.is_finished(work, name, steps):
         done = checkpoints.Progress(step=steps, share=1.0)
-        checkpoints.finish(make_folder(work / name), network, done)
+        checkpoints.finish(make_folder(place), network, done)
+        return
+    there = {
+        key: np.asarray(each) for key, each in weights.read(place / checkpoints.NETWORK).items()
+    }
+    wanted = {key: np.asarray(each) for key, each in weights.flatten(network).items()}
+    if there.keys() != wanted.keys() or any(
+        not np.array_equal(there[key], each.astype(there[key].dtype))
+        for key, each in wanted.items()
+    ):
+        raise UserError(
+            f"{place} has another network than the bundle of --base: delete this folder to take "
+            "the bundle's, or leave out --base to keep it"
+        )
 
 
 def _check(folder: Path, found: Any, wanted: Any) -> None:

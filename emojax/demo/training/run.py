@@ -41,7 +41,7 @@ from emojax.scoring import scorer
 from emojax.store import bundle, weights
 from emojax.store.parts import EMOTION, GENERATOR, PARTS
 from emojax.store.score_table import ScoreSettings, ScoreTable
-from emojax.training import checkpoints
+from emojax.training import checkpoints, result
 from emojax.training.loop import Loop, Programs, Stage, fit
 
 log = logging.getLogger(__name__)
@@ -199,7 +199,7 @@ def write_bundle(run: Run, folder: Path, networks: dict[str, nnx.Module]) -> Non
     command += f" --base {Path(run.base.name).name}" if run.base else ""
     for name, network in networks.items():
         if run.base and name in adoption.ADOPTED:
-            adoption.copy(run.base, name, folder)
+            result.copy_part(run.base, PARTS[name], folder)
             continue
         source = {
             "made_by": command,
