@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from emojax.demo.drawing import factors
+from emojax.demo.drawing import colours, factors
 from emojax.demo.drawing.expressions import ACTION_UNITS, EMOTIONS
 from emojax.demo.drawing.factors import (
     EMOTION_OFFSETS,
@@ -33,9 +33,17 @@ ATTRIBUTES: Final = tuple(factor.name for factor in FACTORS) + tuple(
 """What the attribute regressor predicts: identity factors, then action units."""
 TARGETS: Final = ATTRIBUTES + EMOTIONS
 """Regression targets of the networks in training: attributes, then emotion weights."""
+COLOURED: Final = ("clothes", "hair")
+"""What `W_TARGETS` has the colours of."""
+W_TARGETS: Final = TARGETS + tuple(
+    f"{part}_{colour}" for part in COLOURED for colour in ("red", "green", "blue")
+)
+"""Regression targets of w. Colours bend with the factors, that of clothes turns almost once: a
+generator that gets factors alone draws all clothes in a dull mean colour for thousands of steps."""
 
 _CHANGED = 0.15  # mean difference of a 3x3 neighbourhood that gets the full extra weight
 _UNIT_WEIGHT = 2.0  # loss weight of an action unit; an identity factor's is 1
+_COLOUR_WEIGHT = 1.0  # of a colour
 _EMOTION_WEIGHT = 1.2  # of an emotion, divided by its variance
 _EMOTION_DEVIATIONS = (0.22, 0.12, 0.18, 0.13, 0.40, 0.30, 0.25, 0.23)
 """Standard deviations of the weights of EMOTIONS among expressive latents."""
@@ -147,6 +155,23 @@ def attributes(faces: Params) -> jax.Array:
 def targets(faces: Params) -> jax.Array:
     """Return attributes and emotion weights of N faces, [N, A + 8], in the order of `TARGETS`."""
     return jnp.concatenate([attributes(faces), faces.emotion], -1)
+
+
+def w_targets(faces: Params) -> jax.Array:
+    """Return what w of N faces shall tell, [N, A + 14], in the order of `W_TARGETS`.
+
+    Colours are scaled to a variance of about one.
+    """
+    who = faces.identity
+    clothes = 6 * (jax.vmap(colours.cloth)(who.clothes) - 0.42)
+    hair = 5 * (jax.vmap(colours.hair)(who.hair_tone, who.hair_redness) - 0.35)
+    return jnp.concatenate([targets(faces), clothes, hair], -1)
+
+
+def w_target_weights() -> np.ndarray:
+    """Return loss weights [A + 14] for `w_targets`."""
+    colour = np.full(len(W_TARGETS) - len(TARGETS), _COLOUR_WEIGHT, np.float32)
+    return np.append(target_weights(), colour)
 
 
 def target_weights() -> np.ndarray:

@@ -143,7 +143,7 @@ def test_half_a_batch_of_the_generator_has_its_own_pictures():
     for half in halves:
         drawn = batches.draw(batches.faces_of(half.z), half.pictures.shape[1])
         np.testing.assert_allclose(drawn, half.pictures, atol=1e-5)
-        known = batches.targets(batches.faces_of(half.more))
+        known = batches.w_targets(batches.faces_of(half.more))
         np.testing.assert_allclose(known, half.more_targets, atol=1e-5)
 
 

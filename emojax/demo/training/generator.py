@@ -34,7 +34,7 @@ _SIGMAS = 12.0
 
 
 class SupervisedGenerator(nnx.Module):
-    """A generator, and a linear regression from its w to attributes and emotions.
+    """A generator, and a linear regression from its w to `batches.W_TARGETS`.
 
     The regression makes identity factors, action units and emotions almost linear in W. In an
     adversarially trained generator this happens by itself, less exactly.
@@ -42,7 +42,7 @@ class SupervisedGenerator(nnx.Module):
 
     def __init__(self, profile: Profile, *, rngs: nnx.Rngs) -> None:
         self.generator = Generator(profile.generator, rngs=rngs)
-        self.reading = nnx.Linear(profile.generator.style_dim, len(batches.TARGETS), rngs=rngs)
+        self.reading = nnx.Linear(profile.generator.style_dim, len(batches.W_TARGETS), rngs=rngs)
         for to_rgb in self.generator.synthesis.to_rgbs:
             to_rgb.weight[...] = 0.1 * to_rgb.weight[...]
 
@@ -107,7 +107,7 @@ def copied(network: nnx.Module) -> Any:
 def _mapping(count: int, common: dict[str, Any]) -> Stage:
     def draw(key: jax.Array, _: None) -> tuple[jax.Array, jax.Array]:
         z = batches.expressive_latents(key, count=count)
-        return z, batches.targets(batches.faces_of(z))
+        return z, batches.w_targets(batches.faces_of(z))
 
     def loss(model: SupervisedGenerator, _: None, batch: tuple) -> tuple[jax.Array, Metrics]:
         _w, reading, spread = _regressed(model, *batch)
@@ -130,7 +130,7 @@ def _draw(count: int, side: int, *, expressive: bool) -> Callable[[jax.Array, An
     def draw(key: jax.Array, _: Any) -> Batch:
         every = batches.expressive_latents(key, count=max(count, _REGRESSED), balance=expressive)
         faces = batches.faces_of(every)
-        targets = batches.targets(faces)
+        targets = batches.w_targets(faces)
         first = jax.tree.map(lambda a: a[:count], faces)
         drawn = batches.draw(first, side)
         if expressive:
@@ -234,7 +234,7 @@ def _regressed(
     same variance in every direction.
     """
     w = model.generator.mapping(z)
-    reading = jnp.mean(batches.target_weights() * jnp.square(model.reading(w) - targets))
+    reading = jnp.mean(batches.w_target_weights() * jnp.square(model.reading(w) - targets))
     mean = w.mean(0)
     excess = (w - mean).T @ (w - mean) / len(w) - jnp.eye(w.shape[1])
     spread = (jnp.sum(jnp.square(excess)) + jnp.sum(jnp.square(mean))) / w.shape[1]

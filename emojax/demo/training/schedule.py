@@ -61,9 +61,9 @@ LENGTHS: Final[dict[ProfileName, dict[str, Length]]] = {
     "cpu": _TWO_CORES,
     "cpu128": {
         **_TWO_CORES,
-        "coarse": Length(5_000, 16, 1.2e-2, 0.12),
+        "coarse": Length(7_000, 16, 1.2e-2, 0.12),
         "middle": Length(4_000, 16, 8e-3, 0.22),
-        "fine": Length(3_600, 16, 7e-3, 0.38),
+        "fine": Length(7_000, 16, 7e-3, 0.50),
         "psp": Length(3_000, 24, 2e-3, 0.85),
         "hyperstyle": Length(3_500, 8, 1e-3, 1.0),
     },
@@ -83,8 +83,7 @@ LENGTHS: Final[dict[ProfileName, dict[str, Length]]] = {
     },
 }
 """Lengths of the stages by profile. "cpu" takes about two and a half hours on two Zen 5 cores,
-"cpu128" seven and a half on two Zen 3 cores: "mapping" took 5 minutes, "coarse" 45, the rest is
-estimated from single steps.
+"cpu128" seven on two Zen 3 cores: "mapping" took 7 minutes, the rest is estimated from steps.
 
 "gpu" was never run from start to end. With a time limit a stage ends at its share of it, and the
 first third goes into compilation; classifiers and trunk end by their steps, to leave the GPU to the
