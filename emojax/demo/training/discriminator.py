@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from emojax.nn.conv import conv
+from emojax.nn.equal_conv import EqualConv
 from emojax.nn.layers import leaky_relu
 
 _LEVELS = 3
@@ -26,19 +26,6 @@ _FINE, _FINEST = 10.0, 20.0
 (standard deviation) beside 0.4 of the mean."""
 
 
-class EqualConv(nnx.Module):
-    """Convolution with equalised learning rate, without bias."""
-
-    def __init__(self, inputs: int, outputs: int, size: int, *, rngs: nnx.Rngs) -> None:
-        self.weight = nnx.Param(jax.random.normal(rngs.params(), (size, size, inputs, outputs)))
-
-    def __call__(self, x: jax.Array) -> jax.Array:
-        """Map [B,H,W,I] to [B,H,W,O]."""
-        kernel = self.weight[...]
-        scale = np.float32(1 / math.sqrt(math.prod(kernel.shape[:3])))
-        return conv(x, kernel * scale, padding=len(kernel) // 2)
-
-
 class Block(nnx.Module):
     """Two convolutions and a skip connection; height and width are halved by averaging.
 
@@ -46,16 +33,14 @@ class Block(nnx.Module):
     """
 
     def __init__(self, inputs: int, outputs: int, *, rngs: nnx.Rngs) -> None:
-        self.conv1 = EqualConv(inputs, inputs, 3, rngs=rngs)
-        self.conv2 = EqualConv(inputs, outputs, 3, rngs=rngs)
-        self.skip = EqualConv(inputs, outputs, 1, rngs=rngs)
-        self.bias1 = nnx.Param(jnp.zeros((inputs,)))
-        self.bias2 = nnx.Param(jnp.zeros((outputs,)))
+        self.conv1 = EqualConv(inputs, inputs, rngs=rngs)
+        self.conv2 = EqualConv(inputs, outputs, rngs=rngs)
+        self.skip = EqualConv(inputs, outputs, size=1, bias=False, rngs=rngs)
 
     def __call__(self, x: jax.Array) -> jax.Array:
         """Map [B,H,W,I] to [B,H/2,W/2,O]."""
-        y = leaky_relu(self.conv1(x) + self.bias1[...])
-        y = leaky_relu(self.conv2(halved(y)) + self.bias2[...])
+        y = leaky_relu(self.conv1(x))
+        y = leaky_relu(self.conv2(halved(y)))
         return (y + self.skip(halved(x))) * np.float32(math.sqrt(0.5))
 
 
@@ -70,14 +55,13 @@ class Discriminator(nnx.Module):
             rngs: for the weights.
         """
         widths = list(reversed(channels))[:_LEVELS]
-        self.first = EqualConv(12, widths[0], 3, rngs=rngs)
-        self.bias = nnx.Param(jnp.zeros((widths[0],)))
+        self.first = EqualConv(12, widths[0], rngs=rngs)
         self.blocks = nnx.List(Block(a, b, rngs=rngs) for a, b in itertools.pairwise(widths))
-        self.last = EqualConv(widths[-1], 1, 1, rngs=rngs)
+        self.last = EqualConv(widths[-1], 1, size=1, bias=False, rngs=rngs)
 
     def __call__(self, pictures: jax.Array) -> jax.Array:
         """Map pictures [B,R,R,3] in [-1, 1] to scores [B,R/8,R/8]."""
-        x = leaky_relu(self.first(wavelets(pictures)) + self.bias[...])
+        x = leaky_relu(self.first(wavelets(pictures)))
         for block in self.blocks:
             x = block(x)
         return self.last(x)[..., 0]
