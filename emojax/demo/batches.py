@@ -33,10 +33,8 @@ ATTRIBUTES: Final = tuple(factor.name for factor in FACTORS) + tuple(
 """What the attribute regressor predicts: identity factors, then action units."""
 TARGETS: Final = ATTRIBUTES + EMOTIONS
 """Regression targets of the networks in training: attributes, then emotion weights."""
-COLOURED: Final = ("clothes", "hair")
-"""What `W_TARGETS` has the colours of."""
 W_TARGETS: Final = TARGETS + tuple(
-    f"{part}_{colour}" for part in COLOURED for colour in ("red", "green", "blue")
+    f"{part}_{colour}" for part in ("clothes", "hair") for colour in ("red", "green", "blue")
 )
 """Regression targets of w. Colours bend with the factors, that of clothes turns almost once: a
 generator that gets factors alone draws all clothes in a dull mean colour for thousands of steps."""

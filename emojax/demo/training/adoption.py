@@ -57,13 +57,10 @@ def _count(network: nnx.Module, profile: Profile, work: Path, name: str) -> None
         done = checkpoints.Progress(step=steps, share=1.0)
         checkpoints.finish(make_folder(place), network, done)
         return
-    there = {
-        key: np.asarray(each) for key, each in weights.read(place / checkpoints.NETWORK).items()
-    }
-    wanted = {key: np.asarray(each) for key, each in weights.flatten(network).items()}
+    there, wanted = weights.read(place / checkpoints.NETWORK), weights.flatten(network)
     if there.keys() != wanted.keys() or any(
-        not np.array_equal(there[key], each.astype(there[key].dtype))
-        for key, each in wanted.items()
+        not np.array_equal(stored, np.asarray(wanted[key], stored.dtype))
+        for key, stored in there.items()
     ):
         raise UserError(
             f"{place} has another network than the bundle of --base: delete this folder to take "
