@@ -135,13 +135,17 @@ def test_rosinality_steps():
         np.testing.assert_allclose(
             terms, oracles.golden(CASE)[f"C_losses.{index}"][:3], rtol=1e-4 if index else 5e-6
         )
-        # Adam turns a gradient of rounding's size into a whole step of either sign, on another
-        # processor for other numbers: a few may differ by it, and each step starts as recorded.
         recorded = oracles.golden(CASE)[f"C_latent.{index}"]
-        off = np.abs(np.asarray(state.variables.codes) - recorded)
-        error = oracles.golden(CASE)[f"torch_f32_rel_err/C_latent.{index}"] * np.abs(recorded).max()
-        assert np.quantile(off, 0.995) <= error, index
-        assert off.max() <= 2.01 * rate, index
+        if index:
+            near(f"C_latent.{index}", state.variables.codes)
+        else:
+            # Adam's first step turns a gradient of rounding's size into a whole step of either
+            # sign, on another processor for other numbers: a few may differ by it.
+            off = np.abs(np.asarray(state.variables.codes) - recorded)
+            error = oracles.golden(CASE)["torch_f32_rel_err/C_latent.0"] * np.abs(recorded).max()
+            assert np.quantile(off, 0.995) <= error
+            assert off.max() <= 2.01 * rate
+        # each step starts as recorded, or those few would lead the later ones astray
         codes = jnp.asarray(recorded, jnp.float32)
         state = state._replace(variables=state.variables._replace(codes=codes))
     near("C_final_noise.6", state.variables.noise[6].transpose(0, 3, 1, 2), floor=1e-5)
