@@ -20,6 +20,7 @@ from convert.reader.records import Forbidden, Name, Record, Unreadable, Unsuppor
 _HIGHEST_PROTOCOL = 5
 _RENAMED_MODULES = {"__builtin__": "builtins", "copy_reg": "copyreg"}  # Python 2 -> Python 3
 _CALL = 10  # operations of a call, beside what it does to its arguments
+_SET = 2  # operations of an empty set beyond one: it is four times as large as an empty list
 _LONGEST_NAME = 1000  # of a module, class or function
 _LONGEST_LINE = 2**16  # bytes of an argument that ends with a line break
 _LONGEST_TEXT = 2**26  # bytes; decoding one takes five times as much
@@ -167,6 +168,10 @@ class Unpickler:
         items = self._pop_to_mark()
         self._stack.append({})
         self._set_items(items)
+
+    def _empty_set(self, _: Any) -> None:
+        self._budget.spend(_SET)
+        self._stack.append(set())
 
     # ---- names, calls and instances
 
@@ -332,7 +337,6 @@ _CONSTANTS: dict[str, Callable[[], Any]] = {
     "EMPTY_TUPLE": tuple,
     "EMPTY_LIST": list,
     "EMPTY_DICT": dict,
-    "EMPTY_SET": set,
 }
 
 _HANDLERS: dict[str, Callable[[Unpickler, Any], None]] = {
@@ -355,6 +359,7 @@ _HANDLERS: dict[str, Callable[[Unpickler, Any], None]] = {
     "TUPLE3": lambda machine, _: machine._stack.append(machine._pop_many(3)),
     "LIST": lambda machine, _: machine._stack.append(machine._pop_to_mark()),
     "DICT": Unpickler._dict,
+    "EMPTY_SET": Unpickler._empty_set,
     "FROZENSET": lambda machine, _: machine._stack.append(
         frozenset(map(machine._budget.key, machine._pop_to_mark()))
     ),

@@ -17,6 +17,7 @@ SAMPLES = ROOT / "checkpoints/demo/samples"
 OTHERS = {
     ".",
     "emojax",
+    "export",
     "lint-imports",
     "mkdocs",
     "pip",
