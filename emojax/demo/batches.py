@@ -18,7 +18,7 @@ from emojax.demo.drawing.factors import (
     sample_balanced,
 )
 from emojax.demo.drawing.render import render_batch
-from emojax.demo.photos import photo_params, photograph
+from emojax.demo.photos import photo_params, photograph, turned
 
 SIDES: Final = ("left", "right")
 EMOTION_ENTRIES: Final = len(EMOTIONS) - 1
@@ -96,18 +96,29 @@ def balanced(key: jax.Array, *, count: int) -> Params:
     natural_key, even_key = jax.random.split(key)
     natural = faces_of(latents(natural_key, count=count))
     even = jax.vmap(sample_balanced)(jax.random.split(even_key, count))
-    second = jnp.arange(count) % 2 == 0
-
-    def choose(a: jax.Array, b: jax.Array) -> jax.Array:
-        return jnp.where(second.reshape(-1, *[1] * (a.ndim - 1)), a, b)
-
-    return jax.tree.map(choose, even, natural)
+    return _chosen(jnp.arange(count) % 2 == 0, even, natural)
 
 
 @functools.partial(jax.jit, static_argnames="count")
 def photo_faces(key: jax.Array, *, count: int) -> Params:
     """Draw faces of the photo domain."""
     return jax.vmap(photo_params)(jax.random.split(key, count))
+
+
+@jax.jit
+def half_turned(faces: Params) -> Params:
+    """Return N faces, two of every four with a pose and light that the generator seldom draws."""
+    which = jnp.arange(len(faces.identity.yaw)) // 2 % 2 == 1
+    return _chosen(which, faces._replace(identity=turned(faces.identity)), faces)
+
+
+def _chosen(which: jax.Array, some: Params, others: Params) -> Params:
+    """Return `some` where `which` [N] is true, else `others`."""
+
+    def choose(a: jax.Array, b: jax.Array) -> jax.Array:
+        return jnp.where(which.reshape(-1, *[1] * (a.ndim - 1)), a, b)
+
+    return jax.tree.map(choose, some, others)
 
 
 @jax.jit

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from PIL import Image
 
-from emojax.demo.drawing.factors import Params, params, sample
+from emojax.demo.drawing.factors import Identity, Params, params, sample
 from emojax.runtime.errors import UserError
 
 HAT_SHARE: Final = 0.12
@@ -36,12 +36,7 @@ def photo_params(key: jax.Array) -> Params:
     hat = jax.random.bernoulli(hat_key, HAT_SHARE).astype(jnp.float32)
     earrings = jax.random.bernoulli(earring_key, EARRINGS_SHARE).astype(jnp.float32)
     warmth = 0.06 + 0.05 * jax.random.normal(light_key)
-    who = who._replace(
-        yaw=1.6 * who.yaw,
-        pitch=1.5 * who.pitch,
-        roll=1.5 * who.roll,
-        zoom=0.96 * who.zoom,
-        light_x=1.6 * who.light_x,
+    who = turned(who)._replace(
         light_warmth=who.light_warmth + warmth,
         backdrop_lightness=0.9 * who.backdrop_lightness + 0.12,
         backdrop_slope=2.0 * who.backdrop_slope,
@@ -49,6 +44,17 @@ def photo_params(key: jax.Array) -> Params:
         earrings=earrings,
     )
     return face._replace(identity=who)
+
+
+def turned(who: Identity) -> Identity:
+    """Return a person whose pose and light differ more from the mean, as in the photo domain."""
+    return who._replace(
+        yaw=1.6 * who.yaw,
+        pitch=1.5 * who.pitch,
+        roll=1.5 * who.roll,
+        zoom=0.96 * who.zoom,
+        light_x=1.6 * who.light_x,
+    )
 
 
 def photograph(key: jax.Array, picture: jax.Array) -> jax.Array:

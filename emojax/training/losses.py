@@ -30,11 +30,14 @@ class Weights(NamedTuple):
         pixels: of the mean squared error.
         perceptual: of the perceptual distance.
         identity: of 1 - identity similarity.
+        sharpness: of the difference in local variation, which unlike the squared error does not
+            reward blur. Not of the papers.
     """
 
     pixels: float = 1.0
     perceptual: float = 0.8
     identity: float = 0.1
+    sharpness: float = 0.0
 
 
 @jax.tree_util.register_dataclass
@@ -81,6 +84,9 @@ def likeness(
     if critics.identity is not None:
         metrics["identity"] = other = identity(critics.identity, made, pictures)
         total = total + weights.identity * other
+    if weights.sharpness:
+        metrics["soft"] = soft = feature_losses.softness(made, pictures)
+        total = total + weights.sharpness * soft
     return total, metrics
 
 

@@ -45,6 +45,19 @@ def test_blur_lowers_the_gradient_energy(pictures):
     assert float(feature_losses.edges(ramp)) == 1.0
 
 
+def test_a_shifted_edge_is_as_sharp_and_a_blurred_one_is_not():
+    def edge(*columns):
+        return jnp.broadcast_to(jnp.array(columns)[None, None, :, None], (1, 8, 8, 3))
+
+    sharp, shifted = edge(0, 0, 0, 0, 1, 1, 1, 1.0), edge(0, 0, 0, 0, 0, 1, 1, 1.0)
+    blurred = edge(0, 0, 0, 0.33, 0.67, 1, 1, 1.0)
+    assert jnp.square(blurred - sharp).mean() < jnp.square(shifted - sharp).mean()
+    assert float(feature_losses.softness(shifted, sharp)) == pytest.approx(0, abs=1e-9)
+    assert float(feature_losses.softness(blurred, sharp)) > 1e-2
+    slope = jax.grad(feature_losses.softness)(jnp.zeros((1, 8, 8, 3)), sharp)
+    assert jnp.isfinite(slope).all()
+
+
 def test_halving_averages_two_by_two():
     x = jnp.arange(16.0).reshape(1, 4, 4, 1)
     np.testing.assert_array_equal(halved(x)[0, :, :, 0], [[2.5, 4.5], [10.5, 12.5]])

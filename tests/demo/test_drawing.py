@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from emojax.demo import drawn_faces, photos
+from emojax.demo import batches, drawn_faces, photos
 from emojax.demo.drawing import factors, render
 from emojax.demo.drawing.expressions import ACTION_UNITS, EMOTIONS, emfacs_table
 from emojax.demo.drawing.factors import FACTORS, LATENT_SIZE
@@ -182,6 +182,14 @@ def test_the_photo_domain_has_what_the_generator_has_not():
     np.testing.assert_allclose(who.hat.mean(), photos.HAT_SHARE, rtol=0, atol=0.021)
     assert float(jnp.abs(who.yaw).max()) > 0.14  # generator: 0.10
     assert float(jnp.abs(people().identity.hat).max()) == 0
+
+
+def test_half_of_the_faces_get_wider_poses():
+    faces = batches.faces_of(batches.latents(jax.random.key(3), count=6))
+    turned = batches.half_turned(faces)
+    ratio = turned.identity.yaw / faces.identity.yaw
+    np.testing.assert_allclose(ratio, [1, 1, 1.6, 1.6, 1, 1], rtol=1e-6)
+    np.testing.assert_array_equal(turned.identity.hair_curl, faces.identity.hair_curl)
 
 
 def test_jpeg_encodes_and_decodes():

@@ -31,6 +31,14 @@ def test_the_loss_is_the_weighted_sum_of_what_the_networks_see(critics):
     assert float(seen["identity"]) == pytest.approx(0, abs=1e-5)
 
 
+def test_sharpness_counts_where_it_has_a_weight(critics):
+    pictures = jax.random.uniform(jax.random.key(0), (2, 32, 32, 3), minval=-1)
+    with_it, seen = likeness(critics, Weights(sharpness=2.0), 0.5 * pictures, pictures)
+    without, _ = likeness(critics, Weights(), 0.5 * pictures, pictures)
+    assert float(seen["soft"]) > 0.01
+    assert float(with_it - without) == pytest.approx(2 * float(seen["soft"]), rel=1e-4)
+
+
 def test_a_loss_without_its_network_is_left_out():
     pictures = jnp.zeros((2, 8, 8, 3))
     shade = jnp.linspace(0.5, 1.5, 8)[None, :, None, None] * jnp.ones((2, 8, 8, 1))

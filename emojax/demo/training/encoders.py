@@ -1,5 +1,6 @@
 """Stages of the inverters: encoder trunk, pSp's encoder, HyperStyle's encoder and hypernetwork."""
 
+import dataclasses
 import functools
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -16,6 +17,7 @@ from emojax.demo.drawing.factors import Params
 from emojax.demo.training.recipe import Profile
 from emojax.latents.inversion import Inverter
 from emojax.latents.refinement import redraw, refine
+from emojax.models.efficientnet import EmotionNet
 from emojax.models.hyperstyle import Hypernet
 from emojax.models.psp import Encoder
 from emojax.models.stylegan2 import Generator
@@ -33,6 +35,8 @@ _AVERAGE_WEIGHT = 0.002
 _LIKENESS = Weights(perceptual=0.05, identity=0.1)
 """Of pixels, of the distance in the feature network, which stands in for LPIPS, and of that in the
 attribute regressor's trunk, which stands in for ArcFace."""
+_SHARP_LIKENESS = Weights(perceptual=0.1, sharpness=2.0)
+"""HyperStyle's. Changed kernels can blur, which the squared error rewards."""
 _NO_SPREAD = 1e-12
 """Keeps the loss finite for a generator of zeros, for which programs are compiled."""
 _STATISTICS = 0.5
@@ -172,7 +176,9 @@ def _codes(encoder: Encoder, pictures: jax.Array) -> jax.Array:
 def hyperstyle(profile: Profile, needed: Sequence[Any], seed: int) -> Stage:
     """Return the stage of HyperStyle's hypernetwork; generator and W encoder are frozen.
 
-    All pixels have the same weight.
+    Half of the faces have poses and light that the generator seldom draws, which is what changed
+    kernels are for. All pixels have the same weight. The feature network, trained on 64 pixels,
+    compares pictures at their full size.
 
     Args:
         profile: configs and lengths.
@@ -185,13 +191,13 @@ def hyperstyle(profile: Profile, needed: Sequence[Any], seed: int) -> Stage:
 
     def draw(key: jax.Array, _: Any) -> tuple[jax.Array, jax.Array]:
         people, passes = jax.random.split(key)
-        _, _, _, pictures = _drawn(people, length.batch, profile.resolution)
+        _, _, _, pictures = _drawn(people, length.batch, profile.resolution, half_turned=True)
         before = jax.random.randint(passes, (), 0, hypernet.PASSES)
         return pictures, jnp.broadcast_to(before, len(pictures))
 
     def loss(model: Hypernet, frozen: hypernet.Frozen, batch: Any) -> tuple[jax.Array, Metrics]:
         pictures, before = batch
-        return hypernet.pass_loss(model, frozen, _LIKENESS, pictures, before[0])
+        return hypernet.pass_loss(model, frozen, _SHARP_LIKENESS, pictures, before[0])
 
     def begin(model: Hypernet) -> Hypernet:
         keys = jax.random.split(jax.random.key(seed), hypernet.CALIBRATED)
@@ -209,7 +215,7 @@ def hyperstyle(profile: Profile, needed: Sequence[Any], seed: int) -> Stage:
         model,
         draw,
         loss,
-        hypernet.Frozen(generator, encoder, Critics(features)),
+        hypernet.Frozen(generator, encoder, Critics(_of_size(features, profile.resolution))),
         length.steps,
         length.rate,
         begin=begin,
@@ -253,11 +259,22 @@ def _generated(generator: Generator, z: jax.Array, *, count: int) -> tuple[jax.A
     return w, generator.synthesis(generator.w_plus(w[:count])).clip(-1, 1)
 
 
-def _drawn(key: jax.Array, count: int, side: int) -> tuple[jax.Array, Params, jax.Array, jax.Array]:
+def _of_size(features: EmotionNet, side: int) -> EmotionNet:
+    """Return a network for pictures of another side; all but its last layer are convolutions."""
+    network = nnx.clone(features)
+    network.config = dataclasses.replace(features.config, size=side)
+    return network
+
+
+def _drawn(
+    key: jax.Array, count: int, side: int, *, half_turned: bool = False
+) -> tuple[jax.Array, Params, jax.Array, jax.Array]:
     """Return latents, their faces, their pictures, and the pictures in other colours."""
     latents, colours = jax.random.split(key)
     z = batches.expressive_latents(latents, count=count, balance=True)
     faces = batches.faces_of(z)
+    if half_turned:
+        faces = batches.half_turned(faces)
     drawn = batches.draw(faces, side)
     return z, faces, drawn, batches.tinted(colours, drawn)
 

@@ -56,7 +56,7 @@ _TWO_CORES: Final = {
     "w_encoder": Length(900, 24, 2e-3, 0.75),
     "hyperstyle": Length(3_000, 8, 1e-3, 1.0),
 }
-"""Of the 64 px networks; those of 128 px have three longer stages."""
+"""Of the 64 px networks; for 128 px the generator is trained longer, with smaller batches."""
 LENGTHS: Final[dict[ProfileName, dict[str, Length]]] = {
     "cpu": _TWO_CORES,
     "cpu128": {
@@ -64,8 +64,8 @@ LENGTHS: Final[dict[ProfileName, dict[str, Length]]] = {
         "coarse": Length(7_000, 16, 1.2e-2, 0.12),
         "middle": Length(4_000, 16, 8e-3, 0.22),
         "fine": Length(7_000, 16, 7e-3, 0.50),
-        "psp": Length(3_000, 24, 2e-3, 0.85),
-        "hyperstyle": Length(3_500, 8, 1e-3, 1.0),
+        "psp": Length(2_000, 24, 2e-3, 0.85),
+        "hyperstyle": Length(3_000, 8, 1e-3, 1.0),
     },
     "gpu": {
         "mapping": Length(8_000, 512, 1e-2, 0.35),
@@ -83,7 +83,7 @@ LENGTHS: Final[dict[ProfileName, dict[str, Length]]] = {
     },
 }
 """Lengths of the stages by profile. "cpu" takes about two and a half hours on two Zen 5 cores,
-"cpu128" seven on two Zen 3 cores: "mapping" took 7 minutes, the rest is estimated from steps.
+"cpu128" seven and a half on two Zen 3 cores, besides one and a half for classifiers and trunk.
 
 "gpu" was never run from start to end. With a time limit a stage ends at its share of it, and the
 first third goes into compilation; classifiers and trunk end by their steps, to leave the GPU to the
