@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 
 from emojax.models.efficientnet import EmotionNet
+from emojax.nn.pooling import area_mean
 from emojax.scoring import classifier
 
 _STAGES = (0, 1, 2, 3, 4)
@@ -82,10 +83,9 @@ def softness(a: jax.Array, b: jax.Array) -> jax.Array:
 
 
 def _variation(pictures: jax.Array) -> jax.Array:
-    """Return the root mean square of the steps between neighbouring pixels [N,R/8,R/8]."""
+    """Return the root mean square of the steps between neighbouring pixels [N,R/8,R/8,1]."""
     down = jnp.square(pictures[:, 1:, :-1] - pictures[:, :-1, :-1])
     across = jnp.square(pictures[:, :-1, 1:] - pictures[:, :-1, :-1])
-    energy = jnp.pad(down + across, ((0, 0), (0, 1), (0, 1), (0, 0)), mode="edge").mean(-1)
-    count, side, _ = energy.shape
-    windows = energy.reshape(count, side // _WINDOW, _WINDOW, side // _WINDOW, _WINDOW)
-    return jnp.sqrt(windows.mean((2, 4)) + _FLAT)
+    energy = jnp.pad(down + across, ((0, 0), (0, 1), (0, 1), (0, 0)), mode="edge")
+    windows = area_mean(energy.mean(-1, keepdims=True), pictures.shape[1] // _WINDOW)
+    return jnp.sqrt(windows + _FLAT)
