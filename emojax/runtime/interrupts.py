@@ -53,7 +53,9 @@ def terminated() -> Iterator[None]:
     """Raise `Terminated` in the main thread when SIGTERM comes; elsewhere does nothing.
 
     SIGTERM, and SIGINT where it is Python's own, wait while a module of C or C++ starts: an
-    exception in there ends in an abort.
+    exception in there ends in an abort. What was raised leaves the block as itself, also where a
+    library that calls Python from C raised another error for it, as jax does while it compares
+    pytrees.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -71,6 +73,10 @@ def terminated() -> Iterator[None]:
         before[signal.SIGINT] = signal.signal(signal.SIGINT, handler)
     try:
         yield
+    except Exception as error:
+        if _raised:
+            raise _raised[-1] from error
+        raise
     finally:
         _raised.clear()
         for number, each in before.items():

@@ -5,10 +5,16 @@ import signal
 import threading
 import time
 
+import jax
 import pytest
 
 from emojax.runtime import interrupts
 from emojax.runtime.progress import progress
+
+NUMBERS = pytest.mark.parametrize(
+    ("number", "kind"),
+    [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, interrupts.Terminated)],
+)
 
 
 def test_a_signal_waits_for_the_end_of_the_block():
@@ -76,10 +82,7 @@ def test_a_signal_waits_while_a_module_of_c_starts():
     assert done == ["started"]
 
 
-@pytest.mark.parametrize(
-    ("number", "kind"),
-    [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, interrupts.Terminated)],
-)
+@NUMBERS
 def test_a_signal_that_a_library_drops_is_raised_again_by_the_progress(number, kind):
     def work():
         with interrupts.terminated(), progress("drawing", 3, "faces") as shown:
@@ -93,3 +96,25 @@ def test_a_signal_that_a_library_drops_is_raised_again_by_the_progress(number, k
     assert caught.type is kind
     with progress("drawing") as shown:  # what was raised is forgotten with the command
         shown.advance()
+
+
+@NUMBERS
+def test_a_signal_that_a_library_reports_as_its_own_error_leaves_as_itself(number, kind):
+    """jax does so when the signal comes while Python compares the metadata of two pytrees."""
+
+    @jax.tree_util.register_static
+    class Metadata:
+        def __eq__(self, other):
+            signal.raise_signal(number)
+            return True
+
+        def __hash__(self):
+            return 0
+
+    one, other = (jax.tree.structure(Metadata()) for _ in range(2))
+    with pytest.raises(KeyboardInterrupt) as caught, interrupts.terminated():
+        assert one == other
+    assert caught.type is kind
+    assert isinstance(caught.value.__cause__, ValueError)  # jax's
+    with pytest.raises(ZeroDivisionError), interrupts.terminated():  # an error without a signal
+        _ = 1 / 0
