@@ -66,7 +66,7 @@ def measure(
         ids = range(number * each, (number + 1) * each)
         before = wide_photos.take(ids, resolution, SEED)
         wanted = wide_photos.take(ids, resolution, SEED, emotion=emotion).photos
-        target = pipe.invert(truth.sources(pipe.size, SEED).targets(emotion))
+        target = pipe.invert(truth.sources(pipe.size, SEED).targets(emotion)[0])
         sources = pipe.invert(*before.portraits())
         results = pipe.transfer(sources, target, normaliser=normaliser)
         found["unchanged"] += _psnr(before.photos, wanted)
