@@ -25,8 +25,7 @@ class Options:
     """Flags of `python -m emojax.demo.train`."""
 
     profile: ProfileName = "cpu"
-    """cpu: 64 px, for two cores; cpu128: 128 px, for two cores and a night; gpu: 128 px, for one
-    large GPU."""
+    """How long stages are trained. cpu: for two cores and a night; gpu: for one large GPU."""
     out: Path = Path("checkpoints/demo")
     """Folder of the bundle."""
     work: Path = Path("out/demo")

@@ -156,7 +156,7 @@ def test_the_generator_grows_from_a_quarter_of_its_size():
 
 def test_encoders_of_large_pictures_see_smaller_ones():
     """As pSp and HyperStyle of FFHQ see 256 pixels of 1024; the losses compare pictures whole."""
-    large = dataclasses.replace(PROFILES["cpu128"], channels=(8, 8, 8, 8, 8, 8))
+    large = dataclasses.replace(PROFILES["cpu"], channels=(8, 8, 8, 8, 8, 8))
     for name in INVERTING:
         stage = _stage(large, name, [_blank(large, each) for each in NEEDS[name]], 0)
         batch = jax.eval_shape(stage.draw, KEY, stage.frozen)

@@ -112,11 +112,9 @@ class Profile:
         return EmotionConfig(width=0.35, depth=0.35, size=_SEEN, classes=outputs)
 
 
-_UP_TO_128: Final = (128, 128, 128, 96, 48, 24)
-"""Channels of the generators of 128 px."""
+_CHANNELS: Final = (128, 128, 128, 96, 48, 24)
+"""Of a generator of 128 px."""
 PROFILES: Final[dict[ProfileName, Profile]] = {
-    "cpu": Profile("cpu", 64, (128, 128, 128, 64, 32), LENGTHS["cpu"]),
-    "cpu128": Profile("cpu128", 128, _UP_TO_128, LENGTHS["cpu128"]),
-    "gpu": Profile("gpu", 128, _UP_TO_128, LENGTHS["gpu"]),
+    name: Profile(name, 128, _CHANNELS, lengths) for name, lengths in LENGTHS.items()
 }
 """By name."""

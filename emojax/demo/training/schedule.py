@@ -6,8 +6,8 @@ from typing import Final, Literal
 
 from emojax.runtime.errors import UserError
 
-ProfileName = Literal["cpu", "cpu128", "gpu"]
-"""cpu: 64 px; cpu128 and gpu: 128 px."""
+ProfileName = Literal["cpu", "gpu"]
+"""Both 128 px."""
 
 GENERATOR_STAGES: Final = ("mapping", "coarse", "middle", "fine", "generator")
 """The stages of the generator, in their order; the last has the bundle's name for it."""
@@ -42,29 +42,19 @@ class Length:
     until: float
 
 
-_TWO_CORES: Final = {
-    "mapping": Length(8_000, 256, 1e-2, 0.06),
-    "coarse": Length(1_000, 32, 1.5e-2, 0.12),
-    "middle": Length(3_800, 32, 1.5e-2, 0.22),
-    "fine": Length(2_800, 32, 1.2e-2, 0.38),
-    "features": Length(600, 64, 4e-3, 0.20),
-    "generator": Length(1_500, 16, 3e-3, 0.55),
-    "emotion": Length(3_600, 64, 4e-3, 1.0),
-    "attributes": Length(2_400, 64, 4e-3, 0.50),
-    "trunk": Length(2_000, 64, 2e-3, 0.50),
-    "psp": Length(2_400, 24, 2e-3, 0.85),
-    "w_encoder": Length(900, 24, 2e-3, 0.75),
-    "hyperstyle": Length(3_000, 8, 1e-3, 1.0),
-}
-"""Of the 64 px networks; for 128 px the generator is trained longer, with smaller batches."""
 LENGTHS: Final[dict[ProfileName, dict[str, Length]]] = {
-    "cpu": _TWO_CORES,
-    "cpu128": {
-        **_TWO_CORES,
+    "cpu": {
+        "mapping": Length(8_000, 256, 1e-2, 0.06),
         "coarse": Length(7_000, 16, 1.2e-2, 0.12),
         "middle": Length(4_000, 16, 8e-3, 0.22),
         "fine": Length(7_000, 16, 7e-3, 0.50),
+        "features": Length(600, 64, 4e-3, 0.20),
+        "generator": Length(1_500, 16, 3e-3, 0.55),
+        "emotion": Length(3_600, 64, 4e-3, 1.0),
+        "attributes": Length(2_400, 64, 4e-3, 0.50),
+        "trunk": Length(2_000, 64, 2e-3, 0.50),
         "psp": Length(2_000, 24, 2e-3, 0.85),
+        "w_encoder": Length(900, 24, 2e-3, 0.75),
         "hyperstyle": Length(3_000, 8, 1e-3, 1.0),
     },
     "gpu": {
@@ -82,8 +72,8 @@ LENGTHS: Final[dict[ProfileName, dict[str, Length]]] = {
         "hyperstyle": Length(8_000, 16, 1e-3, 0.96),
     },
 }
-"""Lengths of the stages by profile. "cpu" takes about two and a half hours on two Zen 5 cores,
-"cpu128" seven and a half on two Zen 3 cores, besides one and a half for classifiers and trunk.
+"""Lengths of the stages by profile. "cpu" takes about nine hours on two Zen 3 cores, one and a half
+of them for classifiers and trunk.
 
 "gpu" was never run from start to end. With a time limit a stage ends at its share of it, and the
 first third goes into compilation; classifiers and trunk end by their steps, to leave the GPU to the
