@@ -56,8 +56,8 @@ print(max(pipe.emotions("friend.jpg").items(), key=lambda each: each[1])[0])
         text=True,
         check=True,
     )
-    assert done.stdout.split("\n")[:2] == ["(64, 64)", "happiness"]
-    assert images.read(tmp_path / "result.png").shape == (64, 64, 3)
+    assert done.stdout.split("\n")[:2] == ["(128, 128)", "happiness"]
+    assert images.read(tmp_path / "result.png").shape == (128, 128, 3)
 
 
 def test_a_transfer_brings_the_expression(pipe, both):
@@ -69,13 +69,13 @@ def test_a_transfer_brings_the_expression(pipe, both):
     again = pipe.transfer(SAMPLES / "source.png", SAMPLES / "target.png")
     np.testing.assert_array_equal(again.pictures, result.pictures)  # deterministic
     path = pipe.transfer(me, friend, alpha=[0, 1], normaliser="subspace")
-    assert path.pictures.shape == (2, 64, 64, 3)
+    assert path.pictures.shape == (2, 128, 128, 3)
     assert path[0].emotions["happiness"] < 0.5 < path[1].emotions["happiness"]
 
 
 def test_faces_are_compared_with_their_photographs_and_with_each_other(pipe, both):
     own, twice = both.compare(), both.compare(both[0])
-    assert set(own) == {"l2", "psnr"}  # 64 pixels, and no networks for more
+    assert set(own) == {"l2", "psnr"}  # 128 pixels, and no networks for more
     assert (own["psnr"] > 18).all()
     assert np.isinf(twice["psnr"][0])
     assert twice["psnr"][1] < own["psnr"][1]
@@ -132,7 +132,7 @@ def test_a_photograph_of_a_person_is_outside_of_the_demos_world(pipe, both):
     assert pipe.sample([1, 2]).doubts == []
     edited = pipe.edit(packaged("astronaut.png"), happiness=4)
     (sentence,) = edited.doubts
-    assert sentence.startswith("the picture is reconstructed 4.")
+    assert sentence.startswith("the picture is reconstructed 5.")
     assert "'emojax fetch ffhq', then give --bundle ffhq" in sentence
     photo, pasted = packaged("astronaut.png"), np.asarray(edited.pasted)
     changed = (pasted != photo).any(-1)

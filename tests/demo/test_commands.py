@@ -67,7 +67,7 @@ def test_the_report_is_a_readable_table():
     rows = dict(
         line.split(maxsplit=1) for line in text.splitlines() if "  " in line and "%" in line
     )
-    assert rows["fear"].split() == ["1.0%", "99.0%", "20", "93.5%", "95.0%"]
+    assert rows["fear"].split() == ["0.7%", "100.0%", "5", "93.0%", "97.5%"]
     widths = {len(line) for line in text.splitlines() if line.split()[:1] == ["fear"]}
     assert widths == {len(line) for line in text.splitlines() if line.startswith("emotion ")}
     assert "PSNR on the photo domain           " in text

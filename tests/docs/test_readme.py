@@ -59,7 +59,7 @@ def test_python_blocks_run(folder):
     for code in codes:
         run(folder, "-c", code)
     with Image.open(folder / "result.png") as result:
-        assert result.size == (64, 64)
+        assert result.size == (128, 128)
 
 
 @pytest.mark.slow

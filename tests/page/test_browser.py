@@ -14,7 +14,6 @@ from PIL import Image
 from emojax.faces import images
 from tests.page.conftest import ROOT
 from tests.support.pictures import packaged
-from tests.support.small_world import SIDE
 
 pytestmark = pytest.mark.browser
 SAMPLES = ROOT / "checkpoints" / "demo" / "samples"
@@ -77,8 +76,8 @@ def test_a_slider_changes_the_face_and_what_is_seen_in_it(visit):
     settle(page, "edit", "happiness", lambda seen: seen > 50)
     page.get_by_role("button", name="Show me the command").locator("visible=true").click()
     said = page.locator("#edit-command code").inner_text()
-    assert said == "emojax edit source.png --emotion happiness --k=4.77"
-    assert "pipe.edit(me, happiness=4.77)" in page.locator("#edit-python code").inner_text()
+    assert said == "emojax edit source.png --emotion happiness --k=3.75"
+    assert "pipe.edit(me, happiness=3.75)" in page.locator("#edit-python code").inner_text()
     page.locator("#edit-to-start").click()
     settle(page, "edit", "happiness", lambda seen: seen < 20)
     page.locator("#edit-happiness input[type=range]").focus()
@@ -119,10 +118,10 @@ def test_downloads_reproduce_what_is_shown(visit, tmp_path):
     files = downloaded(page, "edit-files")
     assert set(files) == {"face.png", "photograph.png", "codes.npz", "edit.json"}
     told = json.loads(files["edit.json"].read_text())
-    assert told["k"] == {"surprise": pytest.approx(0.6 * 6.85)}
-    assert told["command"] in ("emojax edit source.png --emotion surprise --k=4.11",)
+    assert told["k"] == {"surprise": pytest.approx(0.6 * 8.57)}
+    assert told["command"] == "emojax edit source.png --emotion surprise --k=5.142"
     with Image.open(files["face.png"]) as picture:
-        assert picture.size == (SIDE, SIDE)
+        assert picture.size == (128, 128)
 
 
 def test_a_transfer_brings_the_expression(visit):
@@ -278,4 +277,4 @@ def test_a_film_is_edited(visit, tmp_path):
     assert page.locator("#film-files a[download]").count() == 2
     page.get_by_role("button", name="Show me the command").locator("visible=true").click()
     said = page.locator("#film-command code").inner_text()
-    assert said == "emojax video face.mp4 --emotion happiness --k=3.339 --preview"
+    assert said == "emojax video face.mp4 --emotion happiness --k=2.625 --preview"
