@@ -19,7 +19,7 @@ DEMO = ROOT / "checkpoints" / bundle.DEFAULT
 
 def test_it_is_small():
     size = sum(file.stat().st_size for file in DEMO.rglob("*") if file.is_file())
-    assert size < 30e6
+    assert size < 25e6
 
 
 @pytest.mark.parametrize("method", ["psp", "hyperstyle"])

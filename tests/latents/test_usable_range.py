@@ -63,8 +63,9 @@ def test_the_demos_ranges_end_before_its_faces_break():
     assert 3 < ranges["happiness"][1] < 8
     assert -14 < ranges["surprise"][0] < -4
     for name, (low, high) in ranges.items():
-        end = 22 if name in ("contempt", "neutral") else 16
-        assert -end < low < -4 < 3 < high < end, name
+        end = 20 if name in ("contempt", "neutral") else 16
+        assert -end < low < -4, name
+        assert name == "happiness" or 4 < high < end, name
 
 
 @pytest.mark.slow
